@@ -1,0 +1,1 @@
+//! The macros of Trunkline. Use them through the `trunkline` crate.

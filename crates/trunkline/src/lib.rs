@@ -1,0 +1,1 @@
+//! Trunkline: one service, every wire.

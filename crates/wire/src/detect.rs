@@ -1,0 +1,1 @@
+//! Which wire do the first bytes of a connection speak?

@@ -1,0 +1,197 @@
+//! The trait that every wire implements.
+
+use crate::{
+    CallHead, Compression, Event, Failure, Limits, Pairs, PushHead, Serialization, WireError,
+};
+
+/// What one look at the input brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// How many bytes of the input are dealt with; the driver does not show them again.
+    pub consumed: usize,
+    /// What happened.
+    pub next: Next<'a>,
+}
+
+/// What the driver does after a [`Step`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// Something happened; look again with the rest of the input.
+    Event(Event<'a>),
+    /// Something was dealt with inside the session (a heartbeat, a system call); look again.
+    Again,
+    /// The input ends within a frame: look again when there is more. The number is how many bytes the whole
+    /// frame has from the start of the unconsumed input, or 0 where that is not yet known. It is within the
+    /// limits.
+    NeedMore(usize),
+    /// The limit of calls in flight is reached: look again after a call has ended.
+    Blocked,
+}
+
+/// The state machine of one wire on one connection, for one role. See the crate's documentation.
+///
+/// Four kinds of methods: [`receive`](Session::receive) takes bytes in; `call`, `reply`, `data`, `push`,
+/// `cancel`, `ping`, `drain` append bytes to `out`; `forget`, `hold` and `release` change the state only;
+/// the rest are getters. `out` is only ever appended to, except by [`finish`](Session::finish).
+///
+/// Each [`Event::Call`] or [`Event::Refused`] takes one place of [`Limits::calls`]; the place is given back by
+/// the `reply` or `data` that ends the answer, or by `forget`.
+pub trait Session: Send + 'static {
+    /// The wire's name, for logs and errors.
+    const NAME: &'static str;
+
+    /// Whether bodies can be streamed in several frames on this wire.
+    const STREAMS: bool;
+
+    /// The session of the side that answers calls.
+    fn server(limits: &Limits) -> Self
+    where
+        Self: Sized;
+
+    /// The session of the side that makes calls.
+    fn client(limits: &Limits) -> Self
+    where
+        Self: Sized;
+
+    /// Appends what a client says first of all on a new connection, if anything.
+    fn greet(&mut self, out: &mut Vec<u8>);
+
+    /// Looks at the bytes that the peer sent and have not been consumed, and says what the first of them mean.
+    /// Answers that the framework has no part in (heartbeats) are appended to `out`.
+    ///
+    /// With an empty `input` it still emits what the session holds back and may emit now.
+    ///
+    /// # Errors
+    /// The connection must be closed: nothing after the bad bytes can be trusted.
+    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError>;
+
+    /// Appends a call (client). Where `frame.end` is false its body goes on with [`data`](Session::data).
+    ///
+    /// # Errors
+    /// The wire cannot say it; nothing was appended, and the connection is as good as before.
+    fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError>;
+
+    /// Appends the reply to a call (server), now or, on a wire that keeps the order, as soon as it is its turn.
+    /// Nothing is written for a one-way call. Where `frame.end` is false its body goes on with
+    /// [`data`](Session::data).
+    ///
+    /// # Errors
+    /// The wire cannot say it; nothing was appended, and the call still waits for a reply that it can.
+    fn reply(
+        &mut self,
+        to: &CallHead<'_>,
+        frame: &ReplyFrame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError>;
+
+    /// Begins a good reply whose body the caller then appends to `out` itself, and ends with
+    /// [`finish`](Session::finish): the path without a copy. `None` where this wire cannot do that for this
+    /// call, and then nothing was appended.
+    fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark>;
+
+    /// Ends what [`begin`](Session::begin) began: all that was appended to `out` since is the body.
+    fn finish(&mut self, mark: Mark, out: &mut Vec<u8>);
+
+    /// Appends one more frame of a body that began with `end` false.
+    ///
+    /// # Errors
+    /// The wire cannot say it; nothing was appended.
+    fn data(&mut self, id: u64, body: &[u8], end: bool, out: &mut Vec<u8>) -> Result<(), WireError>;
+
+    /// Appends a message of the server's own (server).
+    ///
+    /// # Errors
+    /// The wire has no such thing; nothing was appended.
+    fn push(&mut self, frame: &PushFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError>;
+
+    /// The call has ended without a reply that is worth writing. At a server the place in flight is free
+    /// again; at a client a reply that still comes is consumed and completes nothing.
+    fn forget(&mut self, id: u64);
+
+    /// Tells the server that nobody waits for the answer (client), where the peer can understand it; does what
+    /// [`forget`](Session::forget) does too. Returns whether anything was appended.
+    fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool;
+
+    /// Appends a heartbeat. Returns whether the wire has one and the peer will answer it ([`Event::Pong`]).
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// Announces that this side will stop (server), where the peer can understand it. Returns whether anything
+    /// was appended.
+    fn drain(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// No more frames of this call's body, please, until [`release`](Session::release). Returns whether the
+    /// session can hold back this call alone; where it cannot, the driver stops reading the connection.
+    fn hold(&mut self, id: u64) -> bool {
+        let _ = id;
+        false
+    }
+
+    /// The frames of this call's body may come again.
+    fn release(&mut self, id: u64) {
+        let _ = id;
+    }
+
+    /// How many calls are in flight: begun by the peer and not yet answered (server).
+    fn in_flight(&self) -> usize;
+}
+
+/// A place in `out` where a reply begins; made by [`Session::begin`].
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a reply that was begun must be finished"]
+pub struct Mark {
+    /// Where the frame starts in `out`.
+    pub start: usize,
+    /// Where its body starts in `out`.
+    pub body: usize,
+    /// The call that it answers.
+    pub id: u64,
+}
+
+/// One call on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct CallFrame<'a> {
+    /// Ties the reply to the call; the caller chooses one that is not in flight.
+    pub id: u64,
+    /// The service's name.
+    pub service: &'a str,
+    /// The method's name.
+    pub method: &'a str,
+    /// The caller's metadata.
+    pub metadata: Pairs<'a>,
+    /// Metadata that the framework adds to this attempt (the time that is left, a trace).
+    pub extra: &'a [(&'a str, &'a str)],
+    /// How the body is serialised.
+    pub serialization: Serialization,
+    /// How the body is compressed already.
+    pub compression: Compression,
+    /// No answer is wanted.
+    pub one_way: bool,
+    /// The body, or its first frame.
+    pub body: &'a [u8],
+    /// The body is whole.
+    pub end: bool,
+}
+
+/// One reply on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplyFrame<'a> {
+    /// Why the call failed, if it did.
+    pub failure: Option<Failure<'a>>,
+    /// The service's metadata.
+    pub metadata: Pairs<'a>,
+    /// How the body is compressed already.
+    pub compression: Compression,
+    /// The body, or its first frame.
+    pub body: &'a [u8],
+    /// The body is whole.
+    pub end: bool,
+}
+
+/// One message of the server's own on its way out.
+#[derive(Debug, Clone, Copy)]
+pub struct PushFrame<'a> {
+    /// What it is about; its compression says how `body` is compressed already.
+    pub head: PushHead<'a>,
+    /// The body.
+    pub body: &'a [u8],
+}
