@@ -186,6 +186,14 @@ pub enum Event<'a> {
         /// The body.
         body: Payload<'a>,
     },
+    /// The server sent something of its own accord, but its body is over [`Limits::body`](crate::Limits::body);
+    /// the body is read past (client).
+    PushTooLarge {
+        /// The body's length in bytes, as announced.
+        got: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The peer answered a heartbeat.
     Pong,
     /// The peer will stop: calls in flight are answered, new ones go elsewhere.

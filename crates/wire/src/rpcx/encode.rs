@@ -1,0 +1,95 @@
+//! Writes a frame up to its body: lengths first checked, then written, nothing patched and nothing copied twice.
+
+use super::header::Header;
+use super::too_large;
+use crate::metadata::append_pair;
+use crate::{Limits, Pairs, WireError};
+
+/// What a frame begins with. The total of the header is computed.
+pub(crate) struct Parts<'a> {
+    pub(crate) header: Header,
+    pub(crate) service: &'a [u8],
+    pub(crate) method: &'a [u8],
+    pub(crate) metadata: Pairs<'a>,
+    /// The body's length; the caller appends the body.
+    pub(crate) body: usize,
+}
+
+/// Appends everything before the body, and makes room for it. The `extra` pairs come before the metadata.
+#[inline]
+pub(crate) fn head<'x>(
+    parts: &Parts<'_>,
+    extra: impl Iterator<Item = (&'x [u8], &'x [u8])> + Clone,
+    limits: &Limits,
+    out: &mut Vec<u8>,
+) -> Result<(), WireError> {
+    let &Parts { header, service, method, metadata, body } = parts;
+    let names = service.len().saturating_add(method.len());
+    if names > limits.names {
+        return Err(too_large("service path and method", names, limits.names, "names"));
+    }
+    if body > limits.body {
+        return Err(too_large("body", body, limits.body, "body_limit"));
+    }
+    let metadata_length = metadata_length(metadata, extra.clone(), limits)?;
+    let rest = names.saturating_add(metadata_length).saturating_add(body).saturating_add(16);
+    // One check for all: no part is longer than the sum.
+    let (Ok(total), Ok(path), Ok(name), Ok(pairs), Ok(payload)) = (
+        u32::try_from(rest),
+        u32::try_from(service.len()),
+        u32::try_from(method.len()),
+        u32::try_from(metadata_length),
+        u32::try_from(body),
+    ) else {
+        return Err(too_large(
+            "frame",
+            rest,
+            usize::try_from(u32::MAX).unwrap_or(usize::MAX),
+            "the wire's own",
+        ));
+    };
+    out.reserve(rest.saturating_add(Header::LENGTH));
+    out.extend_from_slice(&Header { total, ..header }.encode());
+    out.extend_from_slice(&path.to_be_bytes());
+    out.extend_from_slice(service);
+    out.extend_from_slice(&name.to_be_bytes());
+    out.extend_from_slice(method);
+    out.extend_from_slice(&pairs.to_be_bytes());
+    for (key, value) in extra {
+        append_pair(out, key, value);
+    }
+    out.extend_from_slice(metadata.as_bytes());
+    out.extend_from_slice(&payload.to_be_bytes());
+    Ok(())
+}
+
+/// The length of all pairs together, within the limits.
+#[inline]
+fn metadata_length<'x>(
+    metadata: Pairs<'_>,
+    extra: impl Iterator<Item = (&'x [u8], &'x [u8])>,
+    limits: &Limits,
+) -> Result<usize, WireError> {
+    let mut length = metadata.as_bytes().len();
+    let mut pairs = metadata.iter().count();
+    for (key, value) in extra {
+        length = length.saturating_add(8).saturating_add(key.len()).saturating_add(value.len());
+        pairs = pairs.saturating_add(1);
+    }
+    if length > limits.metadata {
+        return Err(too_large("metadata", length, limits.metadata, "metadata"));
+    }
+    if pairs > limits.metadata_pairs {
+        return Err(too_large("number of metadata pairs", pairs, limits.metadata_pairs, "metadata_pairs"));
+    }
+    Ok(length)
+}
+
+/// Overwrites bytes that were written before.
+#[inline]
+pub(crate) fn patch(out: &mut [u8], at: usize, bytes: &[u8]) {
+    let end = at.saturating_add(bytes.len());
+    if let Some(place) = out.get_mut(at..end) {
+        place.copy_from_slice(bytes);
+    }
+}

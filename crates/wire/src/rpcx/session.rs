@@ -1,0 +1,231 @@
+//! The state of one connection, for both roles: what comes in is told apart here, once for each frame.
+
+use super::frame::{Head, check_total};
+use super::header::{Header, MAGIC};
+use super::{NAME, malformed, too_large, unsupported};
+use crate::{
+    CallFrame, CallHead, Event, Limits, Mark, Next, PushFrame, ReplyFrame, Session, Step, WireError,
+};
+
+/// The rpcx session.
+///
+/// - Replies and pushes are written whole: a frame with `end` false is [`WireError::Unsupported`].
+/// - [`begin`](Session::begin) cannot be refused later. Where the body that was appended is over
+///   [`Limits::body`], [`finish`](Session::finish) makes the reply a failure that names the limit.
+/// - [`ping`](Session::ping), [`cancel`](Session::cancel) and [`drain`](Session::drain) beyond what a Go peer
+///   echoes are said only to a peer that is known to be Trunkline.
+#[derive(Debug)]
+pub struct Rpcx {
+    pub(super) limits: Limits,
+    pub(super) role: Role,
+    /// The peer has said that it is Trunkline too.
+    pub(super) trunkline: bool,
+    /// The question whether the peer is Trunkline was asked.
+    pub(super) asked: bool,
+    /// So many bytes of a body that is too large are still to be read past.
+    skip: usize,
+    /// Calls that were given to the driver and not yet answered.
+    pub(super) in_flight: usize,
+    /// The sequence number of the next heartbeat (client) or push (server).
+    pub(super) next_seq: u64,
+}
+
+/// Which side of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Server,
+    Client,
+}
+
+/// What a frame is, by its role and flags.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Call,
+    Reply,
+    Push,
+    Heartbeat,
+}
+
+impl Rpcx {
+    fn new(role: Role, limits: &Limits) -> Self {
+        let next_seq = u64::from(role == Role::Server);
+        let limits = limits.clone();
+        Self { limits, role, trunkline: false, asked: false, skip: 0, in_flight: 0, next_seq }
+    }
+
+    /// Whether the peer has said that it is Trunkline too.
+    #[must_use]
+    pub fn peer_is_trunkline(&self) -> bool {
+        self.trunkline
+    }
+
+    /// An error where the role is another one.
+    pub(super) fn must_be(&self, role: Role, what: &'static str) -> Result<(), WireError> {
+        if self.role == role { Ok(()) } else { Err(unsupported(what)) }
+    }
+
+    /// The number for a frame of this side's own.
+    pub(super) fn take_seq(&mut self) -> u64 {
+        let seq = self.next_seq;
+        self.next_seq = seq.wrapping_add(1);
+        seq
+    }
+
+    #[inline]
+    fn kind(&self, header: &Header) -> Result<Kind, WireError> {
+        if header.is_heartbeat() {
+            return Ok(Kind::Heartbeat);
+        }
+        match (self.role, header.is_response(), header.is_one_way()) {
+            (Role::Server, false, _) => Ok(Kind::Call),
+            (Role::Client, true, _) if header.status() < 2 => Ok(Kind::Reply),
+            (Role::Client, false, true) => Ok(Kind::Push),
+            (Role::Server, true, _) => Err(malformed("a client sends no response", 2)),
+            (Role::Client, true, _) => Err(malformed("unknown status", 2)),
+            (Role::Client, false, false) => {
+                Err(malformed("a server sends no request that wants an answer", 2))
+            }
+        }
+    }
+
+    /// Reads past what is left of a body that is too large.
+    #[cold]
+    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
+        let consumed = self.skip.min(input.len());
+        self.skip = self.skip.saturating_sub(consumed);
+        let next = if consumed == 0 { Next::NeedMore(0) } else { Next::Again };
+        Step { consumed, next }
+    }
+
+    /// A body over the limit: what was understood is said at once, the body is read past.
+    #[cold]
+    fn oversize<'a>(&mut self, kind: Kind, head: &Head<'a>) -> Result<Step<'a>, WireError> {
+        let (got, limit) = (head.body_length, self.limits.body);
+        let metadata = head.pairs(&self.limits)?;
+        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let event = match kind {
+            Kind::Call => self.refuse(head, metadata, wide(got), wide(limit)),
+            Kind::Reply => Event::ReplyTooLarge { id: head.header.seq, got: wide(got), limit: wide(limit) },
+            Kind::Push => Event::PushTooLarge { got: wide(got), limit: wide(limit) },
+            Kind::Heartbeat => return Err(too_large("heartbeat", got, limit, "body_limit")),
+        };
+        let here = got.min(head.rest.len());
+        self.skip = got.saturating_sub(here);
+        Ok(Step { consumed: head.length.saturating_add(here), next: Next::Event(event) })
+    }
+}
+
+impl Session for Rpcx {
+    const NAME: &'static str = NAME;
+    const STREAMS: bool = false;
+
+    fn server(limits: &Limits) -> Self {
+        Self::new(Role::Server, limits)
+    }
+
+    fn client(limits: &Limits) -> Self {
+        Self::new(Role::Client, limits)
+    }
+
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        if self.role == Role::Client {
+            self.heartbeat(out);
+        }
+    }
+
+    #[inline]
+    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        if self.skip > 0 {
+            return Ok(self.read_past(input));
+        }
+        let Some(chunk) = input.first_chunk() else {
+            return match input.first() {
+                Some(&first) if first != MAGIC => Err(malformed("the frame does not begin with 08", 0)),
+                _ => Ok(Step { consumed: 0, next: Next::NeedMore(0) }),
+            };
+        };
+        let header = Header::decode(chunk)?;
+        let kind = self.kind(&header)?;
+        if kind == Kind::Call && self.in_flight >= self.limits.calls {
+            return Ok(Step { consumed: 0, next: Next::Blocked });
+        }
+        let Some(head) = Head::decode(header, input, &self.limits)? else {
+            check_total(&header, &self.limits)?;
+            return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+        };
+        if head.body_length > self.limits.body {
+            return self.oversize(kind, &head);
+        }
+        let length = head.length.saturating_add(head.body_length);
+        let Some(body) = head.rest.get(..head.body_length) else {
+            return Ok(Step { consumed: 0, next: Next::NeedMore(length) });
+        };
+        let metadata = head.pairs(&self.limits)?;
+        let next = match kind {
+            Kind::Call => Next::Event(self.called(&head, metadata, body)),
+            Kind::Reply => Next::Event(Self::replied(&head, metadata, body)),
+            Kind::Push => Next::Event(Self::pushed(&head, metadata, body)),
+            Kind::Heartbeat => self.heard(&head, metadata, input.get(..length).unwrap_or_default(), out),
+        };
+        Ok(Step { consumed: length, next })
+    }
+
+    #[inline]
+    fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.encode_call(frame, out)
+    }
+
+    #[inline]
+    fn reply(
+        &mut self,
+        to: &CallHead<'_>,
+        frame: &ReplyFrame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        self.encode_reply(to, frame, out)
+    }
+
+    #[inline]
+    fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
+        self.begin_reply(to, out)
+    }
+
+    #[inline]
+    fn finish(&mut self, mark: Mark, out: &mut Vec<u8>) {
+        self.finish_reply(mark, out);
+    }
+
+    fn data(&mut self, _: u64, _: &[u8], _: bool, _: &mut Vec<u8>) -> Result<(), WireError> {
+        Err(unsupported("a body cannot be sent in several frames"))
+    }
+
+    fn push(&mut self, frame: &PushFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.encode_push(frame, out)
+    }
+
+    fn forget(&mut self, _: u64) {
+        // A client keeps nothing about its calls; at a server the count is all there is.
+        self.ended();
+    }
+
+    fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
+        self.encode_cancel(id, out)
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        // A Go client may take the heartbeat of a server for the answer to a call of the same number.
+        let answers = self.role == Role::Client || self.trunkline;
+        if answers {
+            self.heartbeat(out);
+        }
+        answers
+    }
+
+    fn drain(&mut self, out: &mut Vec<u8>) -> bool {
+        self.encode_drain(out)
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}
