@@ -85,6 +85,13 @@ impl<'a> Pairs<'a> {
         PairsIter(self.0)
     }
 
+    /// The same pairs as a value of its own, with `share` making owned bytes of borrowed ones: by a reference
+    /// count where the caller knows whose they are.
+    #[must_use]
+    pub fn share(&self, share: impl FnOnce(&'a [u8]) -> Bytes) -> Metadata {
+        if self.is_empty() { Metadata::default() } else { Metadata(share(self.0)) }
+    }
+
     /// The same pairs as a value of its own; copies the bytes.
     #[must_use]
     pub fn to_owned(&self) -> Metadata {

@@ -1,0 +1,281 @@
+//! Bodies: whole, or frame by frame through a bounded channel.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::{Code, Result, Status};
+
+/// The body of a call or a reply: whole, or frame by frame.
+#[derive(Debug)]
+pub enum Body {
+    /// All of it.
+    Full(Bytes),
+    /// Frames that come one after the other.
+    Stream(BodyStream),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Full(Bytes::new())
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Body {
+    fn from(bytes: B) -> Self {
+        Self::Full(bytes.into())
+    }
+}
+
+impl From<BodyStream> for Body {
+    fn from(stream: BodyStream) -> Self {
+        Self::Stream(stream)
+    }
+}
+
+impl Body {
+    /// The whole body; waits for its end where it is streamed.
+    ///
+    /// # Errors
+    /// The stream broke, or the frames together are over `limit` bytes.
+    pub async fn whole(self, limit: usize) -> Result<Bytes> {
+        let mut stream = match self {
+            Self::Full(bytes) => return Ok(bytes),
+            Self::Stream(stream) => stream,
+        };
+        let mut all = Vec::new();
+        while let Some(frame) = stream.next().await {
+            let frame = frame?;
+            if all.len().saturating_add(frame.len()) > limit {
+                let text = format!("a streamed body is over the limit of {limit} bytes (body_limit)");
+                return Err(Status::new(Code::TooLarge, text));
+            }
+            all.extend_from_slice(&frame);
+        }
+        Ok(all.into())
+    }
+}
+
+/// The frames of a streamed body, as they arrive. Dropping it tells the other end that nobody reads any more.
+pub struct BodyStream(Arc<Channel>);
+
+/// Feeds a [`BodyStream`]. Dropping it without [`finish`](BodySender::finish) or
+/// [`fail`](BodySender::fail) ends the body with a failure, so that a cut body is never taken for a whole one.
+pub struct BodySender(Arc<Channel>);
+
+/// What one stream holds between its two ends. A frame is taken while less than [`BodyStream::CREDIT`] bytes
+/// wait, so that one frame of any size always fits.
+struct Channel(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    ended: Option<Result<()>>,
+    unread: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Channel {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic cannot leave the state half changed: nothing in here calls out.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BodyStream {
+    /// How many bytes wait between the two ends of a stream before the writing end has to: 64 KiB.
+    pub const CREDIT: usize = 64 << 10;
+
+    /// A stream and the end that feeds it.
+    #[must_use]
+    pub fn channel() -> (BodySender, Self) {
+        let channel = Arc::new(Channel(Mutex::default()));
+        (BodySender(Arc::clone(&channel)), Self(channel))
+    }
+
+    /// The next frame; `None` at the end of the body. A failure is the last thing that comes.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// As [`next`](BodyStream::next), for hand-written futures.
+    pub fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes>>> {
+        let mut state = self.0.lock();
+        if let Some(frame) = state.frames.pop_front() {
+            state.bytes = state.bytes.saturating_sub(frame.len());
+            let writer = if state.bytes < Self::CREDIT { state.writer.take() } else { None };
+            drop(state);
+            if let Some(writer) = writer {
+                writer.wake();
+            }
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        match &mut state.ended {
+            Some(ended) => Poll::Ready(std::mem::replace(ended, Ok(())).err().map(Err)),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Whether all frames were taken and the body ended well.
+    pub(crate) fn is_finished(&self) -> bool {
+        let state = self.0.lock();
+        state.frames.is_empty() && matches!(state.ended, Some(Ok(())))
+    }
+}
+
+impl Drop for BodyStream {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.unread = true;
+        state.frames.clear();
+        let writer = state.writer.take();
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+}
+
+impl BodySender {
+    /// Sends a frame; waits while [`BodyStream::CREDIT`] bytes are unread.
+    ///
+    /// # Errors
+    /// The reading end is gone: [`Code::Cancelled`].
+    pub async fn send(&mut self, frame: impl Into<Bytes>) -> Result<()> {
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.push(frame.into());
+        Ok(())
+    }
+
+    /// Ends the body.
+    pub fn finish(self) {
+        self.end(Ok(()));
+    }
+
+    /// Ends the body with a failure.
+    pub fn fail(self, status: Status) {
+        self.end(Err(status));
+    }
+
+    /// Ready when the next frame may be pushed, or fails when nobody reads any more.
+    pub(crate) fn poll_ready(&self, cx: &mut TaskContext<'_>) -> Poll<Result<()>> {
+        let mut state = self.0.lock();
+        if state.unread {
+            return Poll::Ready(Err(Status::new(Code::Cancelled, "nobody reads the stream any more")));
+        }
+        if state.bytes < BodyStream::CREDIT {
+            return Poll::Ready(Ok(()));
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Adds a frame whether there is room or not: the caller has asked, or holds at most one.
+    pub(crate) fn push(&self, frame: Bytes) {
+        let mut state = self.0.lock();
+        if state.unread {
+            return;
+        }
+        state.bytes = state.bytes.saturating_add(frame.len());
+        state.frames.push_back(frame);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    fn end(&self, how: Result<()>) {
+        let mut state = self.0.lock();
+        if state.ended.is_none() {
+            state.ended = Some(how);
+        }
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        self.end(Err(Status::new(Code::Cancelled, "the stream was cut before its end")));
+    }
+}
+
+impl fmt::Debug for BodyStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodyStream")
+    }
+}
+
+impl fmt::Debug for BodySender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodySender")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_come_in_order_and_the_end_is_told() {
+        let (mut sender, mut stream) = BodyStream::channel();
+        sender.send("a").await.unwrap();
+        sender.send("b").await.unwrap();
+        sender.finish();
+        assert_eq!(stream.next().await.unwrap().unwrap(), "a");
+        assert_eq!(stream.next().await.unwrap().unwrap(), "b");
+        assert!(stream.next().await.is_none());
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_cut_stream_is_a_failure() {
+        let (sender, mut stream) = BodyStream::channel();
+        drop(sender);
+        assert!(stream.next().await.unwrap().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_writer_waits_for_its_reader() {
+        let (mut sender, mut stream) = BodyStream::channel();
+        sender.send(vec![0; BodyStream::CREDIT]).await.unwrap();
+        let mut second = Box::pin(async {
+            sender.send("x").await.unwrap();
+            sender
+        });
+        let waits = std::future::poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_pending())).await;
+        assert!(waits);
+        assert_eq!(stream.next().await.unwrap().unwrap().len(), BodyStream::CREDIT);
+        second.await.finish();
+        assert_eq!(stream.next().await.unwrap().unwrap(), "x");
+    }
+
+    #[tokio::test]
+    async fn a_writer_learns_that_nobody_reads() {
+        let (mut sender, stream) = BodyStream::channel();
+        drop(stream);
+        assert_eq!(sender.send("x").await.unwrap_err().code(), Code::Cancelled);
+    }
+
+    #[tokio::test]
+    async fn whole_is_bounded() {
+        let (mut sender, stream) = BodyStream::channel();
+        sender.send("abc").await.unwrap();
+        sender.send("d").await.unwrap();
+        sender.finish();
+        let status = Body::Stream(stream).whole(3).await.unwrap_err();
+        assert_eq!(status.code(), Code::TooLarge);
+    }
+}

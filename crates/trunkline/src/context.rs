@@ -1,0 +1,128 @@
+//! What a handler may know about the call that it answers: time left, who calls, over which wire.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::net::PushQueue;
+use crate::{Metadata, Name, Pusher};
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A Unix socket; its caller has no address.
+    Unix,
+    /// The in-memory transport; the number tells connections apart.
+    Memory(u64),
+    /// The same process, without a connection.
+    Local,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+            Self::Memory(number) => write!(f, "mem#{number}"),
+            Self::Local => f.write_str("local"),
+        }
+    }
+}
+
+/// What is the same for all calls of a connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: Peer,
+    pub(crate) wire: &'static str,
+    /// Whether the wire carries messages of the server's own.
+    pub(crate) can_push: bool,
+    pub(crate) pushes: PushQueue,
+}
+
+/// The circumstances of one call. Handlers that want it take `&Context` as their first argument.
+///
+/// When the call is cancelled, its deadline passes or its caller goes away, the handler's future is dropped:
+/// there is nothing to ask and nothing to check.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) metadata: Metadata,
+    pub(crate) connection: Option<Arc<ConnectionInfo>>,
+    pub(crate) service: Name,
+    pub(crate) method: Name,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::local(None)
+    }
+}
+
+impl Context {
+    /// The context of a call that is made within the process.
+    #[must_use]
+    pub fn local(deadline: Option<Instant>) -> Self {
+        Self {
+            deadline,
+            metadata: Metadata::new(),
+            connection: None,
+            service: Name::default(),
+            method: Name::default(),
+        }
+    }
+
+    /// When the caller stops waiting, if it said so.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// How much time the call has left; `None` where it has no deadline.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// The caller's metadata.
+    #[must_use]
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// Who calls.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        self.connection.as_ref().map_or(&Peer::Local, |connection| &connection.peer)
+    }
+
+    /// The wire that brought the call, or `local`.
+    #[must_use]
+    pub fn wire(&self) -> &'static str {
+        self.connection.as_ref().map_or("local", |connection| connection.wire)
+    }
+
+    /// The called service's name.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// The called method's name.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Sends messages of the server's own to the caller, where its wire can carry them.
+    #[must_use]
+    pub fn pusher(&self) -> Option<Pusher> {
+        let connection = self.connection.as_ref().filter(|connection| connection.can_push)?;
+        Some(Pusher::new(Arc::clone(connection)))
+    }
+}

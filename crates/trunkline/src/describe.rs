@@ -1,0 +1,51 @@
+//! What a service says of itself: names, documentation, the types of its methods.
+
+use crate::Name;
+use crate::message::Schema;
+
+/// A service's name and its methods.
+#[derive(Debug, Clone)]
+pub struct ServiceInfo {
+    /// The name it is called by.
+    pub name: Name,
+    /// Its documentation, from the trait's.
+    pub doc: &'static str,
+    /// Its methods; a call's [`MethodId::index`](crate::MethodId::index) counts in this order.
+    pub methods: Vec<MethodInfo>,
+}
+
+impl ServiceInfo {
+    /// The same service under another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Name>) -> Self {
+        self.name = name.into();
+        self
+    }
+}
+
+/// A method of a service.
+#[derive(Debug, Clone)]
+pub struct MethodInfo {
+    /// The name it is called by.
+    pub name: &'static str,
+    /// Its documentation, from the trait's.
+    pub doc: &'static str,
+    /// It may run twice without harm, so that a call may be tried again.
+    pub idempotent: bool,
+    /// It is a plain `fn`, answered on the spot.
+    pub in_place: bool,
+    /// Each call gets a task of its own, so that a method that computes for long holds nobody up.
+    pub spawned: bool,
+    /// What it takes; `None` for a body of any kind.
+    pub request: Option<Schema>,
+    /// What it gives; `None` for a body of any kind.
+    pub reply: Option<Schema>,
+}
+
+impl MethodInfo {
+    /// A method that takes and gives bodies of any kind.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, doc: "", idempotent: false, in_place: false, spawned: false, request: None, reply: None }
+    }
+}

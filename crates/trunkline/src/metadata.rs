@@ -1,0 +1,23 @@
+//! Metadata keys that have a meaning. They are not handed on to services as metadata of their callers.
+
+/// The caller's token.
+pub const AUTH: &str = "__AUTH";
+/// How many milliseconds the call has left, as decimal text.
+pub const SERVER_TIMEOUT: &str = "__ServerTimeout";
+/// rpcx's key for the text of a failure.
+pub const RPCX_ERROR: &str = "__rpcx_error__";
+/// easymicro's key for the text of a failure.
+pub const EASYMICRO_ERROR: &str = "easymicro_error__";
+/// The prefix of the keys that Trunkline peers use among themselves.
+pub const TRUNKLINE_PREFIX: &str = "__trunkline";
+/// Where an rpcx client's reply metadata names the server; never on the wire.
+pub const SERVER_ADDRESS: &str = "__ServerAddress";
+
+/// Whether a key is one that the wires and the framework use themselves.
+#[must_use]
+pub fn is_reserved(key: &[u8]) -> bool {
+    [AUTH, SERVER_TIMEOUT, RPCX_ERROR, EASYMICRO_ERROR, SERVER_ADDRESS]
+        .iter()
+        .any(|reserved| key == reserved.as_bytes())
+        || key.starts_with(TRUNKLINE_PREFIX.as_bytes())
+}

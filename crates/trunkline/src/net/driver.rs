@@ -1,0 +1,317 @@
+//! The one connection driver: one task a connection does read, dispatch, write.
+//!
+//! It knows nothing of wires and roles: a [`Role`] (the server's or the client's) joins a session to calls. What
+//! the driver owns is the rhythm, by what was measured (see ARCHITECTURE.md): everything that one read brought is
+//! dealt with before one write answers it; buffers belong to the thread; what a peer does not read stays with
+//! its connection, bounded, and stops the reading.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+use trunkline_wire::WireError;
+
+use super::buffers::{self, BATCH, Inbound};
+
+/// What joins a session to calls: the server's side or the client's.
+pub(crate) trait Role {
+    /// Appends what came up since the last poll: replies that are ready, calls that were made. Called first in
+    /// every round, with the task's waker to register.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close>;
+
+    /// Deals with bytes of `batch` from `start` on; all of its answers are appended to `out`.
+    ///
+    /// # Errors
+    /// The connection is to be closed.
+    fn receive(&mut self, batch: &Bytes, start: usize, out: &mut Vec<u8>) -> Result<Received, Close>;
+
+    /// The peer has ended its side. Whether the connection goes on to answer what was asked.
+    fn peer_ended(&mut self) -> bool;
+
+    /// Whether there is nothing more to do and the connection should end.
+    fn is_done(&self) -> bool;
+
+    /// When the role wants to be polled although nothing happens.
+    fn wake_at(&self) -> Option<Instant>;
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// All was dealt with up to here; the rest is the beginning of a frame of so many bytes (0: not known).
+    Upto(usize, usize),
+    /// From here on it has to wait: until a call ends, or a stream is read.
+    Blocked(usize),
+    /// From here on it has to wait until what was written so far has been taken: the write buffer is full.
+    Full(usize),
+}
+
+/// Why a connection ends.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Close {
+    /// Both sides are done.
+    #[error("done")]
+    Done,
+    /// The peer went away within a frame.
+    #[error("the peer closed within a frame")]
+    Cut,
+    /// The peer broke the rules of the wire.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The socket failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer was too slow, or silent.
+    #[error("{0}")]
+    Slow(&'static str),
+}
+
+/// How many bytes of a begun frame buy it another [`Patience::frame`].
+const LEAST: usize = 10 << 10;
+
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// To take what is written to it.
+    pub(crate) write: Duration,
+    /// To end a begun frame, or to send 10 KiB more of it.
+    pub(crate) frame: Duration,
+    /// To wait for answers after it has ended its own side.
+    pub(crate) half_closed: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            write: Duration::from_secs(10),
+            frame: Duration::from_secs(10),
+            half_closed: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A connection: see the module's documentation. It ends with the reason.
+#[must_use = "a connection does nothing until it is polled"]
+pub(crate) struct Connection<I, R> {
+    io: I,
+    role: R,
+    patience: Patience,
+    inbound: Inbound,
+    /// What was read and has to wait, from where on, and why.
+    waiting: Option<(Bytes, usize)>,
+    /// What the peer has not taken yet.
+    unsent: Vec<u8>,
+    sent: usize,
+    read_ended: bool,
+    slow_at: Option<Instant>,
+    /// How much of a begun frame there was when `slow_at` was set.
+    slow_from: usize,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
+    /// Drives `role` over `io`. `first` was read from it already.
+    pub(crate) fn new(io: I, role: R, patience: Patience, first: Bytes) -> Self {
+        Self {
+            io,
+            role,
+            patience,
+            inbound: Inbound::default(),
+            waiting: (!first.is_empty()).then_some((first, 0)),
+            unsent: Vec::new(),
+            sent: 0,
+            read_ended: false,
+            slow_at: None,
+            slow_from: 0,
+            timer: None,
+        }
+    }
+
+    /// Runs the connection to its end.
+    pub(crate) async fn run(mut self) -> Close {
+        let close = std::future::poll_fn(|cx| self.poll(cx)).await;
+        if matches!(close, Close::Done) {
+            // Says goodbye properly; where the peer is gone that cannot fail it any more.
+            let _ = tokio::time::timeout(
+                self.patience.half_closed,
+                std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)),
+            )
+            .await;
+        }
+        close
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        let mut out = buffers::take_write();
+        let result = self.poll_rounds(cx, &mut out);
+        buffers::give_write(out);
+        match result {
+            Poll::Ready(Ok(())) => Poll::Ready(Close::Done),
+            Poll::Ready(Err(close)) => Poll::Ready(close),
+            Poll::Pending => self.poll_timer(cx),
+        }
+    }
+
+    /// Rounds of advance, dispatch, write, read, until the socket has nothing more or takes nothing more.
+    fn poll_rounds(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<(), Close>> {
+        loop {
+            if !ready!(self.poll_unsent(cx))? {
+                return Poll::Pending;
+            }
+            self.role.advance(cx, out)?;
+            let waits = self.dispatch(out)?;
+            self.write(cx, out)?;
+            if !self.unsent.is_empty() {
+                continue;
+            }
+            if waits == Some(Wait::Written) {
+                continue;
+            }
+            if self.role.is_done() && self.waiting.is_none() && !self.inbound.is_partial() {
+                return Poll::Ready(Ok(()));
+            }
+            if waits.is_some() || self.read_ended {
+                return Poll::Pending;
+            }
+            match ready!(self.inbound.poll_read(&mut self.io, cx))? {
+                Some(batch) => self.waiting = Some((batch, 0)),
+                None => self.end_of_input()?,
+            }
+        }
+    }
+
+    fn end_of_input(&mut self) -> Result<(), Close> {
+        self.read_ended = true;
+        if self.inbound.is_partial() {
+            return Err(Close::Cut);
+        }
+        if !self.role.peer_ended() {
+            return Err(Close::Done);
+        }
+        Ok(())
+    }
+
+    /// Hands what was read to the role. Says what the rest waits for, where there is a rest.
+    fn dispatch(&mut self, out: &mut Vec<u8>) -> Result<Option<Wait>, Close> {
+        let Some((batch, start)) = self.waiting.take() else {
+            return Ok(None);
+        };
+        match self.role.receive(&batch, start, out)? {
+            Received::Upto(end, frame) => {
+                if end > start {
+                    self.slow_at = None;
+                    self.slow_from = 0;
+                }
+                self.inbound.keep(batch.get(end..).unwrap_or_default(), frame);
+                Ok(None)
+            }
+            Received::Blocked(from) => {
+                self.waiting = Some((batch, from));
+                Ok(Some(Wait::Call))
+            }
+            Received::Full(from) => {
+                self.waiting = Some((batch, from));
+                Ok(Some(Wait::Written))
+            }
+        }
+    }
+
+    /// Writes the batch of answers; what the socket does not take is kept.
+    fn write(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        let mut written = 0;
+        while written < out.len() {
+            let rest = out.get(written..).unwrap_or_default();
+            let rest = rest.get(..BATCH).unwrap_or(rest);
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Pending => {
+                    self.unsent.extend_from_slice(out.get(written..).unwrap_or_default());
+                    break;
+                }
+            }
+        }
+        out.clear();
+        Ok(())
+    }
+
+    /// Goes on with what the peer did not take. Nothing else happens on the connection before that is done, so
+    /// there is never more of it than one round makes.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Close>> {
+        while self.sent < self.unsent.len() {
+            let rest = self.unsent.get(self.sent..).unwrap_or_default();
+            match Pin::new(&mut self.io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Close::Io(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(n)) => {
+                    self.sent += n;
+                    self.slow_at = None;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => return Poll::Ready(Ok(false)),
+            }
+        }
+        if !self.unsent.is_empty() {
+            self.unsent = Vec::new();
+            self.sent = 0;
+            self.slow_at = None;
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    /// Arms the timer for what may take too long, and says when it did.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        let (allowed, why) = if !self.unsent.is_empty() {
+            (Some(self.patience.write), "the peer does not read its answers")
+        } else if self.read_ended {
+            (Some(self.patience.half_closed), "the caller is gone")
+        } else if self.inbound.is_partial() {
+            (Some(self.patience.frame), "a begun frame does not go on")
+        } else {
+            (None, "")
+        };
+        if self.inbound.len() >= self.slow_from.saturating_add(LEAST) {
+            self.slow_from = self.inbound.len();
+            self.slow_at = None;
+        }
+        self.slow_at = allowed.map(|time| self.slow_at.unwrap_or_else(|| Instant::now() + time));
+        let Some(at) = [self.slow_at, self.role.wake_at()].into_iter().flatten().min() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.slow_at.is_some_and(|slow| slow <= Instant::now()) {
+            return Poll::Ready(Close::Slow(why));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// What a batch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// A call that ends, or a stream that is read.
+    Call,
+    /// Room in the write buffer.
+    Written,
+}
+
+/// Whether a role should stop and have its answers written before it goes on.
+pub(crate) fn is_full(out: &[u8]) -> bool {
+    out.len() >= BATCH
+}

@@ -1,0 +1,120 @@
+//! Messages that a server sends of its own accord, on their way to the connection.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use trunkline_wire::Serialization;
+
+use crate::context::ConnectionInfo;
+use crate::{Code, Metadata, Name, Result, Status};
+
+/// One message of the server's own.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The service path; may be empty.
+    pub service: Name,
+    /// The method; may be empty.
+    pub method: Name,
+    /// Metadata beside it.
+    pub metadata: Metadata,
+    /// How the body is serialised.
+    pub serialization: Serialization,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The pushes of one connection that wait for their turn: at most 1,024; a further one waits.
+#[derive(Debug, Default)]
+pub(crate) struct PushQueue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Push>,
+    open: bool,
+    connection: Option<Waker>,
+    writers: Vec<Waker>,
+}
+
+/// How many pushes wait on a connection before their senders have to.
+const WAITING: usize = 1024;
+
+impl PushQueue {
+    /// A queue whose connection is there.
+    pub(crate) fn open() -> Self {
+        Self(Mutex::new(State { open: true, ..State::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next push, for the connection, which is woken when there is one.
+    pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Push> {
+        let mut state = self.lock();
+        match state.waiting.pop_front() {
+            Some(push) => {
+                let writers = std::mem::take(&mut state.writers);
+                drop(state);
+                writers.into_iter().for_each(Waker::wake);
+                Poll::Ready(push)
+            }
+            None => {
+                match &mut state.connection {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, push: &mut Option<Push>) -> Poll<Result<()>> {
+        let mut state = self.lock();
+        if !state.open {
+            return Poll::Ready(Err(Status::new(Code::Unavailable, "the caller is gone").not_begun()));
+        }
+        if state.waiting.len() >= WAITING {
+            state.writers.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.waiting.extend(push.take());
+        let connection = state.connection.take();
+        drop(state);
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection is gone: whoever sends learns it.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.open = false;
+        state.waiting.clear();
+        let writers = std::mem::take(&mut state.writers);
+        drop(state);
+        writers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Sends messages of the server's own over the connection that a call came on. It may outlive the call.
+#[derive(Debug, Clone)]
+pub struct Pusher(Arc<ConnectionInfo>);
+
+impl Pusher {
+    pub(crate) fn new(connection: Arc<ConnectionInfo>) -> Self {
+        Self(connection)
+    }
+
+    /// Hands a message to the connection; waits while 1,024 of them wait there. They keep their order, and go out
+    /// before the reply of the call that sends them.
+    ///
+    /// # Errors
+    /// The connection is gone: [`Code::Unavailable`].
+    pub async fn push(&self, push: Push) -> Result<()> {
+        let mut push = Some(push);
+        std::future::poll_fn(|cx| self.0.pushes.poll_send(cx, &mut push)).await
+    }
+}

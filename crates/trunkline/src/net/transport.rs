@@ -1,0 +1,299 @@
+//! The one seam through which everything dials and listens: TCP, Unix sockets, and memory.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
+
+use crate::Peer;
+
+/// Where to listen or to dial: `HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH` or `mem://NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// A TCP address; the host may be a name.
+    Tcp(String),
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// A listener in this process, by name: for tests on virtual time.
+    Memory(String),
+}
+
+/// Why a text is no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text} is no address: {why}")]
+pub struct InvalidAddress {
+    text: String,
+    why: &'static str,
+}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let invalid = |why| InvalidAddress { text: text.to_owned(), why };
+        match text.split_once("://") {
+            Some(("unix", "")) => Err(invalid("the path is missing (unix://PATH)")),
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("mem", "")) => Err(invalid("the name is missing (mem://NAME)")),
+            Some(("mem", name)) => Ok(Self::Memory(name.to_owned())),
+            Some(("tcp", rest)) => host_and_port(rest).map(Self::Tcp).map_err(invalid),
+            Some(_) => Err(invalid("the scheme is not one of tcp, unix, mem")),
+            None => host_and_port(text).map(Self::Tcp).map_err(invalid),
+        }
+    }
+}
+
+fn host_and_port(text: &str) -> Result<String, &'static str> {
+    let (host, port) = text.rsplit_once(':').ok_or("the port is missing (HOST:PORT)")?;
+    if host.is_empty() || (host.contains(':') && !host.starts_with('[')) {
+        return Err("the host is missing or an IPv6 address without brackets (HOST:PORT)");
+    }
+    port.parse::<u16>().map_err(|_| "the port is no number from 0 to 65535")?;
+    Ok(text.to_owned())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Memory(name) => write!(f, "mem://{name}"),
+        }
+    }
+}
+
+/// A connection over any transport.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    Memory(DuplexStream),
+}
+
+impl Stream {
+    /// Dials.
+    pub(crate) async fn dial(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address.as_str()).await?;
+                tune(&stream);
+                Ok(Self::Tcp(stream))
+            }
+            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Address::Memory(name) => {
+                let listener = memory_listeners()
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get(name)
+                    .cloned()
+                    .ok_or_else(|| refused(name))?;
+                let (near, far) = tokio::io::duplex(MEMORY_PIPE);
+                listener.send(far).await.map_err(|_| refused(name))?;
+                Ok(Self::Memory(near))
+            }
+        }
+    }
+}
+
+/// Small messages leave at once, and a peer that is gone without a word is noticed within 30 s.
+pub(crate) fn tune(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(15))
+        .with_interval(Duration::from_secs(5))
+        .with_retries(3);
+    // A socket that cannot be tuned works all the same.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(20)));
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// How many bytes an in-memory connection holds each way.
+const MEMORY_PIPE: usize = 256 << 10;
+
+/// How many in-memory connections wait to be accepted; the next dial waits.
+const MEMORY_BACKLOG: usize = 128;
+
+type MemoryListeners = Mutex<HashMap<String, mpsc::Sender<DuplexStream>>>;
+
+fn memory_listeners() -> &'static MemoryListeners {
+    static LISTENERS: std::sync::LazyLock<MemoryListeners> = std::sync::LazyLock::new(Mutex::default);
+    &LISTENERS
+}
+
+fn refused(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens on mem://{name}"))
+}
+
+/// Accepts connections over any transport.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+    Memory(String, mpsc::Receiver<DuplexStream>),
+}
+
+impl Listener {
+    /// Listens; port 0 picks one. The socket file of a Unix address is replaced where nobody listens on it.
+    pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp(address) => bind_tcp(address).await.map(Self::Tcp),
+            Address::Unix(path) => {
+                if path.exists() && UnixStream::connect(path).await.is_err() {
+                    std::fs::remove_file(path)?;
+                }
+                Ok(Self::Unix(UnixListener::bind(path)?, path.clone()))
+            }
+            Address::Memory(name) => {
+                let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
+                let mut listeners = memory_listeners().lock().unwrap_or_else(PoisonError::into_inner);
+                if listeners.get(name).is_some_and(|old| !old.is_closed()) {
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, "the name is taken"));
+                }
+                listeners.insert(name.clone(), sender);
+                Ok(Self::Memory(name.clone(), receiver))
+            }
+        }
+    }
+
+    /// Where it really listens.
+    pub(crate) fn local_address(&self) -> io::Result<Address> {
+        Ok(match self {
+            Self::Tcp(listener) => Address::Tcp(listener.local_addr()?.to_string()),
+            Self::Unix(_, path) => Address::Unix(path.clone()),
+            Self::Memory(name, _) => Address::Memory(name.clone()),
+        })
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        static MEMORY_PEERS: AtomicU64 = AtomicU64::new(1);
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                tune(&stream);
+                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), Peer::Unix)),
+            Self::Memory(name, receiver) => match receiver.recv().await {
+                Some(stream) => {
+                    let number = MEMORY_PEERS.fetch_add(1, Ordering::Relaxed);
+                    Ok((Stream::Memory(stream), Peer::Memory(number)))
+                }
+                None => Err(refused(name)),
+            },
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        match self {
+            Self::Tcp(_) => {}
+            Self::Unix(_, path) => {
+                let _ = std::fs::remove_file(path);
+            }
+            Self::Memory(name, receiver) => {
+                receiver.close();
+                let mut listeners = memory_listeners().lock().unwrap_or_else(PoisonError::into_inner);
+                if listeners.get(name).is_some_and(mpsc::Sender::is_closed) {
+                    listeners.remove(name);
+                }
+            }
+        }
+    }
+}
+
+async fn bind_tcp(address: &str) -> io::Result<TcpListener> {
+    let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        match bind_one(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket =
+        if address.is_ipv4() { tokio::net::TcpSocket::new_v4() } else { tokio::net::TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        assert_eq!("127.0.0.1:80".parse(), Ok(Address::Tcp("127.0.0.1:80".into())));
+        assert_eq!("tcp://[::1]:80".parse(), Ok(Address::Tcp("[::1]:80".into())));
+        assert_eq!("unix:///run/a".parse(), Ok(Address::Unix("/run/a".into())));
+        assert_eq!("mem://a".parse(), Ok(Address::Memory("a".into())));
+        for bad in ["", "a", ":80", "::1:80", "a:b", "a:65536", "unix://", "mem://", "udp://a:1"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_in_memory_is_free_again_when_its_listener_is_gone() {
+        let address = Address::Memory("transport-name".into());
+        let listener = Listener::bind(&address).await.unwrap();
+        assert!(Listener::bind(&address).await.is_err());
+        drop(listener);
+        assert!(Stream::dial(&address).await.is_err());
+        assert!(Listener::bind(&address).await.is_ok());
+    }
+}

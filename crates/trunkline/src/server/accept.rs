@@ -1,0 +1,271 @@
+//! Accepting connections under limits, and dealing them to the threads that serve them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Core;
+use super::serve::serve;
+use crate::net::transport::{Listener, Stream};
+use crate::{Peer, Service};
+
+/// How many connections a server has at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConnectionLimits {
+    pub(crate) total: usize,
+    pub(crate) per_address: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { total: 65_536, per_address: 4_096 }
+    }
+}
+
+/// A connection's place under the limits; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _total: OwnedSemaphorePermit,
+    _address: Option<AddressPlace>,
+}
+
+#[derive(Debug)]
+struct AddressPlace {
+    address: IpAddr,
+    counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Where accepted connections are served: on the runtime that accepts, or on threads of the server's own.
+pub(crate) enum Workers<S> {
+    Here(Arc<Core<S>>),
+    Threads { inboxes: Vec<mpsc::Sender<Dealt>>, next: usize },
+}
+
+/// A connection on its way to another thread's runtime.
+pub(crate) struct Dealt {
+    stream: Movable,
+    peer: Peer,
+    place: Place,
+}
+
+enum Movable {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+    Memory(tokio::io::DuplexStream),
+}
+
+impl Movable {
+    fn from(stream: Stream) -> io::Result<Self> {
+        Ok(match stream {
+            Stream::Tcp(stream) => Self::Tcp(stream.into_std()?),
+            Stream::Unix(stream) => Self::Unix(stream.into_std()?),
+            Stream::Memory(stream) => Self::Memory(stream),
+        })
+    }
+
+    fn into_stream(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(stream) => Stream::Tcp(tokio::net::TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Stream::Unix(tokio::net::UnixStream::from_std(stream)?),
+            Self::Memory(stream) => Stream::Memory(stream),
+        })
+    }
+}
+
+/// How many accepted connections wait for a thread.
+const INBOX: usize = 1024;
+
+impl<S: Service> Workers<S> {
+    /// Starts so many threads; none of its own for 0.
+    pub(crate) fn start(core: &Arc<Core<S>>, threads: usize) -> io::Result<Self> {
+        if threads == 0 {
+            return Ok(Self::Here(Arc::clone(core)));
+        }
+        let mut inboxes = Vec::with_capacity(threads);
+        for number in 0..threads {
+            let (inbox, mut dealt) = mpsc::channel::<Dealt>(INBOX);
+            let core = Arc::clone(core);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            std::thread::Builder::new().name(format!("trunkline-{number}")).spawn(move || {
+                runtime.block_on(async move {
+                    let mut tasks = JoinSet::new();
+                    loop {
+                        tokio::select! {
+                            next = dealt.recv() => match next {
+                                Some(dealt) => serve_dealt(&mut tasks, &core, dealt),
+                                None => break,
+                            },
+                            Some(_) = tasks.join_next() => {}
+                        }
+                    }
+                    // The server has stopped; what is left over its limit is cut off here.
+                });
+            })?;
+            inboxes.push(inbox);
+        }
+        Ok(Self::Threads { inboxes, next: 0 })
+    }
+}
+
+fn serve_dealt<S: Service>(tasks: &mut JoinSet<()>, core: &Arc<Core<S>>, dealt: Dealt) {
+    match dealt.stream.into_stream() {
+        Ok(stream) => {
+            let core = Arc::clone(core);
+            tasks.spawn(async move {
+                let _place = dealt.place;
+                serve(core, stream, dealt.peer).await;
+            });
+        }
+        Err(error) => tracing::warn!(peer = %dealt.peer, %error, "an accepted connection was lost"),
+    }
+}
+
+/// Accepts on all listeners of a server.
+pub(crate) struct Acceptor<S> {
+    core: Arc<Core<S>>,
+    workers: Workers<S>,
+    limits: ConnectionLimits,
+    total: Arc<Semaphore>,
+    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    tasks: JoinSet<()>,
+}
+
+impl<S: Service> Acceptor<S> {
+    pub(crate) fn new(core: Arc<Core<S>>, workers: Workers<S>, limits: ConnectionLimits) -> Self {
+        let total = Arc::new(Semaphore::new(limits.total.min(Semaphore::MAX_PERMITS)));
+        Self { core, workers, limits, total, addresses: Arc::default(), tasks: JoinSet::new() }
+    }
+
+    /// Accepts until a stop has begun, then waits for the connections, at most until the stop's limit.
+    pub(crate) async fn accept_until_stopped(
+        &mut self,
+        listeners: Vec<Listener>,
+        mut stopped: watch::Receiver<Option<Instant>>,
+    ) {
+        let (accepted, mut connections) = mpsc::channel(1);
+        let mut accepting = JoinSet::new();
+        for listener in listeners {
+            accepting.spawn(accept_from(listener, Arc::clone(&self.total), accepted.clone()));
+        }
+        drop(accepted);
+        while stopped.borrow().is_none() {
+            tokio::select! {
+                changed = stopped.changed() => if changed.is_err() {
+                    // Every handle is gone: nobody can stop the server any more.
+                    std::future::pending::<()>().await;
+                },
+                Some((stream, peer, permit)) = connections.recv() => self.admit(stream, peer, permit).await,
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+        accepting.shutdown().await;
+        self.wait_for_connections(&mut stopped).await;
+    }
+
+    async fn admit(&mut self, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
+        let address = match &peer {
+            Peer::Tcp(address) if !address.ip().is_loopback() => match self.address_place(address.ip()) {
+                Some(place) => Some(place),
+                None => {
+                    let limit = self.limits.per_address;
+                    tracing::warn!(%peer, limit, "closed: too many connections from one address");
+                    return;
+                }
+            },
+            _ => None,
+        };
+        let place = Place { _total: permit, _address: address };
+        match &mut self.workers {
+            Workers::Here(core) => {
+                let core = Arc::clone(core);
+                self.tasks.spawn(async move {
+                    let _place = place;
+                    serve(core, stream, peer).await;
+                });
+            }
+            Workers::Threads { inboxes, next } => {
+                let Ok(stream) = Movable::from(stream) else { return };
+                *next = (*next + 1) % inboxes.len().max(1);
+                if let Some(inbox) = inboxes.get(*next) {
+                    // A thread that has 1,024 connections to begin makes the others wait in the backlog.
+                    let _ = inbox.send(Dealt { stream, peer, place }).await;
+                }
+            }
+        }
+    }
+
+    fn address_place(&self, address: IpAddr) -> Option<AddressPlace> {
+        let mut counts = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= self.limits.per_address {
+            return None;
+        }
+        *count += 1;
+        Some(AddressPlace { address, counts: Arc::clone(&self.addresses) })
+    }
+
+    async fn wait_for_connections(&mut self, stopped: &mut watch::Receiver<Option<Instant>>) {
+        loop {
+            let limit = stopped.borrow_and_update().unwrap_or_else(Instant::now);
+            let drain = Arc::clone(&self.core.drain);
+            tokio::select! {
+                () = std::future::poll_fn(|cx| drain.poll_idle(cx)) => return,
+                () = tokio::time::sleep_until(limit) => {
+                    let connections = drain.connections();
+                    tracing::warn!(connections, "the limit of the stop has passed: cut off");
+                    self.tasks.shutdown().await;
+                    return;
+                }
+                changed = stopped.changed() => if changed.is_err() {
+                    tokio::time::sleep_until(limit).await;
+                },
+                Some(_) = self.tasks.join_next() => {}
+            }
+        }
+    }
+}
+
+type Accepted = (Stream, Peer, OwnedSemaphorePermit);
+
+/// Accepts from one listener. What cannot be accepted (no descriptors left) is tried again after a while.
+async fn accept_from(mut listener: Listener, total: Arc<Semaphore>, accepted: mpsc::Sender<Accepted>) {
+    const FIRST_PAUSE: Duration = Duration::from_millis(5);
+    const LAST_PAUSE: Duration = Duration::from_secs(1);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let Ok(permit) = Arc::clone(&total).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                pause = FIRST_PAUSE;
+                if accepted.send((stream, peer, permit)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                if pause == FIRST_PAUSE || pause == LAST_PAUSE {
+                    tracing::warn!(%error, "cannot accept; trying again");
+                }
+                tokio::time::sleep(pause).await;
+                pause = pause.saturating_mul(2).min(LAST_PAUSE);
+            }
+        }
+    }
+}

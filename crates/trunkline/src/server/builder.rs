@@ -1,0 +1,285 @@
+//! Building and running a server.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use trunkline_wire::Limits;
+
+use super::Core;
+use super::accept::{Acceptor, ConnectionLimits, Workers};
+use super::handle::ServerHandle;
+use super::router::{DuplicateService, Router};
+use super::stack::{Policies, Stack, stack};
+use crate::Service;
+use crate::layer::{AdmissionLayer, Counters, DeadlineLayer, Layer, NoLayer, Stacked, TokenLayer};
+use crate::net::transport::{Address, InvalidAddress, Listener};
+use crate::service::NamedService;
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// An address to listen on cannot be read.
+    #[error(transparent)]
+    Address(#[from] InvalidAddress),
+    /// Two services have one name.
+    #[error(transparent)]
+    Duplicate(#[from] DuplicateService),
+    /// Listening failed.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A worker thread could not be started.
+    #[error("cannot start a worker thread: {0}")]
+    Thread(#[source] io::Error),
+    /// Nowhere to listen.
+    #[error("the server has no address to listen on: call listen(\"HOST:PORT\")")]
+    NoAddress,
+}
+
+/// Settings of a server; begun by [`Server::builder`]. `L` is the user's own stack of layers.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is run"]
+pub struct ServerBuilder<L = NoLayer> {
+    router: Router,
+    layers: L,
+    addresses: Vec<String>,
+    limits: Limits,
+    connections: ConnectionLimits,
+    policies: Policies,
+    threads: usize,
+    error: Option<ServerError>,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> Self {
+        Self {
+            router: Router::default(),
+            layers: NoLayer,
+            addresses: Vec::new(),
+            limits: Limits::default(),
+            connections: ConnectionLimits::default(),
+            policies: Policies::default(),
+            threads: 0,
+            error: None,
+        }
+    }
+}
+
+impl<L> ServerBuilder<L> {
+    /// Serves this service, too, under the name that it gives itself.
+    pub fn serve<S: NamedService>(mut self, service: S) -> Self {
+        if let Err(error) = self.router.add(service) {
+            self.error.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Serves this service under another name.
+    pub fn serve_as<S: NamedService>(mut self, name: &str, service: S) -> Self {
+        let info = service.describe().named(name);
+        if let Err(error) = self.router.add_described(info, Box::new(service)) {
+            self.error.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Listens on this address, too: `HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH`, `mem://NAME`. Port 0 picks
+    /// one.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.addresses.push(address.into());
+        self
+    }
+
+    /// Wraps all calls in a layer of one's own, outside of those added before and inside of the default ones
+    /// (catch panic, counters, admission, token, deadline).
+    pub fn layer<O>(self, outer: O) -> ServerBuilder<Stacked<L, O>> {
+        let layers = Stacked { inner: self.layers, outer };
+        ServerBuilder {
+            layers,
+            router: self.router,
+            addresses: self.addresses,
+            limits: self.limits,
+            connections: self.connections,
+            policies: self.policies,
+            threads: self.threads,
+            error: self.error,
+        }
+    }
+
+    /// The largest body of a request or a reply in bytes, after inflation. Default 4 MiB.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.limits.body = bytes;
+        self
+    }
+
+    /// The most calls in flight on one connection; the next one waits unread. Default 1,024.
+    pub fn calls_per_connection(mut self, calls: usize) -> Self {
+        self.limits.calls = calls;
+        self
+    }
+
+    /// All limits of a connection at once.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The most connections; over it none is accepted until one ends. Default 65,536.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.connections.total = connections;
+        self
+    }
+
+    /// The most connections of one address other than loopback; one more is closed. Default 4,096.
+    pub fn max_connections_per_address(mut self, connections: usize) -> Self {
+        self.connections.per_address = connections;
+        self
+    }
+
+    /// The most calls in flight on all connections together; one more fails. Default: no such limit.
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.policies.admission = AdmissionLayer::in_flight(calls);
+        self
+    }
+
+    /// Asks every caller for this token. Default: none is asked for.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.policies.token = TokenLayer::new(token);
+        self
+    }
+
+    /// Gives calls that come without a deadline this one. Default: they have none.
+    pub fn default_deadline(mut self, time: Duration) -> Self {
+        self.policies.deadline = DeadlineLayer::with_default(time);
+        self
+    }
+
+    /// Serves on so many threads of its own, each with a runtime for itself, to which connections are dealt in
+    /// turn: the fastest way to use several cores. 0, the default, serves on the runtime that runs the server.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+}
+
+impl<L> ServerBuilder<L>
+where
+    L: Layer<Arc<Router>>,
+    Stack<L::Service>: Service,
+{
+    /// Listens. From here on connections wait to be accepted by [`Server::run`].
+    ///
+    /// # Errors
+    /// An address is taken or cannot be read, or two services have one name.
+    pub async fn bind(self) -> Result<Server<Stack<L::Service>>, ServerError> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        if self.addresses.is_empty() {
+            return Err(ServerError::NoAddress);
+        }
+        let mut listeners = Vec::new();
+        for text in &self.addresses {
+            let address: Address = text.parse()?;
+            let listener = Listener::bind(&address)
+                .await
+                .map_err(|source| ServerError::Listen { address: text.clone(), source })?;
+            listeners.push(listener);
+        }
+        let router = Arc::new(self.router);
+        let counters = Arc::new(Counters::new(router.method_count()));
+        let core = Arc::new(Core {
+            stack: stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters)),
+            router: Arc::clone(&router),
+            limits: self.limits,
+            counters: Arc::clone(&counters),
+            drain: Arc::default(),
+        });
+        let (stop, stopped) = watch::channel(None);
+        let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
+        Ok(Server { core, listeners, connections: self.connections, threads: self.threads, handle, stopped })
+    }
+
+    /// Listens and serves until the process is told to stop by [`ServerHandle::drain`], which
+    /// [`bind`](ServerBuilder::bind) gives: without it, for ever.
+    ///
+    /// # Errors
+    /// As for [`bind`](ServerBuilder::bind) and [`Server::run`].
+    pub async fn run(self) -> Result<(), ServerError> {
+        self.bind().await?.run().await
+    }
+}
+
+/// A server that listens. Begin with [`Server::builder`].
+#[must_use = "a server accepts nothing until it is run"]
+pub struct Server<S = ()> {
+    core: Arc<Core<S>>,
+    listeners: Vec<Listener>,
+    connections: ConnectionLimits,
+    threads: usize,
+    handle: ServerHandle,
+    stopped: watch::Receiver<Option<tokio::time::Instant>>,
+}
+
+impl<S> std::fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Begins to build a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+}
+
+impl<S> Server<S> {
+    /// Where it listens, with the ports that were picked.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let known = self.listeners.iter().filter_map(|listener| listener.local_address().ok());
+        known.map(|address| address.to_string()).collect()
+    }
+
+    /// To stop the server and to look at it.
+    #[must_use]
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+}
+
+impl<S: Service> Server<S> {
+    /// Serves until [`ServerHandle::drain`] was called and the last connection has ended, or its limit passed.
+    ///
+    /// # Errors
+    /// A worker thread could not be started.
+    pub async fn run(self) -> Result<(), ServerError> {
+        let workers = Workers::start(&self.core, self.threads).map_err(ServerError::Thread)?;
+        let mut acceptor = Acceptor::new(self.core, workers, self.connections);
+        acceptor.accept_until_stopped(self.listeners, self.stopped).await;
+        Ok(())
+    }
+
+    /// As [`run`](Server::run), and begins to stop when `signal` ends, with 30 s for calls in flight.
+    ///
+    /// # Errors
+    /// As for [`run`](Server::run).
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), ServerError> {
+        let handle = self.handle();
+        let mut run = std::pin::pin!(self.run());
+        tokio::select! {
+            result = &mut run => return result,
+            () = signal => handle.drain(Duration::from_secs(30)),
+        }
+        run.await
+    }
+}

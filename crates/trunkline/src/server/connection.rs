@@ -1,0 +1,653 @@
+//! The server's side of a connection: from the session's events to the service, and back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use trunkline_wire::{
+    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, PushFrame, PushHead, Refusal,
+    ReplyFrame, Session,
+};
+
+use super::Core;
+use super::drain::DrainWatch;
+use super::router::Route;
+use crate::codec::gzip;
+use crate::context::ConnectionInfo;
+use crate::metadata::SERVER_TIMEOUT;
+use crate::net::buffers::share;
+use crate::net::driver::{Close, Received, Role, is_full};
+use crate::net::pending::Pending;
+use crate::service::{Answer, ReplyBuf, Request, Service, reply_over_limit};
+use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Reply, Result, Status};
+
+/// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
+/// stack of layers; `make` makes it.
+pub(crate) struct ServerRole<'a, W, S, F, M> {
+    session: W,
+    core: &'a Arc<Core<S>>,
+    make: M,
+    info: Arc<ConnectionInfo>,
+    drain: DrainWatch,
+    /// Calls whose handler had to wait.
+    pending: Pending<ReplyTo, Work<F>>,
+    /// Request bodies that still arrive.
+    inflows: Vec<Inflow>,
+    /// Replies whose body goes out frame by frame.
+    outflows: Vec<Outflow>,
+    peer_ended: bool,
+    draining: bool,
+    closing: bool,
+}
+
+/// A future that answers a call, in the connection's own task or in one of its own.
+pub(crate) enum Work<F> {
+    Here(Pin<Box<Option<F>>>),
+    Spawned(Spawned),
+}
+
+/// A task that ends when nobody waits for it any more.
+pub(crate) struct Spawned(JoinHandle<Result<Reply>>);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Work<F> {
+    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
+        match self {
+            Self::Here(future) => match future.as_mut().as_pin_mut() {
+                Some(future) => future.poll(cx),
+                None => Poll::Pending,
+            },
+            Self::Spawned(task) => Pin::new(&mut task.0).poll(cx).map(|result| {
+                result.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the call's task was stopped")))
+            }),
+        }
+    }
+}
+
+/// What is kept of a call to write its reply.
+pub(crate) struct ReplyTo {
+    id: u64,
+    note: u64,
+    serialization: trunkline_wire::Serialization,
+    compression: Compression,
+    one_way: bool,
+    method: Option<MethodId>,
+    /// The names as the caller wrote them, where they are not exactly the method's.
+    names: Option<Box<(Bytes, Bytes)>>,
+}
+
+struct Inflow {
+    id: u64,
+    sender: BodySender,
+    /// A frame that came while the reader had no room. There is never a second one: reading stops.
+    held: Option<(Bytes, bool)>,
+}
+
+struct Outflow {
+    to: ReplyTo,
+    metadata: Metadata,
+    stream: BodyStream,
+    begun: bool,
+}
+
+impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
+where
+    W: Session,
+    S: Service,
+    F: Future<Output = Result<Reply>> + Send + 'a,
+    M: Fn(&'a S, Call) -> F,
+{
+    pub(crate) fn new(core: &'a Arc<Core<S>>, make: M, info: Arc<ConnectionInfo>) -> Self {
+        Self {
+            session: W::server(&core.limits),
+            core,
+            make,
+            info,
+            drain: core.drain.watch(),
+            pending: Pending::default(),
+            inflows: Vec::new(),
+            outflows: Vec::new(),
+            peer_ended: false,
+            draining: false,
+            closing: false,
+        }
+    }
+
+    fn on_event(&mut self, event: Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
+        match event {
+            Event::Call { head, body, end } => self.on_call(&head, body, end, batch, spare, out),
+            Event::Refused { head, reason } => {
+                let to = ReplyTo::new(&head, None, batch);
+                self.write_failure(&to, &refusal(reason), out);
+            }
+            Event::Data { id, body, end } => self.on_data(id, &body, end, batch),
+            Event::Cancel { id } => self.on_cancel(id),
+            Event::Closed => self.closing = true,
+            // A server asks nothing of its clients.
+            _ => {}
+        }
+    }
+
+    fn on_call(
+        &mut self,
+        head: &CallHead<'_>,
+        body: Payload<'_>,
+        end: bool,
+        batch: &Bytes,
+        spare: &mut Spare<F>,
+        out: &mut Vec<u8>,
+    ) {
+        let found = self.core.router.find(head.service, head.method);
+        let body = match self.inflate(head, body) {
+            Ok(body) => body,
+            Err(status) => {
+                let to = ReplyTo::new(head, found, batch);
+                return self.write_failure(&to, &status, out);
+            }
+        };
+        if let (Some((route, _)), true) = (found, end) {
+            if route.in_place && self.answer_in_place(route, head, &body, out) {
+                return;
+            }
+        }
+        let to = ReplyTo::new(head, found, batch);
+        let body = match body {
+            Payload::Input(bytes) => share(batch, bytes),
+            Payload::Owned(bytes) => bytes,
+        };
+        let body = if end { Body::Full(body) } else { self.open_inflow(head.id, body) };
+        let call = match self.make_call(head, found, body, batch) {
+            Ok(call) => call,
+            Err(status) => return self.write_failure(&to, &status, out),
+        };
+        if found.is_some_and(|(route, _)| route.spawned) {
+            let core = Arc::clone(self.core);
+            let task = tokio::spawn(async move { core.stack.call(call).await });
+            self.pending.insert(to, Work::Spawned(Spawned(task)));
+            return;
+        }
+        // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
+        let mut future = spare.take();
+        future.as_mut().set(Some((self.make)(&self.core.stack, call)));
+        let mut work = Work::Here(future);
+        match work.poll(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(result) => {
+                self.finish(to, result, out);
+                spare.give(work);
+            }
+            Poll::Pending => self.pending.insert(to, work),
+        }
+    }
+
+    fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
+        match head.compression {
+            Compression::None => Ok(body),
+            Compression::Gzip => match gzip::inflate(body.as_slice(), self.core.limits.body) {
+                Ok(bytes) => Ok(Payload::Owned(bytes)),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// The fast path: a plain `fn` reads the body where it lies and writes its reply where it leaves from.
+    fn answer_in_place(
+        &mut self,
+        route: Route,
+        head: &CallHead<'_>,
+        body: &Payload<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let limit = self.core.limits.body;
+        let request = Request { method: route.id, head, body: body.as_slice(), peer: &self.info.peer };
+        let compress = head.compression != Compression::None;
+        let mark = if compress { None } else { self.session.begin(head, out) };
+        let Some(mark) = mark else {
+            let mut scratch = Vec::new();
+            let result = answer(&self.core.stack, &request, &mut scratch, limit);
+            let Some(result) = result else { return false };
+            let to = ReplyTo::of(head, Some(route.id), None);
+            self.finish(to, result.map(|()| Reply::new(scratch)), out);
+            return true;
+        };
+        match answer(&self.core.stack, &request, out, limit) {
+            Some(Ok(())) => self.session.finish(mark, out),
+            Some(Err(status)) => {
+                out.truncate(mark.start);
+                let to = ReplyTo::of(head, Some(route.id), None);
+                self.write_failure_as(&to, head.service, head.method, &status, out);
+            }
+            None => {
+                out.truncate(mark.start);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn make_call(
+        &self,
+        head: &CallHead<'_>,
+        found: Option<(Route, bool)>,
+        body: Body,
+        batch: &Bytes,
+    ) -> Result<Call> {
+        let route = found.map(|(route, _)| route);
+        let names = route.and_then(|route| self.core.router.names(route.id));
+        let (service, method) = match names {
+            Some((service, method)) => (service.clone(), Name::from_static(method)),
+            None => (name(head.service), name(head.method)),
+        };
+        let metadata = head.metadata.share(|bytes| share(batch, bytes));
+        let deadline = deadline(head.metadata)?;
+        let connection = Some(Arc::clone(&self.info));
+        Ok(Call {
+            method: route.map(|route| route.id),
+            serialization: head.serialization,
+            one_way: head.one_way,
+            idempotent: false,
+            compress: false,
+            body,
+            context: Context { deadline, metadata, connection, service, method },
+        })
+    }
+
+    fn open_inflow(&mut self, id: u64, first: Bytes) -> Body {
+        let (sender, stream) = BodyStream::channel();
+        if !first.is_empty() {
+            sender.push(first);
+        }
+        self.inflows.push(Inflow { id, sender, held: None });
+        Body::Stream(stream)
+    }
+
+    fn on_data(&mut self, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
+        let Some(inflow) = self.inflows.iter_mut().find(|inflow| inflow.id == id) else {
+            return; // The call has ended; what is still on its way is read past.
+        };
+        let frame = match body {
+            Payload::Input(bytes) => share(batch, bytes),
+            Payload::Owned(bytes) => bytes.clone(),
+        };
+        inflow.held = Some((frame, end));
+        self.session.hold(id);
+    }
+
+    /// Moves frames that wait to readers that have room. Whether one still waits.
+    fn move_inflows(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let mut stalled = false;
+        let mut index = 0;
+        while let Some(inflow) = self.inflows.get_mut(index) {
+            let Some((frame, end)) = inflow.held.take() else {
+                index += 1;
+                continue;
+            };
+            match inflow.sender.poll_ready(cx) {
+                Poll::Pending => {
+                    inflow.held = Some((frame, end));
+                    stalled = true;
+                    index += 1;
+                }
+                Poll::Ready(room) => {
+                    let id = inflow.id;
+                    if room.is_ok() && !frame.is_empty() {
+                        inflow.sender.push(frame);
+                    }
+                    if end {
+                        self.inflows.swap_remove(index).sender.finish();
+                    } else {
+                        index += 1;
+                    }
+                    self.session.release(id);
+                }
+            }
+        }
+        stalled
+    }
+
+    fn on_cancel(&mut self, id: u64) {
+        if self.pending.remove(|to| to.id == id).is_some() {
+            self.session.forget(id);
+        }
+        if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
+            self.outflows.swap_remove(index);
+            self.session.forget(id);
+        }
+        self.inflows.retain(|inflow| inflow.id != id);
+    }
+
+    /// Writes what came of a call.
+    fn finish(&mut self, to: ReplyTo, result: Result<Reply>, out: &mut Vec<u8>) {
+        match result {
+            Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
+            Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
+                self.outflows.push(Outflow { to, metadata, stream, begun: false });
+            }
+            Ok(Reply { body: Body::Stream(_), .. }) => {
+                let text = format!("the {} wire cannot carry a streamed reply", W::NAME);
+                self.write_failure(&to, &Status::new(Code::Unsupported, text), out);
+            }
+            Err(status) => self.write_failure(&to, &status, out),
+        }
+    }
+
+    fn write_reply(&mut self, to: &ReplyTo, metadata: &Metadata, body: &Bytes, out: &mut Vec<u8>) {
+        if body.len() > self.core.limits.body {
+            return self.write_failure(to, &reply_over_limit(self.core.limits.body), out);
+        }
+        let compressed = match to.compression {
+            Compression::Gzip => gzip::compress_if_worth_it(body),
+            Compression::None => None,
+        };
+        let frame = ReplyFrame {
+            failure: None,
+            metadata: metadata.pairs(),
+            compression: if compressed.is_some() { Compression::Gzip } else { Compression::None },
+            body: compressed.as_deref().unwrap_or(body),
+            end: true,
+        };
+        let router = &self.core.router;
+        if let Err(error) = self.session.reply(&to.head(router), &frame, out) {
+            self.write_failure(to, &Status::new(Code::Internal, error.to_string()), out);
+        }
+    }
+
+    fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
+        let core = self.core;
+        let head = to.head(&core.router);
+        self.write_failure_as(to, head.service, head.method, status, out);
+    }
+
+    fn write_failure_as(
+        &mut self,
+        to: &ReplyTo,
+        service: &[u8],
+        method: &[u8],
+        status: &Status,
+        out: &mut Vec<u8>,
+    ) {
+        self.closing |= status.ends_connection();
+        self.inflows.retain(|inflow| inflow.id != to.id);
+        let head = CallHead { service, method, ..to.head(&self.core.router) };
+        let frame = ReplyFrame {
+            failure: Some(Failure {
+                message: status.message().as_bytes(),
+                code: Some(status.code().number()),
+                details: status.details_bytes().map(|bytes| &**bytes),
+            }),
+            metadata: Pairs::empty(),
+            compression: Compression::None,
+            body: &[],
+            end: true,
+        };
+        if let Err(error) = self.session.reply(&head, &frame, out) {
+            // A wire that cannot say a failure's text or details can say a short one.
+            tracing::warn!(wire = W::NAME, %error, "a failure could not be written whole");
+            let short = Failure::text(b"the failure's text does not fit the wire");
+            if self.session.reply(&head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
+                self.session.forget(to.id);
+            }
+        }
+    }
+
+    fn write_outflows(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
+        let mut index = 0;
+        while index < self.outflows.len() && !is_full(out) {
+            if self.write_outflow(index, cx, out) {
+                self.outflows.swap_remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        if index < self.outflows.len() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Writes the frames of one stream that are there. Whether it has ended.
+    fn write_outflow(&mut self, index: usize, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(flow) = self.outflows.get_mut(index) else { return false };
+        while let Poll::Ready(next) = flow.stream.poll_next(cx) {
+            let (frame, failure) = match next {
+                Some(Ok(frame)) if frame.len() > self.core.limits.body => {
+                    (Bytes::new(), Some(reply_over_limit(self.core.limits.body)))
+                }
+                Some(Ok(frame)) => (frame, None),
+                Some(Err(status)) => (Bytes::new(), Some(status)),
+                None => (Bytes::new(), None),
+            };
+            let end = failure.is_some() || flow.stream.is_finished();
+            let result = if flow.begun && failure.is_none() {
+                self.session.data(flow.to.id, &frame, end, out)
+            } else {
+                let failure = failure.as_ref().map(|status| Failure {
+                    message: status.message().as_bytes(),
+                    code: Some(status.code().number()),
+                    details: None,
+                });
+                let metadata = flow.metadata.pairs();
+                let compression = Compression::None;
+                let frame = ReplyFrame { failure, metadata, compression, body: &frame, end };
+                self.session.reply(&flow.to.head(&self.core.router), &frame, out)
+            };
+            flow.begun = true;
+            if result.is_err() {
+                self.session.forget(flow.to.id);
+                return true;
+            }
+            if end {
+                return true;
+            }
+            if is_full(out) {
+                cx.waker().wake_by_ref();
+                return false;
+            }
+        }
+        false
+    }
+
+    fn write_pushes(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
+        if !self.info.can_push {
+            return;
+        }
+        while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
+            let head = PushHead {
+                service: push.service.as_bytes(),
+                method: push.method.as_bytes(),
+                metadata: push.metadata.pairs(),
+                serialization: push.serialization,
+                compression: Compression::None,
+            };
+            if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
+                tracing::warn!(wire = W::NAME, %error, "a push was dropped");
+            }
+            if is_full(out) {
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+}
+
+impl<'a, W, S, F, M> Role for ServerRole<'a, W, S, F, M>
+where
+    W: Session,
+    S: Service,
+    F: Future<Output = Result<Reply>> + Send + 'a,
+    M: Fn(&'a S, Call) -> F,
+{
+    fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        if !self.draining && self.drain.poll_begun(cx).is_ready() {
+            self.draining = true;
+            self.session.drain(out);
+        }
+        self.write_pushes(cx, out);
+        while !is_full(out) {
+            let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
+                break;
+            };
+            // What the handler pushed goes out before its reply.
+            self.write_pushes(cx, out);
+            self.finish(to, result, out);
+        }
+        if is_full(out) {
+            cx.waker().wake_by_ref();
+        }
+        self.write_outflows(cx, out);
+        if self.move_inflows(cx) {
+            // Polled again when the reader makes room.
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, batch: &Bytes, start: usize, out: &mut Vec<u8>) -> Result<Received, Close> {
+        let mut at = start;
+        let mut spare = Spare(None);
+        loop {
+            if self.closing {
+                return Ok(Received::Upto(batch.len(), 0));
+            }
+            if is_full(out) {
+                return Ok(Received::Full(at));
+            }
+            if self.inflows.iter().any(|inflow| inflow.held.is_some()) {
+                return Ok(Received::Blocked(at));
+            }
+            let input = batch.get(at..).unwrap_or_default();
+            let step = self.session.receive(input, out)?;
+            at = at.saturating_add(step.consumed);
+            match step.next {
+                Next::Event(event) => self.on_event(event, batch, &mut spare, out),
+                Next::Again => {}
+                Next::NeedMore(frame) => return Ok(Received::Upto(at, frame)),
+                Next::Blocked => return Ok(Received::Blocked(at)),
+            }
+        }
+    }
+
+    fn peer_ended(&mut self) -> bool {
+        self.peer_ended = true;
+        self.session.in_flight() > 0 || !self.outflows.is_empty()
+    }
+
+    fn is_done(&self) -> bool {
+        self.closing || ((self.peer_ended || self.draining) && self.session.in_flight() == 0)
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        None
+    }
+}
+
+impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
+    fn drop(&mut self) {
+        self.info.pushes.close();
+    }
+}
+
+/// Memory for the future of a call, used again by the next call of the same batch.
+struct Spare<F>(Option<Pin<Box<Option<F>>>>);
+
+impl<F> Spare<F> {
+    fn take(&mut self) -> Pin<Box<Option<F>>> {
+        self.0.take().unwrap_or_else(|| Box::pin(None))
+    }
+
+    fn give(&mut self, work: Work<F>) {
+        if let Work::Here(mut future) = work {
+            future.as_mut().set(None);
+            self.0 = Some(future);
+        }
+    }
+}
+
+impl ReplyTo {
+    fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
+        let exact = found.is_some_and(|(_, exact)| exact);
+        let names = (!exact).then(|| Box::new((share(batch, head.service), share(batch, head.method))));
+        Self::of(head, found.map(|(route, _)| route.id), names)
+    }
+
+    fn of(head: &CallHead<'_>, method: Option<MethodId>, names: Option<Box<(Bytes, Bytes)>>) -> Self {
+        Self {
+            id: head.id,
+            note: head.note,
+            serialization: head.serialization,
+            compression: head.compression,
+            one_way: head.one_way,
+            method,
+            names,
+        }
+    }
+
+    fn head<'b>(&'b self, router: &'b super::router::Router) -> CallHead<'b> {
+        let (service, method) = match (&self.names, self.method.and_then(|id| router.names(id))) {
+            (Some(names), _) => (&*names.0, &*names.1),
+            (None, Some((service, method))) => (service.as_bytes(), method.as_bytes()),
+            (None, None) => (&[][..], &[][..]),
+        };
+        CallHead {
+            id: self.id,
+            service,
+            method,
+            metadata: Pairs::empty(),
+            serialization: self.serialization,
+            compression: self.compression,
+            one_way: self.one_way,
+            note: self.note,
+        }
+    }
+}
+
+fn answer<S: Service>(
+    stack: &S,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Option<Result<()>> {
+    let mut reply = ReplyBuf::new(out, limit);
+    match stack.answer(request, &mut reply) {
+        Answer::Done(result) => Some(result.and_then(|()| reply.limit_check())),
+        Answer::Declined => None,
+    }
+}
+
+fn name(bytes: &[u8]) -> Name {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// The time that the caller gave the call, as rpcx says it.
+fn deadline(metadata: Pairs<'_>) -> Result<Option<Instant>> {
+    if metadata.is_empty() {
+        return Ok(None);
+    }
+    let Some(text) = metadata.get_bytes(SERVER_TIMEOUT.as_bytes()) else {
+        return Ok(None);
+    };
+    let milliseconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+    Ok(milliseconds
+        .and_then(|left| Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))))
+}
+
+fn refusal(reason: Refusal) -> Status {
+    match reason {
+        Refusal::BodyTooLarge { got, limit } => Status::new(
+            Code::TooLarge,
+            format!(
+                "the request's body of {got} bytes is over the limit of {limit} bytes \
+                 (setting body_limit, flag --body-limit)"
+            ),
+        )
+        .not_begun(),
+        _ => Status::new(Code::InvalidInput, "the call was refused").not_begun(),
+    }
+}

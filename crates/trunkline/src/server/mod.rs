@@ -1,0 +1,29 @@
+//! Serving: the builder, the listeners, the connections, the stop.
+
+mod accept;
+mod builder;
+pub(crate) mod connection;
+pub(crate) mod drain;
+mod handle;
+pub(crate) mod router;
+mod serve;
+mod stack;
+
+use std::sync::Arc;
+
+pub use builder::{Server, ServerBuilder, ServerError};
+pub use handle::{DrainReport, ServerHandle};
+pub use router::{DuplicateService, Router};
+use trunkline_wire::Limits;
+
+use crate::layer::Counters;
+use drain::Drain;
+
+/// What all connections of a server share. `S` is the whole stack of layers with the router at its bottom.
+pub(crate) struct Core<S> {
+    pub(crate) router: Arc<Router>,
+    pub(crate) stack: S,
+    pub(crate) limits: Limits,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) drain: Arc<Drain>,
+}

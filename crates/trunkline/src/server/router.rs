@@ -1,0 +1,180 @@
+//! From names to methods.
+
+use hashbrown::{Equivalent, HashMap};
+use std::hash::{Hash, Hasher};
+
+use crate::describe::{MethodInfo, ServiceInfo};
+use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service};
+use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
+
+/// Finds the method of a call and hands the call on. It is the one place where the types of services are erased,
+/// since a server holds different ones.
+#[derive(Default)]
+pub struct Router {
+    services: Vec<(ServiceInfo, Box<dyn DynService>)>,
+    methods: Vec<(u16, u16)>,
+    exact: HashMap<Key, Route, foldhash::fast::FixedState>,
+    lowered: HashMap<Key, Route, foldhash::fast::FixedState>,
+}
+
+/// What the router knows of a method before the call is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) id: MethodId,
+    pub(crate) in_place: bool,
+    pub(crate) spawned: bool,
+}
+
+#[derive(PartialEq, Eq)]
+struct Key {
+    service: Box<[u8]>,
+    method: Box<[u8]>,
+}
+
+#[derive(Clone, Copy)]
+struct KeyRef<'a> {
+    service: &'a [u8],
+    method: &'a [u8],
+}
+
+// The table holds names of this program only, so no peer can choose what collides in it.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        KeyRef { service: &self.service, method: &self.method }.hash(state);
+    }
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.service);
+        state.write_u8(b'.');
+        state.write(self.method);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        *self.method == *key.method && *self.service == *key.service
+    }
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.services.iter().map(|(info, _)| &info.name)).finish()
+    }
+}
+
+impl Router {
+    /// Adds a service under the name that it gives itself.
+    ///
+    /// # Errors
+    /// A service of that name is there already, or the server has 65,536 services or the service as many methods.
+    pub fn add<S: NamedService>(&mut self, service: S) -> Result<(), DuplicateService> {
+        let info = service.describe();
+        self.add_described(info, Box::new(service))
+    }
+
+    pub(crate) fn add_described(
+        &mut self,
+        info: ServiceInfo,
+        service: Box<dyn DynService>,
+    ) -> Result<(), DuplicateService> {
+        let duplicate = || DuplicateService(info.name.to_string());
+        if self.services.iter().any(|(other, _)| other.name == info.name) {
+            return Err(duplicate());
+        }
+        let number = u16::try_from(self.services.len()).map_err(|_| duplicate())?;
+        for (index, method) in info.methods.iter().enumerate() {
+            let id = MethodId {
+                service: number,
+                method: u16::try_from(index).map_err(|_| duplicate())?,
+                flat: u32::try_from(self.methods.len()).map_err(|_| duplicate())?,
+            };
+            let route = Route { id, in_place: method.in_place, spawned: method.spawned };
+            self.methods.push((id.service, id.method));
+            self.exact.insert(Key::new(&info.name, method.name), route);
+            let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
+            self.lowered.entry(lowered).or_insert(route);
+        }
+        self.services.push((info, service));
+        Ok(())
+    }
+
+    /// Exact names first, then ASCII letters of any case. The flag says whether the names are exact.
+    pub(crate) fn find(&self, service: &[u8], method: &[u8]) -> Option<(Route, bool)> {
+        if let Some(route) = self.exact.get(&KeyRef { service, method }) {
+            return Some((*route, true));
+        }
+        let (service, method) = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
+        let route = self.lowered.get(&KeyRef { service: &service, method: &method })?;
+        Some((*route, false))
+    }
+
+    /// The names of a method.
+    pub(crate) fn names(&self, id: MethodId) -> Option<(&Name, &'static str)> {
+        let (info, _) = self.services.get(usize::from(id.service))?;
+        Some((&info.name, info.methods.get(usize::from(id.method))?.name))
+    }
+
+    /// How many methods there are.
+    #[must_use]
+    pub fn method_count(&self) -> usize {
+        self.methods.len()
+    }
+
+    /// All services, in the order in which they were added.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.services.iter().map(|(info, _)| info)
+    }
+
+    /// All methods by their place in the tables, with the service of each.
+    pub fn methods(&self) -> impl Iterator<Item = (&ServiceInfo, &MethodInfo)> {
+        self.methods.iter().filter_map(|(service, method)| {
+            let (info, _) = self.services.get(usize::from(*service))?;
+            Some((info, info.methods.get(usize::from(*method))?))
+        })
+    }
+
+    /// The failure of a call to a name that is not here. Go's clients match on these texts.
+    fn unknown(&self, call: &Call) -> Status {
+        let known = |name: &str| self.services.iter().any(|(info, _)| info.name.eq_ignore_ascii_case(name));
+        let text = if known(call.service()) {
+            format!("rpcx: can't find method {}", call.method())
+        } else {
+            format!("rpcx: can't find service {}", call.service())
+        };
+        Status::new(Code::NotFound, text).not_begun()
+    }
+}
+
+impl Key {
+    fn new(service: &str, method: &str) -> Self {
+        Self { service: service.as_bytes().into(), method: method.as_bytes().into() }
+    }
+}
+
+impl Service for Router {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        if call.method.is_none() {
+            let found = self.find(call.service().as_bytes(), call.method().as_bytes());
+            call.method = found.map(|(route, _)| route.id);
+        }
+        let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
+        match service {
+            Some((_, service)) => service.call_boxed(call).await,
+            None => Err(self.unknown(&call)),
+        }
+    }
+
+    fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
+        match self.services.get(usize::from(request.method.service)) {
+            Some((_, service)) => service.answer_dyn(request, reply),
+            None => Answer::Declined,
+        }
+    }
+}
+
+/// Two services of one name cannot be told apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a service named {0} is there already, or there are too many")]
+pub struct DuplicateService(pub String);

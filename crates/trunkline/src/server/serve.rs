@@ -1,0 +1,96 @@
+//! One accepted connection: which wire it speaks, and the session that fits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use trunkline_wire::detect::{self, Detected, Detection};
+use trunkline_wire::{Session, rpcx};
+
+use super::Core;
+use super::connection::ServerRole;
+use crate::context::ConnectionInfo;
+use crate::net::PushQueue;
+use crate::net::buffers::Inbound;
+use crate::net::driver::{Close, Connection, Patience};
+use crate::net::transport::Stream;
+use crate::{Peer, Service};
+
+/// How long the first bytes may take, once the first of them is there. Before it there is no limit: clients may
+/// connect early.
+const FIRST_BYTES: Duration = Duration::from_secs(10);
+
+/// Serves one connection to its end.
+pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, peer: Peer) {
+    let Some((wire, first)) = first_bytes(&core, &mut stream, &peer).await else {
+        return;
+    };
+    match wire {
+        Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
+        #[cfg(feature = "http")]
+        Detected::Http => Box::pin(crate::gateway::serve(core, stream, peer, first)).await,
+        other => {
+            tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
+        }
+    }
+}
+
+/// Serves a connection that speaks the wire `W`; `first` was read from it already.
+pub(crate) async fn serve_wire<W: Session, S: Service>(
+    core: Arc<Core<S>>,
+    stream: Stream,
+    peer: Peer,
+    first: Bytes,
+) {
+    let info = Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: true, pushes: PushQueue::open() });
+    let role = ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
+    let close = Connection::new(stream, role, Patience::default(), first).run().await;
+    log_close(&info, &close);
+}
+
+fn log_close(info: &ConnectionInfo, close: &Close) {
+    let (peer, wire) = (&info.peer, info.wire);
+    match close {
+        Close::Done | Close::Io(_) => tracing::debug!(%peer, wire, reason = %close, "closed"),
+        Close::Cut | Close::Wire(_) | Close::Slow(_) => {
+            tracing::warn!(%peer, wire, reason = %close, "closed");
+        }
+    }
+}
+
+/// Reads until it is clear which wire is spoken.
+async fn first_bytes<S: Service>(
+    core: &Core<S>,
+    stream: &mut Stream,
+    peer: &Peer,
+) -> Option<(Detected, Bytes)> {
+    let mut watch = core.drain.watch();
+    let mut inbound = Inbound::default();
+    let read = tokio::select! {
+        read = read_more(&mut inbound, stream) => read,
+        () = watch.begun() => return None,
+    };
+    let mut bytes = read?;
+    let more = async {
+        loop {
+            match detect::detect(&bytes, &core.limits) {
+                Detection::Wire(wire) => return Some((wire, bytes)),
+                Detection::NeedMore => {
+                    inbound.keep(&bytes, 0);
+                    bytes = read_more(&mut inbound, stream).await?;
+                }
+                Detection::Unknown => {
+                    let first = bytes.get(..16).unwrap_or(&bytes).escape_ascii();
+                    tracing::warn!(%peer, %first, "closed: no wire begins like this");
+                    return None;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(FIRST_BYTES, more).await.ok().flatten()
+}
+
+/// One read through the thread's buffer; `None` at the end of the stream or where it fails.
+async fn read_more(inbound: &mut Inbound, stream: &mut Stream) -> Option<Bytes> {
+    std::future::poll_fn(|cx| inbound.poll_read(stream, cx)).await.ok().flatten()
+}

@@ -1,0 +1,51 @@
+//! The stack of layers that every call passes, spelled once, from top to bottom.
+
+use std::sync::Arc;
+
+use super::router::Router;
+use crate::Service;
+use crate::layer::{
+    Admission, AdmissionLayer, CatchPanic, CatchPanicLayer, Counted, Counters, CountersLayer, Deadline,
+    DeadlineLayer, Layer, Token, TokenLayer,
+};
+
+/// The settings of the default layers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Policies {
+    pub(crate) admission: AdmissionLayer,
+    pub(crate) token: TokenLayer,
+    pub(crate) deadline: DeadlineLayer,
+}
+
+/// The default layers around a service.
+pub(crate) type Stack<S> = CatchPanic<Counted<Admission<Token<Deadline<S>>>>>;
+
+/// Wraps the router, and what the user put around it, in the default layers.
+pub(crate) fn stack<U>(
+    router: Arc<Router>,
+    user: U,
+    policies: Policies,
+    counters: Arc<Counters>,
+) -> Stack<U::Service>
+where
+    U: Layer<Arc<Router>>,
+{
+    // The user's own layers see calls that are admitted, known and in time.
+    let service = user.layer(router);
+    // The deadline is nearest to the handler, so that it ends the handler alone and every layer sees how.
+    let service = policies.deadline.layer(service);
+    // A caller without the token costs no more than the look at it.
+    let service = policies.token.layer(service);
+    // Above the token, so that not even its check is paid for under overload.
+    let service = policies.admission.layer(service);
+    // Above all that can refuse, so that refusals are counted.
+    let service = CountersLayer::new(counters).layer(service);
+    // On top: a panic in any layer below is caught, and the counters are told by their drop guard.
+    CatchPanicLayer.layer(service)
+}
+
+/// Says at compile time that a stack is a service.
+const _: fn() = || {
+    fn is_service<S: Service>() {}
+    is_service::<Stack<Arc<Router>>>();
+};
