@@ -2,6 +2,7 @@
 
 mod body;
 mod call;
+pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
@@ -9,6 +10,7 @@ pub mod layer;
 pub mod message;
 pub mod metadata;
 mod net;
+pub mod random;
 pub mod server;
 mod service;
 mod status;

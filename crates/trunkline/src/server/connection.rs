@@ -156,7 +156,7 @@ where
             }
         };
         if let (Some((route, _)), true) = (found, end) {
-            if route.in_place && self.answer_in_place(route, head, &body, out) {
+            if route.in_place && self.answer_in_place(route.id, head, &body, batch, out) {
                 return;
             }
         }
@@ -166,10 +166,7 @@ where
             Payload::Owned(bytes) => bytes,
         };
         let body = if end { Body::Full(body) } else { self.open_inflow(head.id, body) };
-        let call = match self.make_call(head, found, body, batch) {
-            Ok(call) => call,
-            Err(status) => return self.write_failure(&to, &status, out),
-        };
+        let call = self.make_call(head, found, body, batch);
         if found.is_some_and(|(route, _)| route.spawned) {
             let core = Arc::clone(self.core);
             let task = tokio::spawn(async move { core.stack.call(call).await });
@@ -202,20 +199,21 @@ where
     /// The fast path: a plain `fn` reads the body where it lies and writes its reply where it leaves from.
     fn answer_in_place(
         &mut self,
-        route: Route,
+        method: MethodId,
         head: &CallHead<'_>,
         body: &Payload<'_>,
+        batch: &Bytes,
         out: &mut Vec<u8>,
     ) -> bool {
         let limit = self.core.limits.body;
-        let request = Request { method: route.id, head, body: body.as_slice(), peer: &self.info.peer };
+        let request = Request { method, head, body: body.as_slice(), peer: &self.info.peer };
         let compress = head.compression != Compression::None;
         let mark = if compress { None } else { self.session.begin(head, out) };
         let Some(mark) = mark else {
             let mut scratch = Vec::new();
             let result = answer(&self.core.stack, &request, &mut scratch, limit);
             let Some(result) = result else { return false };
-            let to = ReplyTo::of(head, Some(route.id), None);
+            let to = ReplyTo::as_sent(head, batch);
             self.finish(to, result.map(|()| Reply::new(scratch)), out);
             return true;
         };
@@ -223,8 +221,7 @@ where
             Some(Ok(())) => self.session.finish(mark, out),
             Some(Err(status)) => {
                 out.truncate(mark.start);
-                let to = ReplyTo::of(head, Some(route.id), None);
-                self.write_failure_as(&to, head.service, head.method, &status, out);
+                self.write_failure(&ReplyTo::as_sent(head, batch), &status, out);
             }
             None => {
                 out.truncate(mark.start);
@@ -240,7 +237,7 @@ where
         found: Option<(Route, bool)>,
         body: Body,
         batch: &Bytes,
-    ) -> Result<Call> {
+    ) -> Call {
         let route = found.map(|(route, _)| route);
         let names = route.and_then(|route| self.core.router.names(route.id));
         let (service, method) = match names {
@@ -248,9 +245,9 @@ where
             None => (name(head.service), name(head.method)),
         };
         let metadata = head.metadata.share(|bytes| share(batch, bytes));
-        let deadline = deadline(head.metadata)?;
+        let deadline = deadline(head.metadata);
         let connection = Some(Arc::clone(&self.info));
-        Ok(Call {
+        Call {
             method: route.map(|route| route.id),
             serialization: head.serialization,
             one_way: head.one_way,
@@ -258,7 +255,7 @@ where
             compress: false,
             body,
             context: Context { deadline, metadata, connection, service, method },
-        })
+        }
     }
 
     fn open_inflow(&mut self, id: u64, first: Bytes) -> Body {
@@ -267,7 +264,7 @@ where
             sender.push(first);
         }
         self.inflows.push(Inflow { id, sender, held: None });
-        Body::Stream(stream)
+        stream.into()
     }
 
     fn on_data(&mut self, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
@@ -355,29 +352,17 @@ where
             body: compressed.as_deref().unwrap_or(body),
             end: true,
         };
-        let router = &self.core.router;
-        if let Err(error) = self.session.reply(&to.head(router), &frame, out) {
+        let core = self.core;
+        if let Err(error) = self.session.reply(&to.head(&core.router), &frame, out) {
             self.write_failure(to, &Status::new(Code::Internal, error.to_string()), out);
         }
     }
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
-        let core = self.core;
-        let head = to.head(&core.router);
-        self.write_failure_as(to, head.service, head.method, status, out);
-    }
-
-    fn write_failure_as(
-        &mut self,
-        to: &ReplyTo,
-        service: &[u8],
-        method: &[u8],
-        status: &Status,
-        out: &mut Vec<u8>,
-    ) {
         self.closing |= status.ends_connection();
         self.inflows.retain(|inflow| inflow.id != to.id);
-        let head = CallHead { service, method, ..to.head(&self.core.router) };
+        let core = self.core;
+        let head = to.head(&core.router);
         let frame = ReplyFrame {
             failure: Some(Failure {
                 message: status.message().as_bytes(),
@@ -503,13 +488,22 @@ where
             cx.waker().wake_by_ref();
         }
         self.write_outflows(cx, out);
-        if self.move_inflows(cx) {
-            // Polled again when the reader makes room.
-        }
+        self.move_inflows(cx);
         Ok(())
     }
 
-    fn receive(&mut self, batch: &Bytes, start: usize, out: &mut Vec<u8>) -> Result<Received, Close> {
+    fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
+        // Who does not read answers is not read from.
+        false
+    }
+
+    fn receive(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut TaskContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close> {
         let mut at = start;
         let mut spare = Spare(None);
         loop {
@@ -519,7 +513,7 @@ where
             if is_full(out) {
                 return Ok(Received::Full(at));
             }
-            if self.inflows.iter().any(|inflow| inflow.held.is_some()) {
+            if self.move_inflows(cx) {
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -572,9 +566,16 @@ impl<F> Spare<F> {
 
 impl ReplyTo {
     fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
-        let exact = found.is_some_and(|(_, exact)| exact);
-        let names = (!exact).then(|| Box::new((share(batch, head.service), share(batch, head.method))));
-        Self::of(head, found.map(|(route, _)| route.id), names)
+        match found {
+            Some((route, true)) => Self::of(head, Some(route.id), None),
+            _ => Self::as_sent(head, batch),
+        }
+    }
+
+    /// With the names as the caller wrote them.
+    fn as_sent(head: &CallHead<'_>, batch: &Bytes) -> Self {
+        let names = (share(batch, head.service), share(batch, head.method));
+        Self::of(head, None, Some(Box::new(names)))
     }
 
     fn of(head: &CallHead<'_>, method: Option<MethodId>, names: Option<Box<(Bytes, Bytes)>>) -> Self {
@@ -625,17 +626,10 @@ fn name(bytes: &[u8]) -> Name {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// The time that the caller gave the call, as rpcx says it.
-fn deadline(metadata: Pairs<'_>) -> Result<Option<Instant>> {
-    if metadata.is_empty() {
-        return Ok(None);
-    }
-    let Some(text) = metadata.get_bytes(SERVER_TIMEOUT.as_bytes()) else {
-        return Ok(None);
-    };
-    let milliseconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
-    Ok(milliseconds
-        .and_then(|left| Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))))
+/// The time that the caller gave the call, as rpcx says it; a text that is no number says nothing.
+fn deadline(metadata: Pairs<'_>) -> Option<Instant> {
+    let left: i64 = metadata.get(SERVER_TIMEOUT)?.parse().ok()?;
+    Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 fn refusal(reason: Refusal) -> Status {
