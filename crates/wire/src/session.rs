@@ -1,8 +1,6 @@
 //! The trait that every wire implements.
 
-use crate::{
-    CallHead, Compression, Event, Failure, Limits, Pairs, PushHead, Serialization, WireError,
-};
+use crate::{CallHead, Compression, Event, Failure, Limits, Pairs, PushHead, Serialization, WireError};
 
 /// What one look at the input brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
