@@ -14,6 +14,7 @@ use trunkline_wire::{
 
 use super::calls::{Calls, Outcome};
 use crate::codec::gzip;
+use crate::net::compress;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
 use crate::net::driver::{Close, Received, Role};
@@ -97,7 +98,7 @@ impl<W: Session> Link<W> {
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
     pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool) -> Result<Begun> {
         let compressed = match &call.body {
-            Body::Full(body) if call.compress => gzip::compress_if_worth_it(body),
+            Body::Full(body) if call.compress => compress::worth_it(body),
             _ => None,
         };
         let milliseconds;
@@ -321,7 +322,7 @@ impl<W: Session> ClientRole<W> {
         batch: &Bytes,
     ) -> Result<Body> {
         let bytes = match head.compression {
-            Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?,
+            Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?.into(),
             Compression::None => owned(body, batch),
         };
         if end {

@@ -18,6 +18,7 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::Route;
 use crate::codec::gzip;
+use crate::net::compress;
 use crate::context::ConnectionInfo;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
@@ -189,10 +190,10 @@ where
     fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
         match head.compression {
             Compression::None => Ok(body),
-            Compression::Gzip => match gzip::inflate(body.as_slice(), self.core.limits.body) {
-                Ok(bytes) => Ok(Payload::Owned(bytes)),
-                Err(error) => Err(error.into()),
-            },
+            Compression::Gzip => {
+                let inflated = gzip::inflate(body.as_slice(), self.core.limits.body)?;
+                Ok(Payload::Owned(inflated.into()))
+            }
         }
     }
 
@@ -342,7 +343,7 @@ where
             return self.write_failure(to, &reply_over_limit(self.core.limits.body), out);
         }
         let compressed = match to.compression {
-            Compression::Gzip => gzip::compress_if_worth_it(body),
+            Compression::Gzip => compress::worth_it(body),
             Compression::None => None,
         };
         let frame = ReplyFrame {
