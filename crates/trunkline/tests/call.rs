@@ -34,7 +34,10 @@ async fn a_body_over_the_limit_fails_alone() {
     for method in ["Echo", "Owned"] {
         let status = channel.call(call(method, vec![b'x'; (4 << 20) + 1])).await.unwrap_err();
         assert_eq!(status.code(), Code::TooLarge, "{status}");
-        assert!(status.message().contains("4194304") && status.message().contains("--body-limit"), "{status}");
+        assert!(
+            status.message().contains("4194304") && status.message().contains("--body-limit"),
+            "{status}"
+        );
         assert_eq!(bytes(channel.call(call(method, "after")).await.unwrap()), "after");
     }
 }
@@ -131,10 +134,13 @@ async fn a_lost_caller_stops_the_work() {
     {
         use tokio::io::AsyncWriteExt;
         // A caller that knows nothing of cancelling: it just goes away.
-        let tcp = serve(Server::builder().serve(Test {
-            running: running.clone(),
-            cancelled: cancelled.clone(),
-        }).listen("127.0.0.1:0")).await.1;
+        let tcp = serve(
+            Server::builder()
+                .serve(Test { running: running.clone(), cancelled: cancelled.clone() })
+                .listen("127.0.0.1:0"),
+        )
+        .await
+        .1;
         let mut stream = tokio::net::TcpStream::connect(tcp).await.unwrap();
         let mut frame = vec![8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 30];
         for part in ["Test", "Sleep", "", "60000"] {
@@ -162,6 +168,16 @@ async fn pushes_come_in_order_and_before_the_reply() {
     serve_in_memory("call-push").await;
     let channel = connect("call-push").await;
     let mut pushes = channel.pushes();
+    let calls = async {
+        channel.call(call("Push", "100")).await.unwrap();
+        // Read in one go before anything else can come, so that they came before the reply.
+        for n in 1..=100 {
+            let push = std::pin::pin!(pushes.next());
+            let std::task::Poll::Ready(push) = futures_util::poll!(push) else { panic!("push {n} is late") };
+            assert_eq!(push.unwrap().unwrap().body, n.to_string());
+        }
+    };
+    calls.await;
     channel.call(call("Push", "100")).await.unwrap();
     for n in 1..=100 {
         let push = pushes.next().await.unwrap().unwrap();
@@ -248,6 +264,21 @@ async fn calls_over_the_limit_wait_unread() {
         call.await.unwrap().unwrap();
     }
     assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+}
+
+/// The heartbeats of a client whose calls wait unread wait, too; it must not take the server for dead.
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_is_not_taken_for_a_silent_one() {
+    let builder = Server::builder().serve(Test::default()).calls_per_connection(1).listen("mem://call-busy");
+    serve(builder).await;
+    let channel = connect("call-busy").await;
+    let deadline = Instant::now() + Duration::from_secs(300);
+    let (first, second) = tokio::join!(
+        channel.call(call("Sleep", "60000").with_deadline(deadline)),
+        channel.call(call("Sleep", "60000").with_deadline(deadline)),
+    );
+    first.unwrap();
+    second.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,15 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
-use trunkline_wire::{
-    CallFrame, Compression, Event, Limits, Next, Payload, PushHead, ReplyHead, Session,
-};
+use trunkline_wire::{CallFrame, Compression, Event, Limits, Next, Payload, PushHead, ReplyHead, Session};
 
 use super::calls::{Calls, Outcome};
 use crate::codec::gzip;
-use crate::net::compress;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
+use crate::net::compress;
 use crate::net::driver::{Close, Received, Role};
 use crate::{Body, BodySender, BodyStream, Call, Code, Name, Origin, Push, Reply, Result, Status};
 
@@ -67,11 +65,7 @@ pub(crate) enum Begun {
 }
 
 impl<W: Session> Link<W> {
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        pushes: broadcast::Sender<Push>,
-        strays: Arc<Strays>,
-    ) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, pushes: broadcast::Sender<Push>, strays: Arc<Strays>) -> Self {
         let mut session = W::client(&settings.limits);
         let mut out = Vec::new();
         session.greet(&mut out);
@@ -211,10 +205,9 @@ impl<W: Session> Link<W> {
         let mut state = self.lock();
         state.closed = true;
         state.outflows.clear();
-        state.calls.end_all(
-            || Err(self.status(Code::Unavailable, text.clone())),
-            |waker| wakers.extend(waker),
-        );
+        state
+            .calls
+            .end_all(|| Err(self.status(Code::Unavailable, text.clone())), |waker| wakers.extend(waker));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
     }

@@ -188,7 +188,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             if !self.unsent.is_empty() && !sending || waits == Some(Wait::Written) {
                 continue;
             }
-            if self.unsent.is_empty() && self.role.is_done() && self.waiting.is_none() && !self.inbound.is_partial() {
+            if self.unsent.is_empty()
+                && self.role.is_done()
+                && self.waiting.is_none()
+                && !self.inbound.is_partial()
+            {
                 return Poll::Ready(Ok(()));
             }
             if waits.is_some() || self.read_ended {

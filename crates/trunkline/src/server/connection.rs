@@ -18,14 +18,14 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::Route;
 use crate::codec::gzip;
-use crate::net::compress;
 use crate::context::ConnectionInfo;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
+use crate::net::compress;
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::pending::Pending;
 use crate::service::{Answer, ReplyBuf, Request, Service, reply_over_limit};
-use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Reply, Result, Status};
+use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
@@ -44,7 +44,12 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     peer_ended: bool,
     draining: bool,
     closing: bool,
+    /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
+    blocked_ping: Option<Instant>,
 }
+
+/// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
+const BLOCKED_PING: Duration = Duration::from_millis(2500);
 
 /// A future that answers a call, in the connection's own task or in one of its own.
 pub(crate) enum Work<F> {
@@ -121,6 +126,7 @@ where
             peer_ended: false,
             draining: false,
             closing: false,
+            blocked_ping: None,
         }
     }
 
@@ -323,8 +329,9 @@ where
         self.inflows.retain(|inflow| inflow.id != id);
     }
 
-    /// Writes what came of a call.
+    /// Writes what came of a call, after what it pushed.
     fn finish(&mut self, to: ReplyTo, result: Result<Reply>, out: &mut Vec<u8>) {
+        self.write_waiting_pushes(out);
         match result {
             Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
@@ -441,25 +448,51 @@ where
         false
     }
 
+    /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
+    fn poll_pending(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
+        let mut ended = false;
+        while !is_full(out) {
+            let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
+                break;
+            };
+            self.finish(to, result, out);
+            ended = true;
+        }
+        ended
+    }
+
+    /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
+    /// that sent them may follow.
+    fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
+        while let Some(push) = self.info.pushes.try_next() {
+            self.write_push(&push, out);
+        }
+    }
+
+    /// Writes the pushes that came up, and asks to be woken for the next one.
     fn write_pushes(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
         if !self.info.can_push {
             return;
         }
         while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
-            let head = PushHead {
-                service: push.service.as_bytes(),
-                method: push.method.as_bytes(),
-                metadata: push.metadata.pairs(),
-                serialization: push.serialization,
-                compression: Compression::None,
-            };
-            if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
-                tracing::warn!(wire = W::NAME, %error, "a push was dropped");
-            }
+            self.write_push(&push, out);
             if is_full(out) {
                 cx.waker().wake_by_ref();
                 return;
             }
+        }
+    }
+
+    fn write_push(&mut self, push: &Push, out: &mut Vec<u8>) {
+        let head = PushHead {
+            service: push.service.as_bytes(),
+            method: push.method.as_bytes(),
+            metadata: push.metadata.pairs(),
+            serialization: push.serialization,
+            compression: Compression::None,
+        };
+        if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
+            tracing::warn!(wire = W::NAME, %error, "a push was dropped");
         }
     }
 }
@@ -477,14 +510,11 @@ where
             self.session.drain(out);
         }
         self.write_pushes(cx, out);
-        while !is_full(out) {
-            let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
-                break;
-            };
-            // What the handler pushed goes out before its reply.
-            self.write_pushes(cx, out);
-            self.finish(to, result, out);
+        if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
+            self.session.ping(out);
+            self.blocked_ping = Some(Instant::now() + BLOCKED_PING);
         }
+        self.poll_pending(cx, out);
         if is_full(out) {
             cx.waker().wake_by_ref();
         }
@@ -507,8 +537,10 @@ where
     ) -> Result<Received, Close> {
         let mut at = start;
         let mut spare = Spare(None);
+        let blocked_ping = self.blocked_ping.take();
         loop {
             if self.closing {
+                self.poll_pending(cx, out);
                 return Ok(Received::Upto(batch.len(), 0));
             }
             if is_full(out) {
@@ -523,8 +555,15 @@ where
             match step.next {
                 Next::Event(event) => self.on_event(event, batch, &mut spare, out),
                 Next::Again => {}
-                Next::NeedMore(frame) => return Ok(Received::Upto(at, frame)),
-                Next::Blocked => return Ok(Received::Blocked(at)),
+                Next::NeedMore(frame) => {
+                    self.poll_pending(cx, out);
+                    return Ok(Received::Upto(at, frame));
+                }
+                Next::Blocked if self.poll_pending(cx, out) => {}
+                Next::Blocked => {
+                    self.blocked_ping = blocked_ping.or_else(|| Some(Instant::now() + BLOCKED_PING));
+                    return Ok(Received::Blocked(at));
+                }
             }
         }
     }
@@ -539,7 +578,7 @@ where
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        None
+        self.blocked_ping
     }
 }
 
