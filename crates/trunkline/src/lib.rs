@@ -13,6 +13,7 @@ pub mod layer;
 pub mod message;
 pub mod metadata;
 mod net;
+mod push;
 pub mod random;
 pub mod server;
 mod service;
@@ -23,7 +24,8 @@ pub use bytes::Bytes;
 pub use call::{Call, MethodId, Name, Reply};
 pub use context::{Context, Peer};
 pub use message::{Blob, Message};
-pub use net::{Address, InvalidAddress, Push, Pusher};
+pub use net::{Address, InvalidAddress};
+pub use push::{Push, Pusher};
 pub use server::Server;
 pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,

@@ -200,7 +200,6 @@ where
             stack: stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters)),
             router: Arc::clone(&router),
             limits: self.limits,
-            counters: Arc::clone(&counters),
             drain: Arc::default(),
         });
         let (stop, stopped) = watch::channel(None);

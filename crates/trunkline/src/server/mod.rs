@@ -8,6 +8,7 @@ mod handle;
 pub(crate) mod router;
 mod serve;
 mod stack;
+pub(crate) mod work;
 
 use std::sync::Arc;
 
@@ -16,7 +17,6 @@ pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
 use trunkline_wire::Limits;
 
-use crate::layer::Counters;
 use drain::Drain;
 
 /// What all connections of a server share. `S` is the whole stack of layers with the router at its bottom.
@@ -24,6 +24,5 @@ pub(crate) struct Core<S> {
     pub(crate) router: Arc<Router>,
     pub(crate) stack: S,
     pub(crate) limits: Limits,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) drain: Arc<Drain>,
 }

@@ -10,10 +10,10 @@ use trunkline_wire::{Session, rpcx};
 use super::Core;
 use super::connection::ServerRole;
 use crate::context::ConnectionInfo;
-use crate::net::PushQueue;
 use crate::net::buffers::Inbound;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
+use crate::push::PushQueue;
 use crate::{Peer, Service};
 
 /// How long the first bytes may take, once the first of them is there. Before it there is no limit: clients may
