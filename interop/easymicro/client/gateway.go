@@ -36,7 +36,9 @@ func gateFails(path, body string, status int, text string, more ...string) error
 	return gateWant("POST", path, body, more, status, "", "Easymicro-MessageStatusType", "Error", "Easymicro-ErrorMessage", text)
 }
 
-func gatewayCases() []stand.Case {
+func gatewayCases() []stand.Case { return append(gatewayCalls(), gatewayFailures()...) }
+
+func gatewayCalls() []stand.Case {
 	repeated := func(service, method string) []string {
 		return []string{
 			"Easymicro-MessageID", "12345", "Easymicro-SerializeType", "1", "Easymicro-Version", "0",
@@ -84,6 +86,11 @@ func gatewayCases() []stand.Case {
 			}
 			return a.WantMeta("Easymicro-Meta", meta{"k": "v", "m": "ö✓", "empty": ""})
 		}},
+	}
+}
+
+func gatewayFailures() []stand.Case {
+	return []stand.Case{
 		{Name: "gateway-failed-call", Run: func() error {
 			return stand.First(
 				gateFails("/Fault/Fail", `{"Message":"größer: 10"}`, 500, "größer: 10"),

@@ -35,6 +35,7 @@ func codecCases() []stand.Case {
 		stand.Case{Name: "sizes-raw", Run: rawSizes},
 		stand.Case{Name: "over-limit-raw", Run: rawOver, Go: noLimit},
 		stand.Case{Name: "gzip-raw", Run: gzipRaw},
+		stand.Case{Name: "gzip-over-limit", Run: gzipOver, Go: noLimit},
 		stand.Case{Name: "overflow", Run: overflow},
 		stand.Case{Name: "say", Run: say},
 		stand.Case{Name: "meta", Run: metadata},
@@ -284,6 +285,15 @@ func gzipRaw() error {
 			}
 		}
 		return nil
+	})
+}
+
+// gzipOver: few bytes on the wire, one more than the limit when they are inflated.
+func gzipOver() error {
+	return gzipClient(protocol.SerializeNone, func(c *client.Client, _ *seen) error {
+		var got []byte
+		err := call(c, "Echo", "Owned", make([]byte, flags.BodyLimit+1), &got)
+		return stand.First(tooLarge(err), rawEcho(c, "Owned", []byte("still here")))
 	})
 }
 
