@@ -2,7 +2,9 @@
 
 mod arrows;
 mod crates;
+mod go;
 mod golden;
+mod interop;
 mod test;
 
 use std::process::ExitCode;
@@ -10,6 +12,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask COMMAND
   test [--long]     all that has to be green: format, lints, tests, docs, interop
   golden [--check]  copies the recorded bytes of the Go programs, or compares them
+  interop [--go-only] [--long] [--only NAME]
+                    the Go programs against ours, and ours against them
   arrows            parts name only parts below them; files are short
   crates            how many crates the lean core builds";
 
@@ -22,6 +26,7 @@ fn main() -> ExitCode {
     match command.as_str() {
         "test" => test::run(rest),
         "golden" => golden::run(rest),
+        "interop" => interop::run(rest.iter().cloned()),
         "arrows" => arrows::run(),
         "crates" => crates::run(),
         _ => {
