@@ -47,5 +47,8 @@ pub mod __private {
         Field, Fields, Form, Kind, Message, Reader, Registry, Spec, Type, Value, Writer,
     };
 
+    #[cfg(feature = "protobuf")]
+    pub use crate::codec::{prost_decode, prost_encode};
+
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }
