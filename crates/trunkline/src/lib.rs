@@ -1,7 +1,11 @@
 //! Trunkline: one service, every wire.
 
+// What the macros generate names this crate from outside; inside it must have that name too.
+extern crate self as trunkline;
+
 mod body;
 mod call;
+pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
@@ -12,15 +16,36 @@ mod net;
 pub mod server;
 mod service;
 mod status;
+mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
 pub use bytes::Bytes;
 pub use call::{Call, MethodId, Name, Reply};
 pub use context::{Context, Peer};
+pub use message::{Blob, Message};
 pub use net::{Address, InvalidAddress, Push, Pusher};
 pub use server::Server;
 pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
+#[doc(inline)]
+pub use trunkline_macros::{Message, service};
+pub use trunkline_wire as wire;
 pub use trunkline_wire::{Limits, Metadata, MetadataBuilder, Pairs, Serialization};
+pub use typed::{Annotated, IntoReply};
+
+/// What generated code names. Not for direct use, and not covered by any promise.
+#[doc(hidden)]
+pub mod __private {
+    pub use std::result::Result::Ok;
+
+    pub use serde::{Serialize, de::DeserializeOwned};
+
+    pub use crate::message::{
+        Field, Fields, Form, Kind, Message, Reader, Registry, Spec, Type, Value, Writer,
+    };
+    pub use crate::typed as service;
+
+    pub type Result<T> = std::result::Result<T, crate::codec::Error>;
+}

@@ -1,19 +1,178 @@
-//! stub
-#[allow(missing_docs)]
-pub mod gzip {
-    use crate::{Code, Status};
-    use bytes::Bytes;
-    #[derive(Debug)]
-    pub struct Error;
-    impl From<Error> for Status {
-        fn from(_: Error) -> Self {
-            Status::new(Code::InvalidInput, "gzip")
+//! Codecs: one message type in every serialisation that a wire can name.
+//!
+//! [`Payload`] is what a service method takes and gives. A type with `#[derive(Message)]` is one, and so are
+//! [`bytes::Bytes`] (the body as it is), `()` (the message without fields) and prost's types
+//! ([`prost_payload!`](crate::prost_payload)).
+
+use bytes::Bytes;
+use trunkline_wire::Serialization;
+
+use crate::message::{Message, Schema};
+
+mod error;
+pub mod gzip;
+mod json;
+mod lenient;
+mod msgpack;
+
+pub use error::Error;
+
+/// How deep messages may be nested in protobuf, Thrift and MessagePack; JSON has 128.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+/// A value that travels as the body of a call or a reply.
+///
+/// A field that is absent from a body reads as empty (zero, no text, no elements), in every codec, as it
+/// does in Go; fields that nobody knows are passed over.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use trunkline::codec::Payload;
+/// use trunkline::wire::Serialization;
+///
+/// #[derive(Debug, PartialEq, Serialize, Deserialize, trunkline::Message)]
+/// #[serde(rename_all = "PascalCase")]
+/// struct Args {
+///     a: i64,
+///     b: i64,
+/// }
+///
+/// let mut body = Vec::new();
+/// Args { a: 10, b: 20 }.encode(Serialization::Json, &mut body)?;
+/// assert_eq!(body, br#"{"A":10,"B":20}"#);
+/// assert_eq!(Args::decode(Serialization::Json, br#"{"B":20}"#)?, Args { a: 0, b: 20 });
+///
+/// let error = Args::decode(Serialization::Json, br#"{"B":"x"}"#).unwrap_err();
+/// assert_eq!(error.to_string(), r#"json: field B: invalid type: string "x", expected i64"#);
+/// # Ok::<(), trunkline::codec::Error>(())
+/// ```
+pub trait Payload: Sized {
+    /// Appends the body to `out`; on an error `out` is as it was.
+    ///
+    /// # Errors
+    /// Where the serialisation cannot carry the value ([`Error::is_unsupported`]).
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error>;
+
+    /// Reads the value from a whole body.
+    ///
+    /// # Errors
+    /// Where the serialisation is not supported for the type, or the bytes are not such a message. What the
+    /// bytes say never makes it panic, recurse without end, or take memory for elements that are not there.
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error>;
+
+    /// The same from bytes that may be kept: [`Bytes`] takes them without a copy.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    fn decode_bytes(how: Serialization, body: &Bytes) -> Result<Self, Error> {
+        Self::decode(how, body)
+    }
+
+    /// What the type looks like, for `describe`, `template` and fingerprints.
+    fn schema() -> Schema;
+}
+
+impl Payload for Bytes {
+    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self);
+        Ok(())
+    }
+
+    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
+        Ok(Self::copy_from_slice(body))
+    }
+
+    fn decode_bytes(_: Serialization, body: &Bytes) -> Result<Self, Error> {
+        Ok(body.clone())
+    }
+
+    fn schema() -> Schema {
+        Schema::raw()
+    }
+}
+
+impl Payload for () {
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        if how == Serialization::Raw {
+            return Ok(());
+        }
+        crate::message::Empty {}.encode(how, out)
+    }
+
+    /// No bytes at all are the empty message too, in every serialisation.
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error> {
+        if body.is_empty() {
+            return known(how);
+        }
+        crate::message::Empty::decode(how, body).map(drop)
+    }
+
+    fn schema() -> Schema {
+        Schema::of::<crate::message::Empty>()
+    }
+}
+
+impl<M: Message> Payload for M {
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        let done = match how {
+            Serialization::Json => json::encode(self, out),
+            Serialization::MessagePack => msgpack::encode(self, out),
+            other => Err(not_here::<M>(other)),
+        };
+        if done.is_err() {
+            out.truncate(start);
+        }
+        done
+    }
+
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error> {
+        match how {
+            Serialization::Json => json::decode(body),
+            Serialization::MessagePack => msgpack::decode(body),
+            other => Err(not_here::<M>(other)),
         }
     }
-    pub fn inflate(_b: &[u8], _limit: usize) -> Result<Bytes, Error> {
-        Err(Error)
+
+    fn schema() -> Schema {
+        Schema::of::<M>()
     }
-    pub fn compress_if_worth_it(_b: &[u8]) -> Option<Vec<u8>> {
-        None
+}
+
+/// Whether a serialisation exists at all and is built in.
+fn known(how: Serialization) -> Result<(), Error> {
+    match how {
+        Serialization::Raw | Serialization::Json | Serialization::MessagePack => Ok(()),
+        Serialization::Protobuf if cfg!(feature = "protobuf") => Ok(()),
+        Serialization::Thrift if cfg!(feature = "thrift") => Ok(()),
+        other => Err(not_built(other)),
     }
+}
+
+/// Why a message cannot travel in `how`.
+#[cold]
+fn not_here<M: Message>(how: Serialization) -> Error {
+    match how {
+        Serialization::Raw => {
+            Error::unsupported("raw", format_args!("{} has fields; raw bytes carry none", M::NAME))
+        }
+        other => not_built(other),
+    }
+}
+
+/// Why nothing can travel in `how`. The text for an unknown number is the one that rpcx's clients know.
+#[cold]
+pub(crate) fn not_built(how: Serialization) -> Error {
+    let (codec, feature) = match how {
+        Serialization::Protobuf => ("protobuf", "protobuf"),
+        Serialization::Thrift => ("thrift", "thrift"),
+        Serialization::Other(number) => {
+            return Error::unsupported("", format_args!("can not find codec for {number}"));
+        }
+        other => return Error::unsupported("", format_args!("can not find codec for {other:?}")),
+    };
+    Error::unsupported(
+        codec,
+        format_args!("this program was built without the feature `{feature}` of trunkline"),
+    )
 }
