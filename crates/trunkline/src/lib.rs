@@ -13,6 +13,7 @@ pub mod layer;
 pub mod message;
 pub mod metadata;
 mod net;
+pub mod random;
 pub mod server;
 mod service;
 mod status;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::codec;
+
 /// The result of a call.
 pub type Result<T, E = Status> = std::result::Result<T, E>;
 
@@ -243,6 +245,19 @@ impl fmt::Display for Status {
 }
 
 impl std::error::Error for Status {}
+
+impl From<codec::Error> for Status {
+    fn from(error: codec::Error) -> Self {
+        let code = if error.is_unsupported() {
+            Code::Unsupported
+        } else if error.is_too_large() {
+            Code::TooLarge
+        } else {
+            Code::InvalidInput
+        };
+        Self::new(code, error.to_string())
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -87,7 +87,10 @@ pub trait Session: Send + 'static {
     /// call, and then nothing was appended.
     fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark>;
 
-    /// Ends what [`begin`](Session::begin) began: all that was appended to `out` since is the body.
+    /// Ends what [`begin`](Session::begin) began: all that was appended to `out` since is the body. Where that is
+    /// over [`Limits::body`] the reply becomes a failure that names the limit; a driver that wants to say it in
+    /// its own words looks at the length before, cuts `out` back to [`Mark::start`] and calls
+    /// [`reply`](Session::reply) instead.
     fn finish(&mut self, mark: Mark, out: &mut Vec<u8>);
 
     /// Appends one more frame of a body that began with `end` false.

@@ -1,17 +1,148 @@
-//! stub
-#![allow(missing_docs)]
-use crate::{Code, Status};
-use bytes::Bytes;
-#[derive(Debug)]
-pub struct Error;
-impl From<Error> for Status {
-    fn from(_: Error) -> Self {
-        Status::new(Code::InvalidInput, "gzip")
+//! gzip, bounded while it inflates.
+
+use super::Error;
+
+/// A body is worth compressing only where it has more bytes than this, before compression: rpcx's rule. A reply
+/// is compressed only where its request was, and where it is longer than this itself.
+pub const WORTH_COMPRESSING: usize = 1024;
+
+/// What any body may inflate to, whatever it was deflated to.
+#[cfg(feature = "gzip")]
+const FREE: usize = 64 << 10;
+
+/// Above [`FREE`], a body may inflate to so many times its deflated bytes.
+#[cfg(feature = "gzip")]
+const MOST_RATIO: usize = 100;
+
+#[cfg(feature = "gzip")]
+const CODEC: &str = "gzip";
+
+/// Appends the compressed body to `out`.
+///
+/// # Errors
+/// Only where the crate was built without the feature `gzip`.
+#[cfg(feature = "gzip")]
+pub fn compress(body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    use std::io::Write;
+    let mut to = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+    to.write_all(body).and_then(|()| to.finish().map(drop)).map_err(|e| Error::encode(CODEC, e))
+}
+
+/// The body as it was before compression. Several members in a row are one body, as Go reads them; anything else
+/// behind a member is an error. A body that is compressed twice comes out compressed once.
+///
+/// Memory grows with what comes out, to `limit` bytes and one more at most.
+///
+/// # Errors
+/// [`Error::is_too_large`] where more than `limit` bytes would come out (the setting is `body_limit`), or where
+/// more than 64 KiB come out and that is more than 100 times the bytes that went in; [`Error::is_body`] where
+/// the bytes are not gzip, are cut, or do not match their checksum.
+#[cfg(feature = "gzip")]
+pub fn inflate(body: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    use std::io::Read;
+    let ratio = body.len().saturating_mul(MOST_RATIO).max(FREE);
+    let most = limit.min(ratio);
+    let mut from = flate2::bufread::MultiGzDecoder::new(body).take(most.saturating_add(1) as u64);
+    let mut out = Vec::new();
+    from.read_to_end(&mut out).map_err(|e| Error::body(CODEC, e))?;
+    if out.len() <= most {
+        return Ok(out);
     }
+    let text = if ratio < limit {
+        format!("the body inflates to more than {MOST_RATIO} times its {} bytes", body.len())
+    } else {
+        format!("the inflated body is over the limit of {limit} bytes (body_limit)")
+    };
+    Err(Error::too_large(CODEC, text))
 }
-pub fn inflate(_b: &[u8], _limit: usize) -> Result<Bytes, Error> {
-    Err(Error)
+
+/// Without the feature: an error that says so.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "gzip"))]
+pub fn compress(_: &[u8], _: &mut Vec<u8>) -> Result<(), Error> {
+    Err(missing())
 }
-pub fn compress_if_worth_it(_b: &[u8]) -> Option<Vec<u8>> {
-    None
+
+/// Without the feature: an error that says so.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "gzip"))]
+pub fn inflate(_: &[u8], _: usize) -> Result<Vec<u8>, Error> {
+    Err(missing())
+}
+
+#[cfg(not(feature = "gzip"))]
+fn missing() -> Error {
+    Error::unsupported("gzip", "this program was built without the feature `gzip` of trunkline")
+}
+
+#[cfg(all(test, feature = "gzip"))]
+mod tests {
+    use super::*;
+
+    fn compressed(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        compress(body, &mut out).unwrap();
+        out
+    }
+
+    /// Bytes that do not compress.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..length).map(|_| random.u8(..)).collect()
+    }
+
+    #[test]
+    fn a_body_comes_back() {
+        for body in [&b""[..], b"x", &noise(200_000), &[7; 60_000]] {
+            assert_eq!(inflate(&compressed(body), 1 << 20).unwrap(), body);
+        }
+    }
+
+    #[test]
+    fn the_limit_is_exact() {
+        let body = noise(100_000);
+        let small = compressed(&body);
+        assert_eq!(inflate(&small, 100_000).unwrap(), body);
+        let error = inflate(&small, 99_999).unwrap_err();
+        assert!(error.is_too_large());
+        let text = "gzip: the inflated body is over the limit of 99999 bytes (body_limit)";
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn a_bomb_stops_at_the_ratio() {
+        let bomb = compressed(&vec![0; 8 << 20]);
+        assert!(bomb.len() < 10_000);
+        let error = inflate(&bomb, 64 << 20).unwrap_err();
+        assert!(error.is_too_large(), "{error}");
+        assert!(error.to_string().contains("100 times"), "{error}");
+        // What is small anyway may have any ratio.
+        assert_eq!(inflate(&compressed(&[0; 64 << 10]), 64 << 20).unwrap().len(), 64 << 10);
+    }
+
+    #[test]
+    fn members_add_up_and_other_bytes_do_not() {
+        let mut two = compressed(b"one ");
+        two.extend(compressed(b"two"));
+        assert_eq!(inflate(&two, 100).unwrap(), b"one two");
+        two.extend(b"garbage");
+        assert!(inflate(&two, 100).unwrap_err().is_body());
+    }
+
+    #[test]
+    fn what_is_broken_is_refused() {
+        let whole = compressed(&noise(5_000));
+        for cut in 1..whole.len() {
+            assert!(inflate(&whole[..cut], 1 << 20).unwrap_err().is_body(), "cut at {cut}");
+        }
+        let mut wrong = whole.clone();
+        let last = wrong.len() - 5;
+        wrong[last] ^= 1;
+        assert!(inflate(&wrong, 1 << 20).unwrap_err().is_body());
+        assert!(inflate(b"hello", 100).unwrap_err().is_body());
+    }
 }

@@ -27,11 +27,21 @@ pub(crate) trait Role {
     /// The connection is to be closed.
     fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close>;
 
+    /// Called instead of [`advance`](Role::advance) while the peer does not take what was written: what need not
+    /// be written goes on. Whether the connection should be read meanwhile.
+    fn advance_unsent(&mut self, cx: &mut Context<'_>) -> bool;
+
     /// Deals with bytes of `batch` from `start` on; all of its answers are appended to `out`.
     ///
     /// # Errors
     /// The connection is to be closed.
-    fn receive(&mut self, batch: &Bytes, start: usize, out: &mut Vec<u8>) -> Result<Received, Close>;
+    fn receive(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close>;
 
     /// The peer has ended its side. Whether the connection goes on to answer what was asked.
     fn peer_ended(&mut self) -> bool;
@@ -163,19 +173,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     /// Rounds of advance, dispatch, write, read, until the socket has nothing more or takes nothing more.
     fn poll_rounds(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<(), Close>> {
         loop {
-            if !ready!(self.poll_unsent(cx))? {
+            let sending = !self.poll_unsent(cx)?;
+            if !sending {
+                self.role.advance(cx, out)?;
+            } else if !self.role.advance_unsent(cx) {
                 return Poll::Pending;
             }
-            self.role.advance(cx, out)?;
-            let waits = self.dispatch(out)?;
-            self.write(cx, out)?;
-            if !self.unsent.is_empty() {
+            let waits = self.dispatch(cx, out)?;
+            if sending {
+                self.unsent.append(out);
+            } else {
+                self.write(cx, out)?;
+            }
+            if !self.unsent.is_empty() && !sending || waits == Some(Wait::Written) {
                 continue;
             }
-            if waits == Some(Wait::Written) {
-                continue;
-            }
-            if self.role.is_done() && self.waiting.is_none() && !self.inbound.is_partial() {
+            if self.unsent.is_empty()
+                && self.role.is_done()
+                && self.waiting.is_none()
+                && !self.inbound.is_partial()
+            {
                 return Poll::Ready(Ok(()));
             }
             if waits.is_some() || self.read_ended {
@@ -200,11 +217,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     }
 
     /// Hands what was read to the role. Says what the rest waits for, where there is a rest.
-    fn dispatch(&mut self, out: &mut Vec<u8>) -> Result<Option<Wait>, Close> {
+    fn dispatch(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<Option<Wait>, Close> {
         let Some((batch, start)) = self.waiting.take() else {
             return Ok(None);
         };
-        match self.role.receive(&batch, start, out)? {
+        match self.role.receive(&batch, start, cx, out)? {
             Received::Upto(end, frame) => {
                 if end > start {
                     self.slow_at = None;
@@ -244,19 +261,19 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         Ok(())
     }
 
-    /// Goes on with what the peer did not take. Nothing else happens on the connection before that is done, so
-    /// there is never more of it than one round makes.
-    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Close>> {
+    /// Goes on with what the peer did not take; whether all of it is gone. Nothing new is taken to be written
+    /// before that, so there is never more of it than one round makes.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         while self.sent < self.unsent.len() {
             let rest = self.unsent.get(self.sent..).unwrap_or_default();
             match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Close::Io(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.sent += n;
                     self.slow_at = None;
                 }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
-                Poll::Pending => return Poll::Ready(Ok(false)),
+                Poll::Ready(Err(error)) => return Err(error.into()),
+                Poll::Pending => return Ok(false),
             }
         }
         if !self.unsent.is_empty() {
@@ -264,7 +281,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             self.sent = 0;
             self.slow_at = None;
         }
-        Poll::Ready(Ok(true))
+        Ok(true)
     }
 
     /// Arms the timer for what may take too long, and says when it did.

@@ -1,6 +1,7 @@
 //! Connections: the transports, the one driver, and what it stands on.
 
 pub(crate) mod buffers;
+pub(crate) mod compress;
 pub(crate) mod driver;
 pub(crate) mod pending;
 mod push;

@@ -1,6 +1,7 @@
 //! Messages that a server sends of its own accord, on their way to the connection.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -26,8 +27,12 @@ pub struct Push {
 }
 
 /// The pushes of one connection that wait for their turn: at most 1,024; a further one waits.
-#[derive(Debug, Default)]
-pub(crate) struct PushQueue(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct PushQueue {
+    /// Whether anything waits: looked at before each reply, without the lock.
+    any: AtomicBool,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -43,11 +48,25 @@ const WAITING: usize = 1024;
 impl PushQueue {
     /// A queue whose connection is there.
     pub(crate) fn open() -> Self {
-        Self(Mutex::new(State { open: true, ..State::default() }))
+        let state = State { open: true, ..State::default() };
+        Self { any: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// The next push, if there is one now.
+    pub(crate) fn try_next(&self) -> Option<Push> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut state = self.lock();
+        let push = state.waiting.pop_front();
+        let writers = std::mem::take(&mut state.writers);
+        drop(state);
+        writers.into_iter().for_each(Waker::wake);
+        push
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next push, for the connection, which is woken when there is one.
@@ -61,6 +80,7 @@ impl PushQueue {
                 Poll::Ready(push)
             }
             None => {
+                self.any.store(false, Ordering::Release);
                 match &mut state.connection {
                     Some(waker) => waker.clone_from(cx.waker()),
                     none => *none = Some(cx.waker().clone()),
@@ -80,6 +100,7 @@ impl PushQueue {
             return Poll::Pending;
         }
         state.waiting.extend(push.take());
+        self.any.store(true, Ordering::Release);
         let connection = state.connection.take();
         drop(state);
         if let Some(connection) = connection {

@@ -21,10 +21,11 @@ use crate::codec::gzip;
 use crate::context::ConnectionInfo;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
+use crate::net::compress;
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::pending::Pending;
 use crate::service::{Answer, ReplyBuf, Request, Service, reply_over_limit};
-use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Reply, Result, Status};
+use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
@@ -43,7 +44,12 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     peer_ended: bool,
     draining: bool,
     closing: bool,
+    /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
+    blocked_ping: Option<Instant>,
 }
+
+/// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
+const BLOCKED_PING: Duration = Duration::from_millis(2500);
 
 /// A future that answers a call, in the connection's own task or in one of its own.
 pub(crate) enum Work<F> {
@@ -120,6 +126,7 @@ where
             peer_ended: false,
             draining: false,
             closing: false,
+            blocked_ping: None,
         }
     }
 
@@ -156,7 +163,7 @@ where
             }
         };
         if let (Some((route, _)), true) = (found, end) {
-            if route.in_place && self.answer_in_place(route, head, &body, out) {
+            if route.in_place && self.answer_in_place(route.id, head, &body, batch, out) {
                 return;
             }
         }
@@ -166,10 +173,7 @@ where
             Payload::Owned(bytes) => bytes,
         };
         let body = if end { Body::Full(body) } else { self.open_inflow(head.id, body) };
-        let call = match self.make_call(head, found, body, batch) {
-            Ok(call) => call,
-            Err(status) => return self.write_failure(&to, &status, out),
-        };
+        let call = self.make_call(head, found, body, batch);
         if found.is_some_and(|(route, _)| route.spawned) {
             let core = Arc::clone(self.core);
             let task = tokio::spawn(async move { core.stack.call(call).await });
@@ -192,30 +196,31 @@ where
     fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
         match head.compression {
             Compression::None => Ok(body),
-            Compression::Gzip => match gzip::inflate(body.as_slice(), self.core.limits.body) {
-                Ok(bytes) => Ok(Payload::Owned(bytes)),
-                Err(error) => Err(error.into()),
-            },
+            Compression::Gzip => {
+                let inflated = gzip::inflate(body.as_slice(), self.core.limits.body)?;
+                Ok(Payload::Owned(inflated.into()))
+            }
         }
     }
 
     /// The fast path: a plain `fn` reads the body where it lies and writes its reply where it leaves from.
     fn answer_in_place(
         &mut self,
-        route: Route,
+        method: MethodId,
         head: &CallHead<'_>,
         body: &Payload<'_>,
+        batch: &Bytes,
         out: &mut Vec<u8>,
     ) -> bool {
         let limit = self.core.limits.body;
-        let request = Request { method: route.id, head, body: body.as_slice(), peer: &self.info.peer };
+        let request = Request { method, head, body: body.as_slice(), peer: &self.info.peer };
         let compress = head.compression != Compression::None;
         let mark = if compress { None } else { self.session.begin(head, out) };
         let Some(mark) = mark else {
             let mut scratch = Vec::new();
             let result = answer(&self.core.stack, &request, &mut scratch, limit);
             let Some(result) = result else { return false };
-            let to = ReplyTo::of(head, Some(route.id), None);
+            let to = ReplyTo::as_sent(head, batch);
             self.finish(to, result.map(|()| Reply::new(scratch)), out);
             return true;
         };
@@ -223,8 +228,7 @@ where
             Some(Ok(())) => self.session.finish(mark, out),
             Some(Err(status)) => {
                 out.truncate(mark.start);
-                let to = ReplyTo::of(head, Some(route.id), None);
-                self.write_failure_as(&to, head.service, head.method, &status, out);
+                self.write_failure(&ReplyTo::as_sent(head, batch), &status, out);
             }
             None => {
                 out.truncate(mark.start);
@@ -240,7 +244,7 @@ where
         found: Option<(Route, bool)>,
         body: Body,
         batch: &Bytes,
-    ) -> Result<Call> {
+    ) -> Call {
         let route = found.map(|(route, _)| route);
         let names = route.and_then(|route| self.core.router.names(route.id));
         let (service, method) = match names {
@@ -248,9 +252,9 @@ where
             None => (name(head.service), name(head.method)),
         };
         let metadata = head.metadata.share(|bytes| share(batch, bytes));
-        let deadline = deadline(head.metadata)?;
+        let deadline = deadline(head.metadata);
         let connection = Some(Arc::clone(&self.info));
-        Ok(Call {
+        Call {
             method: route.map(|route| route.id),
             serialization: head.serialization,
             one_way: head.one_way,
@@ -258,7 +262,7 @@ where
             compress: false,
             body,
             context: Context { deadline, metadata, connection, service, method },
-        })
+        }
     }
 
     fn open_inflow(&mut self, id: u64, first: Bytes) -> Body {
@@ -267,7 +271,7 @@ where
             sender.push(first);
         }
         self.inflows.push(Inflow { id, sender, held: None });
-        Body::Stream(stream)
+        stream.into()
     }
 
     fn on_data(&mut self, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
@@ -325,8 +329,9 @@ where
         self.inflows.retain(|inflow| inflow.id != id);
     }
 
-    /// Writes what came of a call.
+    /// Writes what came of a call, after what it pushed.
     fn finish(&mut self, to: ReplyTo, result: Result<Reply>, out: &mut Vec<u8>) {
+        self.write_waiting_pushes(out);
         match result {
             Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
@@ -345,7 +350,7 @@ where
             return self.write_failure(to, &reply_over_limit(self.core.limits.body), out);
         }
         let compressed = match to.compression {
-            Compression::Gzip => gzip::compress_if_worth_it(body),
+            Compression::Gzip => compress::worth_it(body),
             Compression::None => None,
         };
         let frame = ReplyFrame {
@@ -355,29 +360,17 @@ where
             body: compressed.as_deref().unwrap_or(body),
             end: true,
         };
-        let router = &self.core.router;
-        if let Err(error) = self.session.reply(&to.head(router), &frame, out) {
+        let core = self.core;
+        if let Err(error) = self.session.reply(&to.head(&core.router), &frame, out) {
             self.write_failure(to, &Status::new(Code::Internal, error.to_string()), out);
         }
     }
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
-        let core = self.core;
-        let head = to.head(&core.router);
-        self.write_failure_as(to, head.service, head.method, status, out);
-    }
-
-    fn write_failure_as(
-        &mut self,
-        to: &ReplyTo,
-        service: &[u8],
-        method: &[u8],
-        status: &Status,
-        out: &mut Vec<u8>,
-    ) {
         self.closing |= status.ends_connection();
         self.inflows.retain(|inflow| inflow.id != to.id);
-        let head = CallHead { service, method, ..to.head(&self.core.router) };
+        let core = self.core;
+        let head = to.head(&core.router);
         let frame = ReplyFrame {
             failure: Some(Failure {
                 message: status.message().as_bytes(),
@@ -455,25 +448,51 @@ where
         false
     }
 
+    /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
+    fn poll_pending(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
+        let mut ended = false;
+        while !is_full(out) {
+            let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
+                break;
+            };
+            self.finish(to, result, out);
+            ended = true;
+        }
+        ended
+    }
+
+    /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
+    /// that sent them may follow.
+    fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
+        while let Some(push) = self.info.pushes.try_next() {
+            self.write_push(&push, out);
+        }
+    }
+
+    /// Writes the pushes that came up, and asks to be woken for the next one.
     fn write_pushes(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
         if !self.info.can_push {
             return;
         }
         while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
-            let head = PushHead {
-                service: push.service.as_bytes(),
-                method: push.method.as_bytes(),
-                metadata: push.metadata.pairs(),
-                serialization: push.serialization,
-                compression: Compression::None,
-            };
-            if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
-                tracing::warn!(wire = W::NAME, %error, "a push was dropped");
-            }
+            self.write_push(&push, out);
             if is_full(out) {
                 cx.waker().wake_by_ref();
                 return;
             }
+        }
+    }
+
+    fn write_push(&mut self, push: &Push, out: &mut Vec<u8>) {
+        let head = PushHead {
+            service: push.service.as_bytes(),
+            method: push.method.as_bytes(),
+            metadata: push.metadata.pairs(),
+            serialization: push.serialization,
+            compression: Compression::None,
+        };
+        if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
+            tracing::warn!(wire = W::NAME, %error, "a push was dropped");
         }
     }
 }
@@ -491,35 +510,43 @@ where
             self.session.drain(out);
         }
         self.write_pushes(cx, out);
-        while !is_full(out) {
-            let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
-                break;
-            };
-            // What the handler pushed goes out before its reply.
-            self.write_pushes(cx, out);
-            self.finish(to, result, out);
+        if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
+            self.session.ping(out);
+            self.blocked_ping = Some(Instant::now() + BLOCKED_PING);
         }
+        self.poll_pending(cx, out);
         if is_full(out) {
             cx.waker().wake_by_ref();
         }
         self.write_outflows(cx, out);
-        if self.move_inflows(cx) {
-            // Polled again when the reader makes room.
-        }
+        self.move_inflows(cx);
         Ok(())
     }
 
-    fn receive(&mut self, batch: &Bytes, start: usize, out: &mut Vec<u8>) -> Result<Received, Close> {
+    fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
+        // Who does not read answers is not read from.
+        false
+    }
+
+    fn receive(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut TaskContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close> {
         let mut at = start;
         let mut spare = Spare(None);
+        let blocked_ping = self.blocked_ping.take();
         loop {
             if self.closing {
+                self.poll_pending(cx, out);
                 return Ok(Received::Upto(batch.len(), 0));
             }
             if is_full(out) {
                 return Ok(Received::Full(at));
             }
-            if self.inflows.iter().any(|inflow| inflow.held.is_some()) {
+            if self.move_inflows(cx) {
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -528,8 +555,15 @@ where
             match step.next {
                 Next::Event(event) => self.on_event(event, batch, &mut spare, out),
                 Next::Again => {}
-                Next::NeedMore(frame) => return Ok(Received::Upto(at, frame)),
-                Next::Blocked => return Ok(Received::Blocked(at)),
+                Next::NeedMore(frame) => {
+                    self.poll_pending(cx, out);
+                    return Ok(Received::Upto(at, frame));
+                }
+                Next::Blocked if self.poll_pending(cx, out) => {}
+                Next::Blocked => {
+                    self.blocked_ping = blocked_ping.or_else(|| Some(Instant::now() + BLOCKED_PING));
+                    return Ok(Received::Blocked(at));
+                }
             }
         }
     }
@@ -544,7 +578,7 @@ where
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        None
+        self.blocked_ping
     }
 }
 
@@ -572,9 +606,16 @@ impl<F> Spare<F> {
 
 impl ReplyTo {
     fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
-        let exact = found.is_some_and(|(_, exact)| exact);
-        let names = (!exact).then(|| Box::new((share(batch, head.service), share(batch, head.method))));
-        Self::of(head, found.map(|(route, _)| route.id), names)
+        match found {
+            Some((route, true)) => Self::of(head, Some(route.id), None),
+            _ => Self::as_sent(head, batch),
+        }
+    }
+
+    /// With the names as the caller wrote them.
+    fn as_sent(head: &CallHead<'_>, batch: &Bytes) -> Self {
+        let names = (share(batch, head.service), share(batch, head.method));
+        Self::of(head, None, Some(Box::new(names)))
     }
 
     fn of(head: &CallHead<'_>, method: Option<MethodId>, names: Option<Box<(Bytes, Bytes)>>) -> Self {
@@ -625,17 +666,10 @@ fn name(bytes: &[u8]) -> Name {
     String::from_utf8_lossy(bytes).into_owned().into()
 }
 
-/// The time that the caller gave the call, as rpcx says it.
-fn deadline(metadata: Pairs<'_>) -> Result<Option<Instant>> {
-    if metadata.is_empty() {
-        return Ok(None);
-    }
-    let Some(text) = metadata.get_bytes(SERVER_TIMEOUT.as_bytes()) else {
-        return Ok(None);
-    };
-    let milliseconds = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
-    Ok(milliseconds
-        .and_then(|left| Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))))
+/// The time that the caller gave the call, as rpcx says it; a text that is no number says nothing.
+fn deadline(metadata: Pairs<'_>) -> Option<Instant> {
+    let left: i64 = metadata.get(SERVER_TIMEOUT)?.parse().ok()?;
+    Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 fn refusal(reason: Refusal) -> Status {

@@ -28,7 +28,8 @@ pub(crate) fn head<'x>(
     if names > limits.names {
         return Err(too_large("service path and method", names, limits.names, "names"));
     }
-    if body > limits.body {
+    // How large a request may be is for its server to say; this side's limit is for what comes.
+    if header.is_response() && body > limits.body {
         return Err(too_large("body", body, limits.body, "body_limit"));
     }
     let metadata_length = metadata_length(metadata, extra.clone(), limits)?;

@@ -92,9 +92,9 @@ impl<'a> Head<'a> {
         reader.bytes(Header::LENGTH);
         let total = usize::try_from(header.total).unwrap_or(usize::MAX);
         // Whatever is not of the frame must not be read as a part of it: `left` counts down what is.
-        let mut left = total
-            .checked_sub(16)
-            .ok_or(malformed("the total is too small for the four lengths", super::header::TOTAL_AT))?;
+        let mut left = total.checked_sub(16).ok_or_else(|| {
+            malformed("the total is too small for the four lengths", super::header::TOTAL_AT)
+        })?;
 
         let Some(length) = field(&mut reader, &mut left, "the path is longer than the frame")? else {
             return Ok(None);
@@ -172,6 +172,6 @@ fn field(reader: &mut Reader<'_>, left: &mut usize, rule: &'static str) -> Resul
     let at = reader.offset();
     let Some(length) = reader.u32() else { return Ok(None) };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    *left = left.checked_sub(length).ok_or(malformed(rule, at))?;
+    *left = left.checked_sub(length).ok_or_else(|| malformed(rule, at))?;
     Ok(Some(length))
 }

@@ -44,17 +44,20 @@ pub mod keys {
 }
 
 /// A broken rule of the wire.
+#[cold]
 pub(crate) fn malformed(rule: &'static str, offset: usize) -> WireError {
     WireError::Malformed { wire: NAME, rule, offset }
 }
 
 /// A length over a limit.
+#[cold]
 pub(crate) fn too_large(what: &'static str, got: usize, limit: usize, setting: &'static str) -> WireError {
     let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     WireError::TooLarge { wire: NAME, what, got: wide(got), limit: wide(limit), setting }
 }
 
 /// Something that the wire or the role has no words for.
+#[cold]
 pub(crate) fn unsupported(what: &'static str) -> WireError {
     WireError::Unsupported { wire: NAME, what }
 }

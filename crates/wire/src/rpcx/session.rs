@@ -10,8 +10,6 @@ use crate::{
 /// The rpcx session.
 ///
 /// - Replies and pushes are written whole: a frame with `end` false is [`WireError::Unsupported`].
-/// - [`begin`](Session::begin) cannot be refused later. Where the body that was appended is over
-///   [`Limits::body`], [`finish`](Session::finish) makes the reply a failure that names the limit.
 /// - [`ping`](Session::ping), [`cancel`](Session::cancel) and [`drain`](Session::drain) beyond what a Go peer
 ///   echoes are said only to a peer that is known to be Trunkline.
 #[derive(Debug)]
@@ -161,13 +159,17 @@ impl Session for Rpcx {
             return Ok(Step { consumed: 0, next: Next::NeedMore(length) });
         };
         let metadata = head.pairs(&self.limits)?;
-        let next = match kind {
-            Kind::Call => Next::Event(self.called(&head, metadata, body)),
-            Kind::Reply => Next::Event(Self::replied(&head, metadata, body)),
-            Kind::Push => Next::Event(Self::pushed(&head, metadata, body)),
-            Kind::Heartbeat => self.heard(&head, metadata, input.get(..length).unwrap_or_default(), out),
-        };
-        Ok(Step { consumed: length, next })
+        // Each arm ends in the return itself: an event is large, and one common end would copy it.
+        let event = |event| Ok(Step { consumed: length, next: Next::Event(event) });
+        match kind {
+            Kind::Call => event(self.called(&head, metadata, body)),
+            Kind::Reply => event(Self::replied(&head, metadata, body)),
+            Kind::Push => event(Self::pushed(&head, metadata, body)),
+            Kind::Heartbeat => {
+                let next = self.heard(&head, metadata, input.get(..length).unwrap_or_default(), out);
+                Ok(Step { consumed: length, next })
+            }
+        }
     }
 
     #[inline]

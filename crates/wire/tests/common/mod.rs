@@ -12,7 +12,7 @@ use trunkline_wire::{
 pub(crate) enum Seen {
     Call { head: Head, body: Vec<u8> },
     Refused { head: Head, got: u64, limit: u64 },
-    Reply { head: Head, failure: Option<(Vec<u8>, Option<u16>, Option<Vec<u8>>)>, body: Vec<u8> },
+    Reply { head: Head, failure: Option<Failed>, body: Vec<u8> },
     ReplyTooLarge { id: u64, got: u64, limit: u64 },
     Push { head: Head, body: Vec<u8> },
     PushTooLarge { got: u64, limit: u64 },
@@ -20,6 +20,9 @@ pub(crate) enum Seen {
     Pong,
     Draining,
 }
+
+/// Text, code and details of a failure.
+pub(crate) type Failed = (Vec<u8>, Option<u16>, Option<Vec<u8>>);
 
 /// The owned form of every kind of head.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -143,6 +146,9 @@ pub(crate) fn feed(session: &mut Rpcx, input: &mut Vec<u8>, out: &mut Vec<u8>, s
             Next::Blocked => Some(Stop::Blocked),
         };
         input.drain(..step.consumed);
+        if let Some(Stop::NeedMore(n)) = stop {
+            assert!(n == 0 || n > input.len(), "wants {n} bytes and has {}", input.len());
+        }
         if let Some(stop) = stop {
             return stop;
         }

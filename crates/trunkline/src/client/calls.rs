@@ -1,0 +1,174 @@
+//! The calls of a connection that wait for their replies: every call ends exactly once.
+//!
+//! A call is a slot. Its id names the slot and how often the slot was used, so that a reply that is late,
+//! doubled or made up finds nobody and completes nothing. The deadline lives with the slot.
+
+use std::task::{Context, Poll, Waker};
+
+use tokio::time::Instant;
+
+use crate::{Reply, Result};
+
+/// How a call ended.
+pub(crate) type Outcome = Result<Reply>;
+
+/// The table of calls in flight.
+#[derive(Debug)]
+pub(crate) struct Calls {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    limit: usize,
+    /// No deadline is earlier; there may be none at this time any more.
+    next_deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    uses: u32,
+    state: State,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost an allocation for each call")]
+enum State {
+    Free,
+    Waiting { deadline: Instant, waker: Option<Waker> },
+    Ended(Outcome),
+}
+
+impl Calls {
+    /// A table of at most so many calls.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), limit, next_deadline: None }
+    }
+
+    /// Takes a slot; `None` where all are taken. Whether the deadline is the earliest one is told, too.
+    pub(crate) fn insert(&mut self, deadline: Instant) -> Option<(u64, bool)> {
+        let state = State::Waiting { deadline, waker: None };
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() >= self.limit => return None,
+            None => {
+                let index = u32::try_from(self.slots.len()).ok()?;
+                self.slots.push(Slot { uses: 0, state: State::Free });
+                index
+            }
+        };
+        let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
+        slot.state = state;
+        let id = u64::from(slot.uses) << 32 | u64::from(index);
+        let earliest = self.next_deadline.is_none_or(|next| deadline < next);
+        if earliest {
+            self.next_deadline = Some(deadline);
+        }
+        Some((id, earliest))
+    }
+
+    /// How many calls have a slot.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len().saturating_sub(self.free.len())
+    }
+
+    fn slot(&mut self, id: u64) -> Option<&mut Slot> {
+        let index = usize::try_from(id & u64::from(u32::MAX)).ok()?;
+        self.slots.get_mut(index).filter(|slot| u64::from(slot.uses) == id >> 32)
+    }
+
+    /// Ends a call. The waker of whoever waits for it comes back; `None` where no call of this id waits.
+    pub(crate) fn end(&mut self, id: u64, outcome: Outcome) -> Option<Option<Waker>> {
+        let slot = self.slot(id)?;
+        match &mut slot.state {
+            State::Waiting { waker, .. } => {
+                let waker = waker.take();
+                slot.state = State::Ended(outcome);
+                Some(waker)
+            }
+            State::Free | State::Ended(_) => None,
+        }
+    }
+
+    /// Whether a call of this id waits for its reply.
+    pub(crate) fn waits(&mut self, id: u64) -> bool {
+        self.slot(id).is_some_and(|slot| matches!(slot.state, State::Waiting { .. }))
+    }
+
+    /// How the call ended, once; then its slot is free.
+    pub(crate) fn poll(&mut self, id: u64, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        let Some(slot) = self.slot(id) else { return Poll::Ready(None) };
+        match &mut slot.state {
+            State::Free => Poll::Ready(None),
+            State::Waiting { waker, .. } => {
+                match waker {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    none => *none = Some(cx.waker().clone()),
+                }
+                Poll::Pending
+            }
+            State::Ended(_) => Poll::Ready(self.remove(id)),
+        }
+    }
+
+    /// Frees the slot of a call, and says how it had ended.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Outcome> {
+        let slot = self.slot(id)?;
+        let state = std::mem::replace(&mut slot.state, State::Free);
+        if matches!(state, State::Free) {
+            return None;
+        }
+        slot.uses = slot.uses.wrapping_add(1);
+        self.free.extend(u32::try_from(id & u64::from(u32::MAX)).ok());
+        match state {
+            State::Ended(outcome) => Some(outcome),
+            State::Free | State::Waiting { .. } => None,
+        }
+    }
+
+    /// When [`expire`](Calls::expire) has to be called next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
+    }
+
+    /// Ends all calls whose time is over, with what `outcome` says; their ids and wakers are given to `ended`.
+    ///
+    /// It looks at every slot, but only once for each deadline that is the earliest: with the usual deadline of
+    /// seconds and calls of microseconds that is next to never.
+    pub(crate) fn expire(
+        &mut self,
+        now: Instant,
+        mut outcome: impl FnMut() -> Outcome,
+        mut ended: impl FnMut(u64, Option<Waker>),
+    ) {
+        if self.next_deadline.is_none_or(|next| next > now) {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for (index, slot) in (0u64..).zip(&mut self.slots) {
+            if let State::Waiting { deadline, waker } = &mut slot.state {
+                if *deadline <= now {
+                    let waker = waker.take();
+                    slot.state = State::Ended(outcome());
+                    ended(u64::from(slot.uses) << 32 | index, waker);
+                } else if next.is_none_or(|next| *deadline < next) {
+                    next = Some(*deadline);
+                }
+            }
+        }
+        self.next_deadline = next;
+    }
+
+    /// Ends all calls that wait; their wakers are given to `ended`.
+    pub(crate) fn end_all(
+        &mut self,
+        mut outcome: impl FnMut() -> Outcome,
+        mut ended: impl FnMut(Option<Waker>),
+    ) {
+        for slot in &mut self.slots {
+            if let State::Waiting { waker, .. } = &mut slot.state {
+                let waker = waker.take();
+                slot.state = State::Ended(outcome());
+                ended(waker);
+            }
+        }
+        self.next_deadline = None;
+    }
+}

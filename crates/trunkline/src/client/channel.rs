@@ -1,0 +1,311 @@
+//! A channel: a client's connection to one endpoint, kept up, shared by all its callers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+use trunkline_wire::{Limits, Session, rpcx};
+
+use super::connection::{Begun, Link, Settings, Strays};
+use super::dial::{ConnectionState, Shared};
+use super::url::{InvalidUrl, Url, Wire};
+use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
+
+/// How long a call may take where nobody says: 10 s.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many pushes wait for a reader before the oldest are lost; a reader is told how many.
+const PUSHES: usize = 1024;
+
+/// A connection to one endpoint, shared by all callers: their calls are in flight side by side. When it is lost
+/// it is dialled again by itself. A clone is the same channel; when the last one is dropped the connection ends
+/// as soon as no call is in flight.
+///
+/// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
+/// call frees all that it held and, where the server can understand it, stops the work there.
+#[derive(Clone)]
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
+    kind: Kind,
+    timeout: Duration,
+    origin: Origin,
+    state: watch::Receiver<ConnectionState>,
+    pushes: broadcast::Sender<Push>,
+    strays: Arc<Strays>,
+    closed: watch::Sender<bool>,
+}
+
+/// The wires that a channel speaks; one line each.
+enum Kind {
+    Rpcx(Arc<Shared<rpcx::Rpcx>>),
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.closed.send_replace(true);
+    }
+}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel")
+            .field("address", &self.0.origin.address)
+            .field("wire", &self.0.origin.wire)
+            .field("state", &*self.0.state.borrow())
+            .finish()
+    }
+}
+
+/// Figures of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ChannelStats {
+    /// Replies that came when nobody waited for them: late, doubled or made up. They completed nothing.
+    pub stray_replies: u64,
+}
+
+/// Settings of a channel; begun by [`Channel::builder`].
+#[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until it connects"]
+pub struct ChannelBuilder {
+    url: Result<Url, InvalidUrl>,
+    timeout: Duration,
+    dial_timeout: Duration,
+    heartbeat: Duration,
+    calls: usize,
+    limits: Limits,
+}
+
+impl Channel {
+    /// Begins to build a channel to a URL.
+    pub fn builder(url: &str) -> ChannelBuilder {
+        ChannelBuilder {
+            url: url.parse(),
+            timeout: DEFAULT_TIMEOUT,
+            dial_timeout: Duration::from_secs(3),
+            heartbeat: Duration::from_secs(5),
+            calls: 65_536,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Connects to `rpcx://HOST:PORT` and its like with the default settings.
+    ///
+    /// # Errors
+    /// The URL cannot be read ([`Code::InvalidInput`]), or nobody answers there ([`Code::Unavailable`]).
+    pub async fn connect(url: &str) -> Result<Self> {
+        Self::builder(url).connect().await
+    }
+
+    /// How the channel stands, now and whenever that changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.0.state.clone()
+    }
+
+    /// The messages that the server sends of its own accord, from now on.
+    #[must_use]
+    pub fn pushes(&self) -> Pushes {
+        Pushes(self.0.pushes.subscribe())
+    }
+
+    /// Figures since the start.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        ChannelStats { stray_replies: self.0.strays.replies.load(Ordering::Relaxed) }
+    }
+
+    /// The endpoint's address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.0.origin.address
+    }
+
+    /// Waits until calls can be made, or the endpoint cannot be reached.
+    async fn ready(&self, deadline: Instant) -> Result<()> {
+        let mut state = self.0.state.clone();
+        let settled = state.wait_for(|state| *state != ConnectionState::Connecting);
+        let why = match tokio::time::timeout_at(deadline, settled).await {
+            Ok(Ok(state)) => match &*state {
+                ConnectionState::Failed { error } => error.clone(),
+                ConnectionState::Closed => "the channel is closed".to_owned(),
+                ConnectionState::Connected | ConnectionState::Connecting => return Ok(()),
+            },
+            Ok(Err(_)) => "the channel is closed".to_owned(),
+            Err(_) => {
+                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+                return Err(status.at(self.0.origin.clone()).not_begun());
+            }
+        };
+        Err(Status::new(Code::Unavailable, why).at(self.0.origin.clone()).not_begun())
+    }
+
+    async fn call_over<W: Session>(&self, shared: &Shared<W>, mut call: Call) -> Result<Reply> {
+        let announce = call.context.deadline.is_some();
+        let deadline = call.context.deadline.unwrap_or_else(|| Instant::now() + self.0.timeout);
+        if announce && deadline <= Instant::now() {
+            let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+            return Err(status.at(self.0.origin.clone()).not_begun());
+        }
+        loop {
+            let Some(link) = shared.current() else {
+                self.ready(deadline).await?;
+                // Connected again, or for the moment between a loss and the next dial: let the dialling task run.
+                tokio::task::yield_now().await;
+                continue;
+            };
+            match link.begin(call, deadline, announce)? {
+                Begun::Yes(id) => return Answer { link: &*link, id, ended: false }.await,
+                Begun::Elsewhere(same) => call = same,
+            }
+            // The connection takes no new calls; the next one is on its way.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Service for Channel {
+    async fn call(&self, call: Call) -> Result<Reply> {
+        match &self.0.kind {
+            Kind::Rpcx(shared) => self.call_over(shared, call).await,
+        }
+    }
+}
+
+/// Waits for the answer of a call that was begun; dropping it ends the call.
+struct Answer<'a, W: Session> {
+    link: &'a Link<W>,
+    id: u64,
+    ended: bool,
+}
+
+impl<W: Session> Future for Answer<'_, W> {
+    type Output = Result<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
+        let outcome = self.link.poll(self.id, cx);
+        self.ended = outcome.is_ready();
+        outcome
+    }
+}
+
+impl<W: Session> Drop for Answer<'_, W> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.abandon(self.id);
+        }
+    }
+}
+
+impl ChannelBuilder {
+    /// How long a call may take where it does not say itself. Default 10 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// How long a dial may take. Default 3 s.
+    pub fn dial_timeout(mut self, timeout: Duration) -> Self {
+        self.dial_timeout = timeout;
+        self
+    }
+
+    /// A connection that was silent this long, in either direction, is asked whether the peer is there, and is
+    /// given up when no answer comes within as long again. Default 5 s.
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+
+    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536.
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        self.calls = calls;
+        self
+    }
+
+    /// The largest body of a reply in bytes, after inflation. Default 4 MiB.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.limits.body = bytes;
+        self
+    }
+
+    /// Makes the channel without waiting for its connection: calls wait for it.
+    ///
+    /// # Errors
+    /// The URL cannot be read: [`Code::InvalidInput`].
+    pub fn lazy(self) -> Result<Channel> {
+        let url = self.url.map_err(|error| Status::new(Code::InvalidInput, error.to_string()).not_begun())?;
+        let address = url.address.to_string();
+        let (state, watched) = watch::channel(ConnectionState::Connecting);
+        let (pushes, _) = broadcast::channel(PUSHES);
+        let (closed, closing) = watch::channel(false);
+        let strays = Arc::<Strays>::default();
+        let settings = Settings {
+            limits: self.limits,
+            calls: self.calls,
+            heartbeat: self.heartbeat,
+            lower_case: url.wire == Wire::Easymicro,
+            address: address.clone(),
+        };
+        let (kind, wire) = match url.wire {
+            Wire::Rpcx | Wire::Easymicro => {
+                let shared = Arc::new(Shared::<rpcx::Rpcx> {
+                    current: std::sync::Mutex::default(),
+                    state,
+                    pushes: pushes.clone(),
+                    strays: Arc::clone(&strays),
+                    settings: Arc::new(settings),
+                    address: url.address,
+                    dial_timeout: self.dial_timeout,
+                });
+                tokio::spawn(Arc::clone(&shared).keep_connected(closing));
+                (Kind::Rpcx(shared), rpcx::Rpcx::NAME)
+            }
+            Wire::Http => {
+                let text = format!("cannot call http://{address}: channels do not speak HTTP yet");
+                return Err(Status::new(Code::Unsupported, text).not_begun());
+            }
+        };
+        let origin = Origin { address, wire, attempt: 1 };
+        let timeout = self.timeout;
+        Ok(Channel(Arc::new(Inner { kind, timeout, origin, state: watched, pushes, strays, closed })))
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// As for [`Channel::connect`].
+    pub async fn connect(self) -> Result<Channel> {
+        let dial_timeout = self.dial_timeout;
+        let channel = self.lazy()?;
+        channel.ready(Instant::now() + dial_timeout + Duration::from_secs(1)).await?;
+        Ok(channel)
+    }
+}
+
+/// The messages that a server sends of its own accord; begun by [`Channel::pushes`].
+#[derive(Debug)]
+pub struct Pushes(broadcast::Receiver<Push>);
+
+impl Pushes {
+    /// The next message; `None` when the channel is gone.
+    ///
+    /// # Errors
+    /// The reader was too slow, and so many messages were lost: [`Code::Limited`]. The stream goes on.
+    pub async fn next(&mut self) -> Option<Result<Push>> {
+        match self.0.recv().await {
+            Ok(push) => Some(Ok(push)),
+            Err(broadcast::error::RecvError::Closed) => None,
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                let text = format!("{lost} pushes were lost: the reader was too slow");
+                Some(Err(Status::new(Code::Limited, text)))
+            }
+        }
+    }
+}

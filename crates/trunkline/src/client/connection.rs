@@ -1,0 +1,567 @@
+//! The client's side of a connection: calls join the write buffer, replies find their slots.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, broadcast};
+use tokio::time::Instant;
+use trunkline_wire::{CallFrame, Compression, Event, Limits, Next, Payload, PushHead, ReplyHead, Session};
+
+use super::calls::{Calls, Outcome};
+use crate::codec::gzip;
+use crate::metadata::SERVER_TIMEOUT;
+use crate::net::buffers::share;
+use crate::net::compress;
+use crate::net::driver::{Close, Received, Role};
+use crate::{Body, BodySender, BodyStream, Call, Code, Name, Origin, Push, Reply, Result, Status};
+
+/// What a channel tells each of its connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    /// The most calls in flight on the connection; one more fails at once.
+    pub(crate) calls: usize,
+    /// A connection that was silent this long is asked whether it is there, and is given as long to answer.
+    pub(crate) heartbeat: Duration,
+    /// Names go out in lower case, as easymicro's server wants them.
+    pub(crate) lower_case: bool,
+    pub(crate) address: String,
+}
+
+/// Counts what came that nobody waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Strays {
+    pub(crate) replies: AtomicU64,
+}
+
+/// One connection of a channel, shared by its callers and its task.
+pub(crate) struct Link<W> {
+    state: Mutex<State<W>>,
+    settings: Arc<Settings>,
+    pushes: broadcast::Sender<Push>,
+    strays: Arc<Strays>,
+    /// Told when the server announces that it will stop.
+    pub(crate) draining: Notify,
+}
+
+struct State<W> {
+    session: W,
+    out: Vec<u8>,
+    calls: Calls,
+    /// The connection's task, where it sleeps and has to be woken for what is in `out`.
+    task: Option<Waker>,
+    outflows: Vec<(u64, BodyStream)>,
+    /// No new calls: the server will stop, the channel is gone, or the connection is.
+    closed: bool,
+}
+
+/// A call is on its way under this id, or was not begun and may be begun elsewhere.
+pub(crate) enum Begun {
+    Yes(u64),
+    Elsewhere(Call),
+}
+
+impl<W: Session> Link<W> {
+    pub(crate) fn new(settings: Arc<Settings>, pushes: broadcast::Sender<Push>, strays: Arc<Strays>) -> Self {
+        let mut session = W::client(&settings.limits);
+        let mut out = Vec::new();
+        session.greet(&mut out);
+        let calls = Calls::new(settings.calls);
+        let state = State { session, out, calls, task: None, outflows: Vec::new(), closed: false };
+        Self { state: Mutex::new(state), settings, pushes, strays, draining: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn origin(&self) -> Origin {
+        Origin { address: self.settings.address.clone(), wire: W::NAME, attempt: 1 }
+    }
+
+    fn status(&self, code: Code, message: impl Into<std::borrow::Cow<'static, str>>) -> Status {
+        Status::new(code, message).at(self.origin())
+    }
+
+    /// Puts a call into the write buffer.
+    ///
+    /// # Errors
+    /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
+    pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool) -> Result<Begun> {
+        let compressed = match &call.body {
+            Body::Full(body) if call.compress => compress::worth_it(body),
+            _ => None,
+        };
+        let milliseconds;
+        let mut extra: &[(&str, &str)] = &[];
+        let timeout;
+        if announce {
+            let left = deadline.saturating_duration_since(Instant::now());
+            milliseconds = left.as_millis().max(1).to_string();
+            timeout = [(SERVER_TIMEOUT, milliseconds.as_str())];
+            extra = &timeout;
+        }
+        let lowered;
+        let (mut service, mut method) = (call.service(), call.method());
+        if self.settings.lower_case {
+            lowered = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
+            (service, method) = (&lowered.0, &lowered.1);
+        }
+        let (body, end) = match &call.body {
+            Body::Full(body) => (compressed.as_deref().unwrap_or(body), true),
+            Body::Stream(_) if W::STREAMS => (&[][..], false),
+            Body::Stream(_) => return Err(self.cannot_stream()),
+        };
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if state.closed {
+            drop(guard);
+            return Ok(Begun::Elsewhere(call));
+        }
+        let Some((id, earliest)) = state.calls.insert(deadline) else {
+            drop(guard);
+            let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
+            return Err(self.status(Code::Limited, text).not_begun());
+        };
+        let frame = CallFrame {
+            id,
+            service,
+            method,
+            metadata: call.metadata().pairs(),
+            extra,
+            serialization: call.serialization,
+            compression: if compressed.is_some() { Compression::Gzip } else { Compression::None },
+            one_way: call.one_way,
+            body,
+            end,
+        };
+        if let Err(error) = state.session.call(&frame, &mut state.out) {
+            state.calls.remove(id);
+            drop(guard);
+            return Err(self.status(Code::Unsupported, error.to_string()).not_begun());
+        }
+        if call.one_way {
+            // Nothing will answer: it is done when it is written.
+            let _ = state.calls.end(id, Ok(Reply::default()));
+        }
+        if let Body::Stream(stream) = call.body {
+            state.outflows.push((id, stream));
+        }
+        let task = state.task.take();
+        drop(guard);
+        let _ = earliest; // The task looks at the deadlines whenever it was woken.
+        if let Some(task) = task {
+            task.wake();
+        }
+        Ok(Begun::Yes(id))
+    }
+
+    fn cannot_stream(&self) -> Status {
+        let text = format!("the {} wire cannot carry a streamed body", W::NAME);
+        self.status(Code::Unsupported, text).not_begun()
+    }
+
+    /// How the call ended.
+    pub(crate) fn poll(&self, id: u64, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
+        self.lock().calls.poll(id, cx).map(|outcome| {
+            outcome.unwrap_or_else(|| Err(self.status(Code::Internal, "the call was asked for twice")))
+        })
+    }
+
+    /// Nobody waits for the call any more.
+    pub(crate) fn abandon(&self, id: u64) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let waits = state.calls.waits(id);
+        let outcome = state.calls.remove(id);
+        state.outflows.retain(|(other, _)| *other != id);
+        let told = waits && state.session.cancel(id, &mut state.out);
+        let task = if told { state.task.take() } else { None };
+        drop(guard);
+        drop(outcome);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// No new calls on this connection; it ends when the last one has.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// The connection is gone: every call that waits fails.
+    pub(crate) fn fail_all(&self, close: &Close) {
+        let text = format!("the connection was lost: {close}");
+        let mut wakers = Vec::new();
+        let mut state = self.lock();
+        state.closed = true;
+        state.outflows.clear();
+        state
+            .calls
+            .end_all(|| Err(self.status(Code::Unavailable, text.clone())), |waker| wakers.extend(waker));
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// The client's role on one connection.
+pub(crate) struct ClientRole<W> {
+    link: Arc<Link<W>>,
+    /// Wakers of calls that ended in this round; they are woken when the lock is free.
+    wakers: Vec<Waker>,
+    /// Several callers were woken: they are let run before the task writes again, so that one write takes the
+    /// calls of all of them.
+    yields: bool,
+    /// Reply bodies that still arrive.
+    inflows: Vec<Inflow>,
+    heard: Instant,
+    asked: bool,
+    said_at: Instant,
+    peer_ended: bool,
+}
+
+struct Inflow {
+    id: u64,
+    sender: BodySender,
+    held: Option<(Bytes, bool)>,
+}
+
+impl<W: Session> ClientRole<W> {
+    pub(crate) fn new(link: Arc<Link<W>>) -> Self {
+        let now = Instant::now();
+        Self {
+            link,
+            wakers: Vec::new(),
+            yields: false,
+            inflows: Vec::new(),
+            heard: now,
+            asked: false,
+            said_at: now,
+            peer_ended: false,
+        }
+    }
+
+    fn end(&mut self, state: &mut State<W>, id: u64, outcome: Outcome) {
+        match state.calls.end(id, outcome) {
+            Some(waker) => self.wakers.extend(waker),
+            None => {
+                self.link.strays.replies.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn on_event(&mut self, state: &mut State<W>, event: Event<'_>, batch: &Bytes) {
+        match event {
+            Event::Reply { head, body, end } => self.on_reply(state, &head, &body, end, batch),
+            Event::ReplyTooLarge { id, got, limit } => {
+                let text = format!(
+                    "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
+                );
+                let status = self.link.status(Code::TooLarge, text);
+                self.end(state, id, Err(status));
+            }
+            Event::Data { id, body, end } => self.on_data(state, id, &body, end, batch),
+            Event::Push { head, body } => {
+                // Where nobody listens nothing is kept.
+                let _ = self.link.pushes.send(push(&head, &body, batch));
+            }
+            Event::Draining => {
+                state.closed = true;
+                self.link.draining.notify_one();
+            }
+            Event::Closed => self.peer_ended = true,
+            _ => {}
+        }
+    }
+
+    fn on_reply(
+        &mut self,
+        state: &mut State<W>,
+        head: &ReplyHead<'_>,
+        body: &Payload<'_>,
+        end: bool,
+        batch: &Bytes,
+    ) {
+        let outcome = match head.failure {
+            Some(failure) => {
+                let code = failure.code.map_or_else(|| guess(failure.message), Code::from_number);
+                let text = String::from_utf8_lossy(failure.message).into_owned();
+                let details = failure.details.map(Bytes::copy_from_slice);
+                Err(self.link.status(code, text).with_details_bytes(details))
+            }
+            None => self.body(state, head, body, end, batch).map(|body| {
+                let metadata = head.metadata.share(|bytes| share(batch, bytes));
+                Reply { body, metadata }
+            }),
+        };
+        self.end(state, head.id, outcome);
+    }
+
+    fn body(
+        &mut self,
+        state: &mut State<W>,
+        head: &ReplyHead<'_>,
+        body: &Payload<'_>,
+        end: bool,
+        batch: &Bytes,
+    ) -> Result<Body> {
+        let bytes = match head.compression {
+            Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?.into(),
+            Compression::None => owned(body, batch),
+        };
+        if end {
+            return Ok(Body::Full(bytes));
+        }
+        let (sender, stream) = BodyStream::channel();
+        if !bytes.is_empty() {
+            sender.push(bytes);
+        }
+        if state.calls.waits(head.id) {
+            self.inflows.push(Inflow { id: head.id, sender, held: None });
+        }
+        Ok(Body::Stream(stream))
+    }
+
+    fn on_data(&mut self, state: &mut State<W>, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
+        if let Some(inflow) = self.inflows.iter_mut().find(|inflow| inflow.id == id) {
+            inflow.held = Some((owned(body, batch), end));
+            state.session.hold(id);
+        }
+    }
+
+    /// Moves frames that wait to readers that have room. Whether one still waits.
+    fn move_inflows(&mut self, state: &mut State<W>, cx: &mut TaskContext<'_>) -> bool {
+        let mut stalled = false;
+        let mut index = 0;
+        while let Some(inflow) = self.inflows.get_mut(index) {
+            let Some((frame, end)) = inflow.held.take() else {
+                index += 1;
+                continue;
+            };
+            match inflow.sender.poll_ready(cx) {
+                Poll::Pending => {
+                    inflow.held = Some((frame, end));
+                    stalled = true;
+                    index += 1;
+                }
+                Poll::Ready(room) => {
+                    let id = inflow.id;
+                    if room.is_ok() && !frame.is_empty() {
+                        inflow.sender.push(frame);
+                    }
+                    if room.is_err() && !end {
+                        // The reader has gone away within the body.
+                        state.session.cancel(id, &mut state.out);
+                        self.inflows.swap_remove(index);
+                    } else if end {
+                        self.inflows.swap_remove(index).sender.finish();
+                    } else {
+                        index += 1;
+                    }
+                    state.session.release(id);
+                }
+            }
+        }
+        stalled
+    }
+
+    /// Ends what is over time, and tells the server.
+    fn expire(&mut self, state: &mut State<W>, now: Instant) {
+        let State { calls, session, out, outflows, .. } = state;
+        let link = &self.link;
+        let wakers = &mut self.wakers;
+        calls.expire(
+            now,
+            || Err(link.status(Code::DeadlineExceeded, "context deadline exceeded")),
+            |id, waker| {
+                session.cancel(id, out);
+                outflows.retain(|(other, _)| *other != id);
+                wakers.extend(waker);
+            },
+        );
+    }
+
+    fn write_outflows(state: &mut State<W>, cx: &mut TaskContext<'_>) {
+        let State { outflows, session, out, .. } = state;
+        outflows.retain_mut(|(id, stream)| {
+            while let Poll::Ready(next) = stream.poll_next(cx) {
+                let (frame, end) = match next {
+                    Some(Ok(frame)) => (frame, stream.is_finished()),
+                    None => (Bytes::new(), true),
+                    Some(Err(_)) => {
+                        session.cancel(*id, out);
+                        return false;
+                    }
+                };
+                if session.data(*id, &frame, end, out).is_err() || end {
+                    return false;
+                }
+            }
+            true
+        });
+    }
+
+    fn wake(&mut self) {
+        self.yields |= self.wakers.len() > 1;
+        self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Asks a silent peer whether it is there.
+    ///
+    /// # Errors
+    /// It was asked, and has not answered in time.
+    fn heartbeat(&mut self, state: &mut State<W>, now: Instant, out: &mut Vec<u8>) -> Result<(), Close> {
+        let interval = self.link.settings.heartbeat;
+        if self.asked && now >= self.heard.max(self.said_at) + interval {
+            return Err(Close::Slow("the peer does not answer heartbeats"));
+        }
+        let silent_since = self.heard.min(self.said_at);
+        if !self.asked && now >= silent_since + interval {
+            self.asked = state.session.ping(out);
+            self.said_at = now;
+            if !self.asked {
+                self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<W: Session> Role for ClientRole<W> {
+    fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        let link = Arc::clone(&self.link);
+        let mut guard = link.lock();
+        let state = &mut *guard;
+        let now = Instant::now();
+        // Before all else, so that it never waits behind calls.
+        self.heartbeat(state, now, out)?;
+        self.expire(state, now);
+        Self::write_outflows(state, cx);
+        if !state.out.is_empty() {
+            if out.is_empty() {
+                std::mem::swap(out, &mut state.out);
+            } else {
+                out.append(&mut state.out);
+            }
+            self.said_at = now;
+        }
+        if self.yields {
+            self.yields = false;
+            state.task = None;
+            cx.waker().wake_by_ref();
+        } else {
+            match &mut state.task {
+                Some(task) => task.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        drop(guard);
+        self.wake();
+        Ok(())
+    }
+
+    fn advance_unsent(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let link = Arc::clone(&self.link);
+        let mut guard = link.lock();
+        self.expire(&mut guard, Instant::now());
+        guard.task = Some(cx.waker().clone());
+        drop(guard);
+        self.wake();
+        // Answers are read although the server takes no calls: it may wait for just that.
+        true
+    }
+
+    fn receive(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut TaskContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close> {
+        self.heard = Instant::now();
+        self.asked = false;
+        let link = Arc::clone(&self.link);
+        let mut guard = link.lock();
+        let state = &mut *guard;
+        let mut at = start;
+        let received = loop {
+            if self.move_inflows(state, cx) {
+                break Ok(Received::Blocked(at));
+            }
+            let input = batch.get(at..).unwrap_or_default();
+            let step = match state.session.receive(input, out) {
+                Ok(step) => step,
+                Err(error) => break Err(error.into()),
+            };
+            at = at.saturating_add(step.consumed);
+            match step.next {
+                Next::Event(event) => self.on_event(state, event, batch),
+                Next::Again => {}
+                Next::NeedMore(frame) => break Ok(Received::Upto(at, frame)),
+                Next::Blocked => break Ok(Received::Blocked(at)),
+            }
+        };
+        drop(guard);
+        self.wake();
+        received
+    }
+
+    fn peer_ended(&mut self) -> bool {
+        false
+    }
+
+    fn is_done(&self) -> bool {
+        if self.peer_ended {
+            return true;
+        }
+        let state = self.link.lock();
+        state.closed && state.calls.len() == 0 && state.out.is_empty()
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let interval = self.link.settings.heartbeat;
+        let silent_since =
+            if self.asked { self.heard.max(self.said_at) } else { self.heard.min(self.said_at) };
+        let heartbeat = silent_since + interval;
+        let deadline = self.link.lock().calls.next_deadline();
+        Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
+    }
+}
+
+fn owned(body: &Payload<'_>, batch: &Bytes) -> Bytes {
+    match body {
+        Payload::Input(bytes) => share(batch, bytes),
+        Payload::Owned(bytes) => bytes.clone(),
+    }
+}
+
+fn push(head: &PushHead<'_>, body: &Payload<'_>, batch: &Bytes) -> Push {
+    let name = |bytes: &[u8]| Name::from(String::from_utf8_lossy(bytes).into_owned());
+    Push {
+        service: name(head.service),
+        method: name(head.method),
+        metadata: head.metadata.share(|bytes| share(batch, bytes)),
+        serialization: head.serialization,
+        body: owned(body, batch),
+    }
+}
+
+/// The kind of a failure that a Go peer tells by its text alone.
+fn guess(message: &[u8]) -> Code {
+    const TEXTS: [(&[u8], Code); 4] = [
+        (b"rpcx: can't find", Code::NotFound),
+        (b"can not find codec", Code::Unsupported),
+        (b"context deadline exceeded", Code::DeadlineExceeded),
+        (b"[service internal error]", Code::Internal),
+    ];
+    TEXTS.iter().find(|(text, _)| message.starts_with(text)).map_or(Code::Failed, |(_, code)| *code)
+}

@@ -1,0 +1,11 @@
+//! Calling: channels to one endpoint, and what the clients of services are made of.
+
+mod calls;
+mod channel;
+mod connection;
+mod dial;
+mod url;
+
+pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
+pub use dial::ConnectionState;
+pub use url::{InvalidUrl, Url, Wire};

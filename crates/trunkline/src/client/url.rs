@@ -1,0 +1,134 @@
+//! Where and how to call: `rpcx://HOST:PORT` and its like.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::net::Address;
+
+/// A wire that calls can be made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Wire {
+    /// rpcx.
+    Rpcx,
+    /// rpcx as easymicro's server understands it: names go out in lower case.
+    Easymicro,
+    /// HTTP with JSON.
+    Http,
+}
+
+impl Wire {
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "rpcx" => Some(Self::Rpcx),
+            "easymicro" => Some(Self::Easymicro),
+            "http" => Some(Self::Http),
+            _ => None,
+        }
+    }
+}
+
+/// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
+/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=rpcx`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// Where to dial.
+    pub address: Address,
+    /// What to speak.
+    pub wire: Wire,
+}
+
+/// Why a text is no URL that can be called.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot call {url}: {why}")]
+pub struct InvalidUrl {
+    url: String,
+    why: String,
+}
+
+impl FromStr for Url {
+    type Err = InvalidUrl;
+
+    fn from_str(text: &str) -> Result<Self, InvalidUrl> {
+        let invalid = |why: String| InvalidUrl { url: text.to_owned(), why };
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(invalid("the scheme is missing, as in rpcx://HOST:PORT".into()));
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut named = None;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("wire", name)) => {
+                    let wire = Wire::from_name(name);
+                    named = Some(wire.ok_or_else(|| invalid(format!("the wire {name} is not known")))?);
+                }
+                _ => return Err(invalid(format!("the parameter {pair} is not known"))),
+            }
+        }
+        let (address, wire) = match (scheme, Wire::from_name(scheme)) {
+            (_, Some(wire)) if named.is_none() => {
+                let rest = if wire == Wire::Http { rest.trim_end_matches('/') } else { rest };
+                (format!("tcp://{rest}"), wire)
+            }
+            ("tcp" | "unix" | "mem", _) => match named {
+                Some(wire) => (format!("{scheme}://{rest}"), wire),
+                None => return Err(invalid("say which wire to speak: ?wire=rpcx".into())),
+            },
+            (_, Some(_)) => return Err(invalid("the scheme says the wire already".into())),
+            (other, None) => return Err(invalid(format!("the scheme {other} is not known"))),
+        };
+        let address = address.parse().map_err(|error| invalid(format!("{error}")))?;
+        Ok(Self { address, wire })
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let wire = match self.wire {
+            Wire::Rpcx => "rpcx",
+            Wire::Easymicro => "easymicro",
+            Wire::Http => "http",
+        };
+        match &self.address {
+            Address::Tcp(address) => write!(f, "{wire}://{address}"),
+            other => write!(f, "{other}?wire={wire}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_written() {
+        for text in [
+            "rpcx://127.0.0.1:80",
+            "easymicro://[::1]:80",
+            "http://localhost:80",
+            "unix:///run/a?wire=rpcx",
+            "mem://a?wire=easymicro",
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(url.to_string(), text);
+        }
+        assert_eq!("tcp://a:1?wire=rpcx".parse::<Url>().unwrap().to_string(), "rpcx://a:1");
+        assert_eq!("http://a:1/".parse::<Url>().unwrap().to_string(), "http://a:1");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, why) in [
+            ("127.0.0.1:80", "scheme is missing"),
+            ("iip://a:1", "scheme iip is not known"),
+            ("rpcx://a", "port is missing"),
+            ("unix:///run/a", "?wire=rpcx"),
+            ("unix:///run/a?wire=x", "wire x is not known"),
+            ("rpcx://a:1?b=c", "parameter b=c is not known"),
+            ("rpcx://a:1?wire=http", "says the wire already"),
+        ] {
+            let error = text.parse::<Url>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+}
