@@ -46,7 +46,12 @@ pub mod __private {
     pub use crate::message::{
         Field, Fields, Form, Kind, Message, Reader, Registry, Spec, Type, Value, Writer,
     };
-    pub use crate::typed as service;
+
+    pub mod service {
+        pub use crate::typed::{
+            Calls, Incoming, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, schema,
+        };
+    }
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }
