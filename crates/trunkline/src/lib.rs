@@ -52,6 +52,8 @@ pub mod __private {
             Calls, Incoming, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, schema,
         };
     }
+    #[cfg(feature = "protobuf")]
+    pub use crate::codec::{prost_decode, prost_encode};
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }

@@ -1,7 +1,10 @@
 //! Bodies that the Go programs sent (the payloads of recorded frames), read and written again.
 
+mod codec_common;
+
 use std::collections::BTreeMap;
 
+use codec_common::{encoded, hex};
 use serde::{Deserialize, Serialize};
 use trunkline::codec::{Error, Payload};
 use trunkline::wire::Serialization::{self, Json, MessagePack};
@@ -59,17 +62,6 @@ fn kinds() -> Kinds {
         map: [("k".to_owned(), "v".to_owned())].into(),
         ptr: Some(Args { a: 1, b: 2 }),
     }
-}
-
-fn hex(text: &str) -> Vec<u8> {
-    let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok()).expect("a digit");
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
-}
-
-fn encoded<P: Payload>(message: &P, how: Serialization) -> Vec<u8> {
-    let mut body = Vec::new();
-    message.encode(how, &mut body).expect("it can be sent");
-    body
 }
 
 fn both_ways<P: Payload + PartialEq + std::fmt::Debug>(how: Serialization, body: &[u8], message: &P) {
@@ -142,5 +134,130 @@ fn names_of_json_match_without_case() -> Result<(), Error> {
     assert_eq!(Args::decode(Json, br#"{"a":1,"b":2}"#)?, Args { a: 1, b: 2 });
     // The exact name first.
     assert_eq!(Args::decode(Json, br#"{"A":1,"a":3,"b":2}"#)?, Args { a: 1, b: 2 });
+    Ok(())
+}
+
+#[cfg(feature = "protobuf")]
+#[test]
+fn protobuf_of_rpcx() {
+    // rpcx/mul-protobuf, easymicro/mul-protobuf
+    both_ways(Serialization::Protobuf, &hex("080a1014"), &Args { a: 10, b: 20 });
+    both_ways(Serialization::Protobuf, &hex("08c801"), &Args { a: 200, b: 0 });
+}
+
+#[cfg(feature = "thrift")]
+#[test]
+fn thrift_of_rpcx() {
+    // rpcx/mul-thrift, easymicro/mul-thrift
+    let request = hex("0a0001000000000000000a0a0002000000000000001400");
+    both_ways(Serialization::Thrift, &request, &Args { a: 10, b: 20 });
+    let reply = hex("0a000100000000000000c80a0002000000000000000000");
+    both_ways(Serialization::Thrift, &reply, &Args { a: 200, b: 0 });
+}
+
+/// The benchmark message of rpcx's programs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Message)]
+struct BenchmarkMessage {
+    field1: String,
+    #[message(number = 9)]
+    field9: String,
+    #[message(number = 18)]
+    field18: String,
+    #[message(number = 80)]
+    field80: bool,
+    field81: bool,
+    #[message(number = 2)]
+    field2: i32,
+    field3: i32,
+    #[message(number = 280)]
+    field280: i32,
+    #[message(number = 6)]
+    field6: i32,
+    #[message(number = 22)]
+    field22: i64,
+    #[message(number = 4)]
+    field4: String,
+    #[message(kind = "fixed")]
+    field5: Vec<u64>,
+    #[message(number = 59)]
+    field59: bool,
+    #[message(number = 7)]
+    field7: String,
+    #[message(number = 16)]
+    field16: i32,
+    #[message(number = 130)]
+    field130: i32,
+    #[message(number = 12)]
+    field12: bool,
+    #[message(number = 17)]
+    field17: bool,
+    #[message(number = 13)]
+    field13: bool,
+    field14: bool,
+    #[message(number = 104)]
+    field104: i32,
+    #[message(number = 100)]
+    field100: i32,
+    field101: i32,
+    field102: String,
+    field103: String,
+    #[message(number = 29)]
+    field29: i32,
+    field30: bool,
+    #[message(number = 60)]
+    field60: i32,
+    #[message(number = 271)]
+    field271: i32,
+    field272: i32,
+    #[message(number = 150)]
+    field150: i32,
+    #[message(number = 23)]
+    field23: i32,
+    field24: bool,
+    field25: i32,
+    #[message(number = 78)]
+    field78: bool,
+    #[message(number = 67)]
+    field67: i32,
+    field68: i32,
+    #[message(number = 128)]
+    field128: i32,
+    field129: String,
+    #[message(number = 131)]
+    field131: i32,
+}
+
+/// say-request.bin, 581 bytes, with the text of its eight strings taken out.
+const SAY_REQUEST: &str = "
+    0a36~10a08d0618a08d062236~30a08d063a36~4a36~6001680170018001a08d068801019201
+    36~b001a08d06b801a08d06c00101c801a08d06e801a08d06f00101d80301e003a08d069804a08d06a004a08d06f00401800501
+    880501a006a08d06a806a08d06b20636~ba0636~c006a08d068008a08d068a0836~9008a08d069808a08d06b009a08d06f810a0
+    8d068011a08d06c011a08d06";
+
+/// The text of every string in it.
+const SAY_TEXT: &str = "许多往事在眼前一幕一幕，变的那麼模糊";
+
+#[cfg(feature = "protobuf")]
+#[test]
+fn the_benchmark_message() -> Result<(), Error> {
+    let text: String = SAY_TEXT.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let request = hex(&SAY_REQUEST.replace('~', &text));
+    assert_eq!(request.len(), 581);
+    let mut message = BenchmarkMessage::decode(Serialization::Protobuf, &request)?;
+    assert_eq!(
+        (message.field1.as_str(), message.field2, message.field129.as_str()),
+        (SAY_TEXT, 100_000, SAY_TEXT)
+    );
+    // Fields go out in the order of their numbers, whatever that of their declaration.
+    assert_eq!(encoded(&message, Serialization::Protobuf), request);
+    // say-reply.bin: 527 bytes.
+    message.field1 = "OK".to_owned();
+    message.field2 = 100;
+    let reply = encoded(&message, Serialization::Protobuf);
+    assert_eq!(reply.len(), 527);
+    assert_eq!(BenchmarkMessage::decode(Serialization::Protobuf, &reply)?, message);
+    for how in [Json, MessagePack] {
+        assert_eq!(BenchmarkMessage::decode(how, &encoded(&message, how))?, message);
+    }
     Ok(())
 }

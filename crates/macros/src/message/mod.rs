@@ -16,6 +16,8 @@ const MOST_FIELDS: usize = 256;
 /// Protobuf's largest field number.
 const LARGEST_NUMBER: u32 = (1 << 29) - 1;
 
+/// The generated code hands each field to the crate by one line; fields are written in the order of their
+/// numbers, as other implementations of protobuf and Thrift do.
 pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     let mut input: DeriveInput = syn::parse2(input)?;
     bound_parameters(&mut input)?;
@@ -31,6 +33,12 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
     let idents: Vec<_> = live.iter().map(|f| f.ident).collect();
     let types: Vec<_> = live.iter().map(|f| f.ty).collect();
     let numbers: Vec<_> = live.iter().map(|f| f.number).collect();
+    let mut sorted = live.clone();
+    sorted.sort_by_key(|field| field.number);
+    let writes = sorted.iter().map(|field| {
+        let (ident, spec) = (field.ident, field.spec());
+        quote!(__t::Field::write(&self.#ident, #spec, to)?;)
+    });
 
     Ok(quote! {
         const _: () = {
@@ -48,7 +56,7 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
                     let _ = fields;
                 }
                 fn write_fields<W: __t::Writer>(&self, to: &mut W) -> __t::Result<()> {
-                    #(__t::Field::write(&self.#idents, #specs, to)?;)*
+                    #(#writes)*
                     let _ = to;
                     __t::Ok(())
                 }

@@ -55,6 +55,15 @@ impl Error {
         Self::new(Kind::Unsupported, codec, what)
     }
 
+    /// The same error; where it does not know yet which codec it came from, it is this one.
+    #[cold]
+    pub(crate) fn in_codec(mut self, codec: &'static str) -> Self {
+        if self.0.codec.is_empty() {
+            self.0.codec = codec;
+        }
+        self
+    }
+
     /// The same error, one field further out.
     #[cold]
     pub(crate) fn in_field(mut self, name: &str) -> Self {

@@ -279,8 +279,8 @@ impl Shape for Unit {
         from: D,
         nest: Nest<'_, V, Self>,
     ) -> Result<V::Value, D::Error> {
-        // Go writes a struct without fields as a map without entries.
-        from.deserialize_map(AnyMap)?;
+        // Go writes a struct without fields as a map without entries, serde for MessagePack as an empty list.
+        from.deserialize_any(Skip)?;
         nest.visitor.visit_unit()
     }
     fn none<'de, V: Visitor<'de>, E: de::Error>(self, visitor: V, _: &Track) -> Result<V::Value, E> {
@@ -363,14 +363,23 @@ impl<'de, V: Visitor<'de>, S: Shape> Visitor<'de> for Nest<'_, V, S> {
     }
 }
 
-/// Passes over the entries of a map.
-struct AnyMap;
+/// Passes over what is in a map or list.
+struct Skip;
 
-impl<'de> Visitor<'de> for AnyMap {
+impl<'de> Visitor<'de> for Skip {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a map")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<(), A::Error> {
+        while from.next_element::<de::IgnoredAny>()?.is_some() {}
+        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<(), A::Error> {

@@ -9,13 +9,21 @@ use trunkline_wire::Serialization;
 
 use crate::message::{Message, Schema};
 
+pub mod dynamic;
 mod error;
 pub mod gzip;
 mod json;
 mod lenient;
 mod msgpack;
+#[cfg(feature = "protobuf")]
+mod protobuf;
+#[cfg(feature = "thrift")]
+mod thrift;
 
 pub use error::Error;
+#[cfg(feature = "protobuf")]
+#[doc(hidden)]
+pub use protobuf::{prost_decode, prost_encode};
 
 /// How deep messages may be nested in protobuf, Thrift and MessagePack; JSON has 128.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -136,6 +144,10 @@ impl<M: Message> Payload for M {
         let done = match how {
             Serialization::Json => json::encode(self, out),
             Serialization::MessagePack => msgpack::encode(self, out),
+            #[cfg(feature = "protobuf")]
+            Serialization::Protobuf => protobuf::encode(self, out),
+            #[cfg(feature = "thrift")]
+            Serialization::Thrift => thrift::encode(self, out),
             other => Err(not_here::<M>(other)),
         };
         if done.is_err() {
@@ -148,6 +160,10 @@ impl<M: Message> Payload for M {
         match how {
             Serialization::Json => json::decode(body),
             Serialization::MessagePack => msgpack::decode(body),
+            #[cfg(feature = "protobuf")]
+            Serialization::Protobuf => protobuf::decode(body),
+            #[cfg(feature = "thrift")]
+            Serialization::Thrift => thrift::decode(body),
             other => Err(not_here::<M>(other)),
         }
     }
@@ -165,6 +181,36 @@ fn known(how: Serialization) -> Result<(), Error> {
         Serialization::Thrift if cfg!(feature = "thrift") => Ok(()),
         other => Err(not_built(other)),
     }
+}
+
+/// Makes types that prost generated payloads: `prost_payload!(Args, Reply);`. They travel as protobuf only.
+///
+/// Each type must implement `prost::Message` (0.14) and `Default`.
+#[cfg(feature = "protobuf")]
+#[macro_export]
+macro_rules! prost_payload {
+    ($($type:ty),+ $(,)?) => {$(
+        impl $crate::codec::Payload for $type {
+            fn encode(
+                &self,
+                how: $crate::wire::Serialization,
+                out: &mut ::std::vec::Vec<u8>,
+            ) -> ::std::result::Result<(), $crate::codec::Error> {
+                $crate::__private::prost_encode(self, ::std::stringify!($type), how, out)
+            }
+
+            fn decode(
+                how: $crate::wire::Serialization,
+                body: &[u8],
+            ) -> ::std::result::Result<Self, $crate::codec::Error> {
+                $crate::__private::prost_decode(::std::stringify!($type), how, body)
+            }
+
+            fn schema() -> $crate::message::Schema {
+                $crate::message::Schema::opaque(::std::stringify!($type))
+            }
+        }
+    )+};
 }
 
 /// Why a message cannot travel in `how`.

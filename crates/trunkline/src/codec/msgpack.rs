@@ -4,8 +4,8 @@
 use std::io::ErrorKind;
 
 use rmp_serde::decode::Error as ReadError;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 use super::lenient::{self, Track};
 use super::{Error, MAX_DEPTH};
@@ -18,8 +18,13 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
         out.push(0x80);
         return Ok(());
     }
+    encode_any(message, out)
+}
+
+/// Writes what is not a message.
+pub(crate) fn encode_any<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut to = rmp_serde::Serializer::new(out).with_struct_map();
-    message.serialize(&mut to).map_err(|e| Error::encode(CODEC, e))
+    value.serialize(&mut to).map_err(|e| Error::encode(CODEC, e))
 }
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
@@ -30,9 +35,17 @@ pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
     Ok(message)
 }
 
-pub(crate) type Reader<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>;
+/// Reads what is not a message, as it is.
+pub(crate) fn decode_any<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let mut from = reader(body);
+    let value = T::deserialize(&mut from).map_err(|e| Error::body(CODEC, text(&e)))?;
+    end(&mut from)?;
+    Ok(value)
+}
 
-pub(crate) fn reader(body: &[u8]) -> Reader<'_> {
+type Reader<'a> = rmp_serde::Deserializer<rmp_serde::decode::ReadRefReader<'a, [u8]>>;
+
+fn reader(body: &[u8]) -> Reader<'_> {
     let mut from = rmp_serde::Deserializer::from_read_ref(body);
     // It counts down and refuses at nought.
     from.set_max_depth(MAX_DEPTH + 1);
@@ -41,7 +54,7 @@ pub(crate) fn reader(body: &[u8]) -> Reader<'_> {
 
 /// What follows the value is an error, as in the other codecs. The reader does not say how much it has left;
 /// it says so when it is asked for one more value.
-pub(crate) fn end(from: &mut Reader<'_>) -> Result<(), Error> {
+fn end(from: &mut Reader<'_>) -> Result<(), Error> {
     match IgnoredAny::deserialize(from) {
         Err(ReadError::InvalidMarkerRead(e)) if e.kind() == ErrorKind::UnexpectedEof => Ok(()),
         _ => Err(Error::body(CODEC, "more bytes follow the message")),
@@ -49,7 +62,7 @@ pub(crate) fn end(from: &mut Reader<'_>) -> Result<(), Error> {
 }
 
 /// The reason without the library's own names for the end of the input.
-pub(crate) fn text(error: &ReadError) -> String {
+fn text(error: &ReadError) -> String {
     match error {
         ReadError::InvalidMarkerRead(e) | ReadError::InvalidDataRead(e)
             if e.kind() == ErrorKind::UnexpectedEof =>

@@ -15,6 +15,7 @@ mod render;
 mod schema;
 
 pub use blob::Blob;
+pub(crate) use blob::{decode_base64, encode_base64};
 #[doc(hidden)]
 pub use field::{Entry, Field, Form, Key, Kind, Reader, Spec, Value, Writer};
 #[doc(hidden)]
