@@ -18,6 +18,7 @@ pub mod random;
 pub mod server;
 mod service;
 mod status;
+mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
 pub use bytes::Bytes;
@@ -32,9 +33,10 @@ pub use service::{
 };
 pub use status::{Code, Origin, Result, Status};
 #[doc(inline)]
-pub use trunkline_macros::Message;
+pub use trunkline_macros::{Message, service};
 pub use trunkline_wire as wire;
 pub use trunkline_wire::{Limits, Metadata, MetadataBuilder, Pairs, Serialization};
+pub use typed::{Annotated, IntoReply};
 
 /// What generated code names. Not for direct use, and not covered by any promise.
 #[doc(hidden)]
@@ -47,6 +49,11 @@ pub mod __private {
         Field, Fields, Form, Kind, Message, Reader, Registry, Spec, Type, Value, Writer,
     };
 
+    pub mod service {
+        pub use crate::typed::{
+            Calls, Incoming, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, schema,
+        };
+    }
     #[cfg(feature = "protobuf")]
     pub use crate::codec::{prost_decode, prost_encode};
 

@@ -4,8 +4,10 @@ mod calls;
 mod channel;
 mod connection;
 mod dial;
+mod outgoing;
 mod url;
 
 pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
 pub use dial::ConnectionState;
+pub use outgoing::Outgoing;
 pub use url::{InvalidUrl, Url, Wire};

@@ -78,6 +78,18 @@ pub trait Payload: Sized {
 
     /// What the type looks like, for `describe`, `template` and fingerprints.
     fn schema() -> Schema;
+
+    /// What a client sends it in, unless it is told otherwise.
+    #[doc(hidden)]
+    const DEFAULT: Serialization = Serialization::MessagePack;
+
+    /// The body in memory of its own; [`Bytes`] gives itself without a copy.
+    #[doc(hidden)]
+    fn into_bytes(self, how: Serialization) -> Result<Bytes, Error> {
+        let mut out = Vec::with_capacity(256);
+        self.encode(how, &mut out)?;
+        Ok(out.into())
+    }
 }
 
 impl Payload for Bytes {
@@ -96,6 +108,12 @@ impl Payload for Bytes {
 
     fn schema() -> Schema {
         Schema::raw()
+    }
+
+    const DEFAULT: Serialization = Serialization::Raw;
+
+    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
+        Ok(self)
     }
 }
 

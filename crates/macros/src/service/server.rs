@@ -1,0 +1,162 @@
+//! The server: from calls to methods, and the description.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Index;
+
+use super::method::{ContextArgument, Kind, Method};
+use super::{Service, literal};
+
+pub(super) fn emit(service: &Service) -> TokenStream {
+    let (vis, contract, server) = (service.vis(), service.ident(), service.ident_of("Server"));
+    let names = service.methods.iter().map(|method| literal(&method.name));
+    let calls = service.methods.iter().enumerate().map(|(index, method)| call_arm(service, index, method));
+    let answer = answer(service);
+    let describe = describe(service);
+    let doc = format!("Serves an implementation of [`{contract}`] as `{}`.", service.name);
+    let conditions: Vec<_> = service.conditions().collect();
+    quote! {
+        #(#conditions)*
+        #[doc = #doc]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
+        #vis struct #server<T> {
+            inner: T,
+        }
+
+        #(#conditions)*
+        impl<T: #contract> #server<T> {
+            const METHODS: &'static [&'static str] = &[#(#names),*];
+
+            /// Serves this implementation.
+            pub fn new(inner: T) -> Self {
+                Self { inner }
+            }
+
+            /// The implementation.
+            pub fn inner(&self) -> &T {
+                &self.inner
+            }
+        }
+
+        #(#conditions)*
+        impl<T: #contract> ::trunkline::Service for #server<T> {
+            async fn call(&self, call: ::trunkline::Call) -> ::trunkline::Result<::trunkline::Reply> {
+                #[allow(unused_mut)]
+                let mut incoming =
+                    ::trunkline::__private::service::Incoming::receive(call, Self::METHODS).await?;
+                match incoming.method {
+                    #(#calls)*
+                    _ => ::core::result::Result::Err(incoming.unknown()),
+                }
+            }
+
+            #answer
+        }
+
+        #(#conditions)*
+        impl<T: #contract> ::trunkline::NamedService for #server<T> {
+            #describe
+        }
+    }
+}
+
+/// Answers one method from owned bytes.
+fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
+    let (contract, ident, index) = (service.ident(), &method.ident, Index::from(index));
+    if method.kind == Kind::Borrowed {
+        return quote! {
+            #index => incoming.borrow(|body, reply| <T as #contract>::#ident(&self.inner, body, reply)),
+        };
+    }
+    let ty = method.argument_type();
+    let context = method.context.map(|context| match context {
+        ContextArgument::Borrowed => quote!(&incoming.context,),
+        ContextArgument::Owned => quote!(::core::mem::take(&mut incoming.context),),
+    });
+    // The type is checked even where it is `()`: a body that does not fit fails the call.
+    let (binding, argument) = match method.argument {
+        Some(_) => (quote!(argument), quote!(argument)),
+        None => (quote!(()), quote!()),
+    };
+    let wait = (method.kind == Kind::Async).then(|| quote!(.await));
+    quote! {
+        #index => {
+            let #binding = incoming.argument::<#ty>()?;
+            let result = <T as #contract>::#ident(&self.inner, #context #argument) #wait;
+            incoming.reply(result)
+        }
+    }
+}
+
+/// Answers the plain methods where their bytes lie.
+fn answer(service: &Service) -> TokenStream {
+    let contract = service.ident();
+    let plain = service.methods.iter().enumerate().filter(|(_, method)| method.kind != Kind::Async);
+    let arms: Vec<_> = plain
+        .map(|(index, method)| {
+            let (ident, index, ty) = (&method.ident, Index::from(index), method.argument_type());
+            match (method.kind, &method.argument) {
+                (Kind::Borrowed, _) => quote! {
+                    #index => ::trunkline::__private::service::answer_borrowed(request, reply, |body, reply| {
+                        <T as #contract>::#ident(&self.inner, body, reply)
+                    }),
+                },
+                (_, Some(_)) => quote! {
+                    #index => ::trunkline::__private::service::answer(request, reply, |argument: #ty| {
+                        <T as #contract>::#ident(&self.inner, argument)
+                    }),
+                },
+                (_, None) => quote! {
+                    #index => ::trunkline::__private::service::answer(request, reply, |()| {
+                        <T as #contract>::#ident(&self.inner)
+                    }),
+                },
+            }
+        })
+        .collect();
+    if arms.is_empty() {
+        return quote!();
+    }
+    quote! {
+        fn answer(
+            &self,
+            request: &::trunkline::Request<'_>,
+            reply: &mut ::trunkline::ReplyBuf<'_>,
+        ) -> ::trunkline::Answer {
+            match request.method_id().index() {
+                #(#arms)*
+                _ => ::trunkline::Answer::Declined,
+            }
+        }
+    }
+}
+
+fn describe(service: &Service) -> TokenStream {
+    let (name, doc) = (literal(&service.name), literal(&service.doc));
+    let methods = service.methods.iter().map(|method| {
+        let (name, doc) = (literal(&method.name), literal(&method.doc));
+        let (idempotent, spawned) = (method.idempotent, method.spawn);
+        let in_place = method.kind != Kind::Async;
+        let (request, reply) = (method.argument_type(), method.reply_type());
+        quote! {
+            ::trunkline::describe::MethodInfo {
+                doc: #doc,
+                idempotent: #idempotent,
+                in_place: #in_place,
+                spawned: #spawned,
+                request: ::trunkline::__private::service::schema::<#request>(),
+                reply: ::trunkline::__private::service::schema::<#reply>(),
+                ..::trunkline::describe::MethodInfo::new(#name)
+            }
+        }
+    });
+    quote! {
+        fn describe(&self) -> ::trunkline::describe::ServiceInfo {
+            ::trunkline::describe::ServiceInfo {
+                name: ::trunkline::Name::from_static(#name),
+                doc: #doc,
+                methods: ::std::vec![#(#methods),*],
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! A call that is about to be made: its settings, and the three ways to make it.
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trunkline_wire::Serialization;
+
+use crate::codec::Payload;
+use crate::typed::{Annotated, whole};
+use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
+
+/// A call of a typed method that is about to be made. Nothing happens until it is awaited (or [`send`] is).
+///
+/// `S` is what it is made through, `A` its argument, `T` its reply. Generated clients make it:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use trunkline::{Bytes, Result, Service, Serialization, client::Outgoing};
+/// # async fn f(channel: &impl Service) -> Result<()> {
+/// let call: Outgoing<'_, _, Bytes, Bytes> = Outgoing::new(channel, "Echo", "Echo", Bytes::from("hello"));
+/// let reply = call.timeout(Duration::from_millis(200)).metadata_pair("tenant", "a").await?;
+/// # drop(reply);
+/// # Ok(()) }
+/// ```
+///
+/// A deadline is kept by what the call goes through: a channel, or a
+/// [`DeadlineLayer`](crate::layer::DeadlineLayer) around a service of the same process. A channel gives a call
+/// that has none one of 10 s.
+///
+/// [`send`]: Outgoing::send
+#[derive(Debug)]
+#[must_use = "a call is made when it is awaited"]
+pub struct Outgoing<'a, S, A, T> {
+    service: &'a S,
+    name: Name,
+    method: Name,
+    argument: A,
+    serialization: Serialization,
+    deadline: Option<Instant>,
+    metadata: Metadata,
+    compress: bool,
+    idempotent: bool,
+    reply: PhantomData<fn() -> T>,
+}
+
+impl<'a, S, A: Payload, T> Outgoing<'a, S, A, T> {
+    /// A call of this method with this argument, in MessagePack; where the argument is
+    /// [`Bytes`](crate::Bytes), raw.
+    pub fn new(service: &'a S, name: impl Into<Name>, method: impl Into<Name>, argument: A) -> Self {
+        Self {
+            service,
+            name: name.into(),
+            method: method.into(),
+            argument,
+            serialization: A::DEFAULT,
+            deadline: None,
+            metadata: Metadata::new(),
+            compress: false,
+            idempotent: false,
+            reply: PhantomData,
+        }
+    }
+}
+
+impl<S, A, T> Outgoing<'_, S, A, T> {
+    /// The call may take this long from now, whatever it waits for.
+    pub fn timeout(self, time: Duration) -> Self {
+        let now = Instant::now();
+        // What is too far off to be said is as good as a century.
+        let at = now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 86_400));
+        self.deadline(at)
+    }
+
+    /// The call must have ended by then.
+    pub fn deadline(mut self, at: Instant) -> Self {
+        self.deadline = Some(at);
+        self
+    }
+
+    /// The call is part of the work for another one: it ends when that one's time is over, or before, where it
+    /// has a sooner deadline of its own. Call it last: a later [`deadline`](Self::deadline) replaces it.
+    pub fn within(mut self, context: &Context) -> Self {
+        self.deadline = match (self.deadline, context.deadline()) {
+            (Some(own), Some(outer)) => Some(own.min(outer)),
+            (own, outer) => own.or(outer),
+        };
+        self
+    }
+
+    /// Sends this metadata, instead of what was set before.
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Sends this pair of metadata, too.
+    pub fn metadata_pair(mut self, key: &str, value: &str) -> Self {
+        self.metadata = Metadata::builder().with_all(self.metadata.pairs()).with(key, value).build();
+        self
+    }
+
+    /// Serialises argument and reply this way.
+    pub fn serialization(mut self, serialization: Serialization) -> Self {
+        self.serialization = serialization;
+        self
+    }
+
+    /// Compresses the body on the way, where the wire can and it is worth it.
+    pub fn compressed(mut self) -> Self {
+        self.compress = true;
+        self
+    }
+
+    /// Marks the call as one that may run twice without harm. Methods with `#[idempotent]` are so already.
+    pub fn idempotent(mut self) -> Self {
+        self.idempotent = true;
+        self
+    }
+}
+
+impl<S, A, T> Outgoing<'_, S, A, T>
+where
+    S: Service,
+    A: Payload + Send,
+    T: Payload,
+{
+    /// Makes the call. `.await` on the call itself is the same with one allocation more, for the future's name.
+    ///
+    /// # Errors
+    /// Whatever ended the call. A body that cannot be read is [`Code::InvalidInput`] with codec and field, a
+    /// serialisation that cannot carry it [`Code::Unsupported`].
+    pub async fn send(self) -> Result<T> {
+        self.annotated().await.map(|reply| reply.value)
+    }
+
+    /// Makes the call, for the reply with its metadata.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub async fn annotated(self) -> Result<Annotated<T>> {
+        let serialization = self.serialization;
+        let (name, method) = (self.name.clone(), self.method.clone());
+        let (body, metadata) = self.run(false).await?.into_parts();
+        let body = whole(body).await?;
+        match T::decode_bytes(serialization, &body) {
+            Ok(value) => Ok(Annotated { value, metadata }),
+            Err(error) => {
+                let status = Status::from(error);
+                let text = format!("the reply of {name}.{method}: {}", status.message());
+                Err(Status::new(status.code(), text))
+            }
+        }
+    }
+
+    /// Makes the call without waiting for an answer: it is done when the request is on its way.
+    ///
+    /// # Errors
+    /// The request could not be sent. What becomes of it at the service is not told.
+    pub async fn one_way(self) -> Result<()> {
+        self.run(true).await.map(drop)
+    }
+
+    async fn run(self, one_way: bool) -> Result<Reply> {
+        let body = self.argument.into_bytes(self.serialization).map_err(|error| {
+            let code = if error.is_unsupported() { Code::Unsupported } else { Code::InvalidInput };
+            let text = format!("the argument of {}.{}: {error}", self.name, self.method);
+            Status::new(code, text)
+        })?;
+        let mut call = Call::new(self.name, self.method, self.serialization, body);
+        call.context.deadline = self.deadline;
+        call.context.metadata = self.metadata;
+        call.compress = self.compress;
+        call.idempotent = self.idempotent;
+        call.one_way = one_way;
+        self.service.call(call).await
+    }
+}
+
+impl<'a, S, A, T> IntoFuture for Outgoing<'a, S, A, T>
+where
+    S: Service,
+    A: Payload + Send + 'a,
+    T: Payload + 'a,
+{
+    type Output = Result<T>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

@@ -1,0 +1,222 @@
+//! Between bodies and Rust values: what the code that `#[service]` generates calls.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use trunkline_wire::{Limits, Serialization};
+
+use crate::codec::{self, Payload};
+use crate::message::Schema;
+use crate::service::{Answer, ReplyBuf, Request};
+use crate::{Body, Bytes, Call, Code, Context, Metadata, Reply, Result, Status};
+
+/// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
+/// [`Outgoing::annotated`](crate::client::Outgoing::annotated) gives what came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Annotated<T> {
+    /// The reply.
+    pub value: T,
+    /// What travels beside it.
+    pub metadata: Metadata,
+}
+
+impl<T> Annotated<T> {
+    /// A reply with metadata.
+    pub fn new(value: T, metadata: Metadata) -> Self {
+        Self { value, metadata }
+    }
+}
+
+/// What an `async` method may give: a [`Payload`], or an [`Annotated`] one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the reply of a service's method",
+    note = "give a struct with #[derive(Message)], trunkline::Bytes, (), or trunkline::Annotated of one of those"
+)]
+pub trait IntoReply {
+    /// The reply in this serialisation.
+    ///
+    /// # Errors
+    /// The serialisation cannot carry the value.
+    fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error>;
+}
+
+impl<T: Payload> IntoReply for T {
+    fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error> {
+        self.into_bytes(how).map(Reply::new)
+    }
+}
+
+impl<T: Payload> IntoReply for Annotated<T> {
+    fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error> {
+        Ok(self.value.into_reply(how)?.with_metadata(self.metadata))
+    }
+}
+
+/// A body that has to be whole to be decoded.
+pub(crate) async fn whole(body: Body) -> Result<Bytes> {
+    match body {
+        Body::Full(bytes) => Ok(bytes),
+        streamed => streamed.whole(Limits::default().body).await,
+    }
+}
+
+/// A call that has reached its service, for generated code.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The index of the method in the service's description.
+    pub method: usize,
+    /// The circumstances.
+    pub context: Context,
+    serialization: Serialization,
+    body: Bytes,
+}
+
+impl Incoming {
+    /// Finds the method by its number or else by its name, exact or with ASCII letters of another case, and
+    /// waits for the whole body.
+    pub async fn receive(call: Call, methods: &[&str]) -> Result<Self> {
+        let number = call.method_id().map(crate::MethodId::index).filter(|index| *index < methods.len());
+        let Some(method) = number.or_else(|| find(methods, call.method())) else {
+            return Err(unknown(call.method()));
+        };
+        let serialization = call.serialization();
+        let (context, body) = call.into_parts();
+        let body = whole(body).await?;
+        Ok(Self { method, context, serialization, body })
+    }
+
+    /// The argument. The body is let go, so that a handler that waits does not keep it in memory.
+    pub fn argument<A: Payload>(&mut self) -> Result<A> {
+        let body = std::mem::take(&mut self.body);
+        Ok(A::decode_bytes(self.serialization, &body)?)
+    }
+
+    /// The reply to a method that gives a value.
+    pub fn reply<R: IntoReply, E: Into<Status>>(&self, result: Result<R, E>) -> Result<Reply> {
+        let value = result.map_err(Into::into)?;
+        value.into_reply(self.serialization).map_err(unsaid)
+    }
+
+    /// The reply to a method that reads the body where it lies and writes its reply itself.
+    pub fn borrow<E: Into<Status>>(
+        &self,
+        method: impl FnOnce(&[u8], &mut ReplyBuf<'_>) -> Result<(), E>,
+    ) -> Result<Reply> {
+        let mut out = Vec::new();
+        // The server holds the reply against its own limit when it writes it.
+        let mut reply = ReplyBuf::new(&mut out, usize::MAX);
+        method(&self.body, &mut reply).map_err(Into::into)?;
+        Ok(Reply::new(out))
+    }
+
+    /// The failure of a call to a method that is not there.
+    pub fn unknown(&self) -> Status {
+        unknown(self.context.method())
+    }
+}
+
+/// The text is the one that clients of rpcx know.
+#[cold]
+fn unknown(method: &str) -> Status {
+    Status::new(Code::NotFound, format!("rpcx: can't find method {method}")).not_begun()
+}
+
+/// A reply that cannot be said in the call's serialisation: nothing that the caller wrote is wrong.
+#[cold]
+fn unsaid(error: codec::Error) -> Status {
+    let kind = error.is_unsupported() || error.is_too_large();
+    let status = Status::from(error);
+    if kind { status } else { Status::new(Code::Internal, status.message().to_owned()) }
+}
+
+fn find(methods: &[&str], name: &str) -> Option<usize> {
+    let exact = methods.iter().position(|method| *method == name);
+    exact.or_else(|| methods.iter().position(|method| method.eq_ignore_ascii_case(name)))
+}
+
+/// Answers in place: decoded from the connection's read buffer, encoded into its write buffer.
+pub fn answer<A: Payload, R: Payload, E: Into<Status>>(
+    request: &Request<'_>,
+    reply: &mut ReplyBuf<'_>,
+    method: impl FnOnce(A) -> Result<R, E>,
+) -> Answer {
+    let how = request.serialization();
+    let run = || {
+        let argument = A::decode(how, request.body())?;
+        let value = method(argument).map_err(Into::into)?;
+        reply.write_with(|out| value.encode(how, out)).map_err(unsaid)
+    };
+    Answer::Done(run())
+}
+
+/// Answers in place: the method does all of it.
+pub fn answer_borrowed<E: Into<Status>>(
+    request: &Request<'_>,
+    reply: &mut ReplyBuf<'_>,
+    method: impl FnOnce(&[u8], &mut ReplyBuf<'_>) -> Result<(), E>,
+) -> Answer {
+    Answer::Done(method(request.body(), reply).map_err(Into::into))
+}
+
+/// The schema of a payload for a description; none where any body will do.
+pub fn schema<P: Payload>() -> Option<Schema> {
+    Some(P::schema()).filter(|schema| !schema.is_raw())
+}
+
+/// Counts the calls of one method of a mock; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Calls(Arc<AtomicUsize>);
+
+impl Calls {
+    /// One more.
+    pub fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many so far.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a mock's method that gives `R` fails where it has no closure. An error type that can be made of a
+/// [`Status`] gets one; any other cannot say it, so the test that forgot the closure panics with the same text.
+///
+/// Method resolution chooses: on a `&Missing` it finds [`MissingStatus`] first, and [`MissingPanic`], which needs
+/// one more reference, where the first does not hold.
+#[derive(Debug)]
+pub struct Missing<R>(PhantomData<fn() -> R>);
+
+impl<R> Missing<R> {
+    /// For this result.
+    #[expect(clippy::new_without_default, reason = "only generated code makes it")]
+    pub fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+/// See [`Missing`].
+pub trait MissingStatus<R> {
+    /// The failure.
+    fn fail(&self, text: &'static str) -> R;
+}
+
+impl<R, E: From<Status>> MissingStatus<Result<R, E>> for Missing<Result<R, E>> {
+    fn fail(&self, text: &'static str) -> Result<R, E> {
+        Err(Status::new(Code::Unsupported, text).into())
+    }
+}
+
+/// See [`Missing`].
+pub trait MissingPanic<R> {
+    /// The failure.
+    fn fail(&self, text: &'static str) -> R;
+}
+
+impl<R> MissingPanic<R> for &Missing<R> {
+    #[expect(clippy::panic, reason = "it is a test that lacks a closure")]
+    fn fail(&self, text: &'static str) -> R {
+        panic!("{text}")
+    }
+}
