@@ -3,6 +3,8 @@
 mod accept;
 mod builder;
 pub(crate) mod connection;
+#[cfg(test)]
+mod counters_tests;
 pub(crate) mod drain;
 mod handle;
 pub(crate) mod router;
