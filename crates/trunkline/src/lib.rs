@@ -5,6 +5,8 @@ mod call;
 pub mod codec;
 mod context;
 pub mod describe;
+#[cfg(feature = "http")]
+mod gateway;
 pub mod layer;
 pub mod message;
 pub mod metadata;
