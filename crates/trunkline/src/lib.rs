@@ -9,6 +9,8 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
+#[cfg(feature = "http")]
+mod gateway;
 pub mod layer;
 pub mod message;
 pub mod metadata;
