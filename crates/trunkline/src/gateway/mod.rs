@@ -47,7 +47,7 @@ const LINGER: (u64, Duration) = (1 << 20, Duration::from_secs(1));
 
 /// Serves a connection that begins like HTTP to its end; `first` was read from it already.
 pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, stream: Stream, peer: Peer, first: Bytes) {
-    let info = ConnectionInfo { peer, wire: "http", can_push: false, pushes: PushQueue::default() };
+    let info = ConnectionInfo { peer, wire: "http", can_push: false, pushes: PushQueue::open() };
     let gateway = Arc::new(Gateway { core, info: Arc::new(info) });
     let gate = Gate::new(stream, &first);
     drop(first);
