@@ -61,3 +61,8 @@ pub mod __private {
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }
+
+/// The code of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
