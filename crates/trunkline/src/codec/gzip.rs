@@ -80,6 +80,7 @@ fn missing() -> Error {
 }
 
 #[cfg(all(test, feature = "gzip"))]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -139,7 +140,7 @@ mod tests {
         for cut in 1..whole.len() {
             assert!(inflate(&whole[..cut], 1 << 20).unwrap_err().is_body(), "cut at {cut}");
         }
-        let mut wrong = whole.clone();
+        let mut wrong = whole;
         let last = wrong.len() - 5;
         wrong[last] ^= 1;
         assert!(inflate(&wrong, 1 << 20).unwrap_err().is_body());

@@ -12,12 +12,13 @@ use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, Visitor,
 };
 
-use super::Error;
+use super::{Budget, Error};
 
 /// What one read keeps beside the value.
 pub(crate) struct Track {
     /// Names of structs match without case where none matches exactly (encoding/json does this).
     fold_case: bool,
+    budget: Budget,
     path: RefCell<Vec<Segment>>,
 }
 
@@ -28,8 +29,13 @@ enum Segment {
 }
 
 impl Track {
-    pub(crate) fn new(fold_case: bool) -> Self {
-        Self { fold_case, path: RefCell::default() }
+    pub(crate) fn new(body: &[u8], fold_case: bool) -> Self {
+        Self { fold_case, budget: Budget::of(body), path: RefCell::default() }
+    }
+
+    /// Takes memory for a value of this type.
+    fn charge<T, E: de::Error>(&self) -> Result<(), E> {
+        if self.budget.take(size_of::<T>()) { Ok(()) } else { Err(E::custom(Budget::EXCEEDED)) }
     }
 
     /// The error with the path at which it arose.
@@ -173,6 +179,8 @@ impl<'de, 't, D: Deserializer<'de>> Deserializer<'de> for Lenient<'t, D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
+        // A nested message may be in a box, which no element of a list shows.
+        self.track.charge::<V::Value, D::Error>()?;
         self.from.deserialize_option(Nest { visitor, track: self.track, shape: Struct { name, fields } })
     }
 
@@ -422,6 +430,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, A::Error> {
+        self.track.charge::<T::Value, A::Error>()?;
         let next = self.from.next_element_seed(Seed { seed, track: self.track });
         if next.is_err() {
             self.track.note(Segment::Index(self.index));
@@ -442,10 +451,12 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        self.track.charge::<K::Value, A::Error>()?;
         self.from.next_key_seed(seed)
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.track.charge::<V::Value, A::Error>()?;
         let next = self.from.next_value_seed(Seed { seed, track: self.track });
         if next.is_err() {
             self.track.note(Segment::Index(self.index));

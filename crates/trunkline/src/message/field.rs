@@ -126,6 +126,9 @@ pub trait Reader: Sized {
         take: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error>;
 
+    /// Takes memory for an element or a nested message out of what the body is worth.
+    fn charge(&mut self, bytes: usize) -> Result<(), Error>;
+
     /// Entries of a map. There may be more of the same map later.
     fn map(&mut self, kinds: (Kind, Kind), form: Form, entry: &mut impl Entry<Self>) -> Result<(), Error>;
 
@@ -362,6 +365,7 @@ impl<M: Message> Value for Box<M> {
     }
 
     fn take<R: Reader>(&mut self, _: Form, from: &mut R) -> Result<(), Error> {
+        from.charge(size_of::<M>())?;
         from.message(|number, from| self.read_field(number, from))
     }
 
@@ -426,6 +430,7 @@ impl<V: Value> Field for Vec<V> {
 
     fn read<R: Reader>(&mut self, spec: &Spec<'_>, from: &mut R) -> Result<(), Error> {
         let taken = from.list(V::KIND, spec.form, |from| {
+            from.charge(size_of::<V>())?;
             let mut value = V::empty();
             value.take(spec.form, from).map_err(|e| e.at_index(self.len()))?;
             self.push(value);
@@ -446,6 +451,7 @@ struct Entries<'a, M, K, V> {
 
 impl<R: Reader, M: Extend<(K, V)>, K: Key, V: Value> Entry<R> for Entries<'_, M, K, V> {
     fn key(&mut self, from: &mut R) -> Result<(), Error> {
+        from.charge(size_of::<(K, V)>())?;
         let key = self.key.insert(K::empty());
         key.take(Form::Plain, from).map_err(|e| e.at_index(self.count))
     }
