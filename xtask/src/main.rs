@@ -1,15 +1,36 @@
 //! Developer commands: `cargo xtask COMMAND`.
 
+mod arrows;
+mod crates;
+mod go;
 mod golden;
+mod interop;
+mod test;
 
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: cargo xtask COMMAND
+  test [--long]     all that has to be green: format, lints, tests, docs, interop
+  golden [--check]  copies the recorded bytes of the Go programs, or compares them
+  interop [--go-only] [--long] [--only NAME]
+                    the Go programs against ours, and ours against them
+  arrows            parts name only parts below them; files are short
+  crates            how many crates the lean core builds";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.split_first() {
-        Some((command, rest)) if command == "golden" => golden::run(rest),
+    let Some((command, rest)) = arguments.split_first() else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match command.as_str() {
+        "test" => test::run(rest),
+        "golden" => golden::run(rest),
+        "interop" => interop::run(rest.iter().cloned()),
+        "arrows" => arrows::run(),
+        "crates" => crates::run(),
         _ => {
-            eprintln!("usage: cargo xtask golden [--check]");
+            eprintln!("{USAGE}");
             ExitCode::from(2)
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::net::PushQueue;
+use crate::push::PushQueue;
 use crate::{Metadata, Name, Pusher};
 
 /// Who is at the other end of a connection.

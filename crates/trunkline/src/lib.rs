@@ -9,10 +9,13 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
+#[cfg(feature = "http")]
+mod gateway;
 pub mod layer;
 pub mod message;
 pub mod metadata;
 mod net;
+mod push;
 pub mod random;
 pub mod server;
 mod service;
@@ -24,7 +27,8 @@ pub use bytes::Bytes;
 pub use call::{Call, MethodId, Name, Reply};
 pub use context::{Context, Peer};
 pub use message::{Blob, Message};
-pub use net::{Address, InvalidAddress, Push, Pusher};
+pub use net::{Address, InvalidAddress};
+pub use push::{Push, Pusher};
 pub use server::Server;
 pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,

@@ -63,6 +63,19 @@ impl Code {
         }
     }
 
+    /// The kind of a failure that a Go peer tells by its text alone.
+    pub(crate) fn of_go_text(text: &[u8]) -> Self {
+        const TEXTS: [(&[u8], Code); 6] = [
+            (b"rpcx: can't find", Code::NotFound),
+            (b"easymicro: can't find", Code::NotFound),
+            (b"can not find codec", Code::Unsupported),
+            (b"context deadline exceeded", Code::DeadlineExceeded),
+            (b"[service internal error]", Code::Internal),
+            (b"invalid token", Code::Unauthenticated),
+        ];
+        TEXTS.iter().find(|(start, _)| text.starts_with(start)).map_or(Self::Failed, |(_, code)| *code)
+    }
+
     /// The number that travels.
     #[must_use]
     #[expect(clippy::as_conversions, reason = "the enum is repr(u16)")]

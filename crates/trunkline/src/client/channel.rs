@@ -17,7 +17,7 @@ use super::url::{InvalidUrl, Url, Wire};
 use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many pushes wait for a reader before the oldest are lost; a reader is told how many.
 const PUSHES: usize = 1024;

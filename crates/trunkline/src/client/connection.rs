@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
-use trunkline_wire::{CallFrame, Compression, Event, Limits, Next, Payload, PushHead, ReplyHead, Session};
+use trunkline_wire::{CallFrame, Compression, Event, Limits, Next, Payload, ReplyHead, Session};
 
 use super::calls::{Calls, Outcome};
 use crate::codec::gzip;
 use crate::metadata::SERVER_TIMEOUT;
-use crate::net::buffers::share;
+use crate::net::buffers::{owned, share};
 use crate::net::compress;
 use crate::net::driver::{Close, Received, Role};
-use crate::{Body, BodySender, BodyStream, Call, Code, Name, Origin, Push, Reply, Result, Status};
+use crate::net::inflows::Inflows;
+use crate::{Body, BodyStream, Call, Code, Origin, Push, Reply, Result, Status};
 
 /// What a channel tells each of its connections.
 #[derive(Debug, Clone)]
@@ -222,17 +223,11 @@ pub(crate) struct ClientRole<W> {
     /// calls of all of them.
     yields: bool,
     /// Reply bodies that still arrive.
-    inflows: Vec<Inflow>,
+    inflows: Inflows,
     heard: Instant,
     asked: bool,
     said_at: Instant,
     peer_ended: bool,
-}
-
-struct Inflow {
-    id: u64,
-    sender: BodySender,
-    held: Option<(Bytes, bool)>,
 }
 
 impl<W: Session> ClientRole<W> {
@@ -242,7 +237,7 @@ impl<W: Session> ClientRole<W> {
             link,
             wakers: Vec::new(),
             yields: false,
-            inflows: Vec::new(),
+            inflows: Inflows::default(),
             heard: now,
             asked: false,
             said_at: now,
@@ -261,7 +256,7 @@ impl<W: Session> ClientRole<W> {
 
     fn on_event(&mut self, state: &mut State<W>, event: Event<'_>, batch: &Bytes) {
         match event {
-            Event::Reply { head, body, end } => self.on_reply(state, &head, &body, end, batch),
+            Event::Reply { head, body, end } => self.on_reply(state, &head, body, end, batch),
             Event::ReplyTooLarge { id, got, limit } => {
                 let text = format!(
                     "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
@@ -269,10 +264,15 @@ impl<W: Session> ClientRole<W> {
                 let status = self.link.status(Code::TooLarge, text);
                 self.end(state, id, Err(status));
             }
-            Event::Data { id, body, end } => self.on_data(state, id, &body, end, batch),
+            Event::Data { id, body, end } => {
+                self.inflows.hold(&mut state.session, id, owned(body, batch), end);
+            }
             Event::Push { head, body } => {
                 // Where nobody listens nothing is kept.
-                let _ = self.link.pushes.send(push(&head, &body, batch));
+                let _ = self
+                    .link
+                    .pushes
+                    .send(Push::received(&head, owned(body, batch), |bytes| share(batch, bytes)));
             }
             Event::Draining => {
                 state.closed = true;
@@ -287,13 +287,13 @@ impl<W: Session> ClientRole<W> {
         &mut self,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
-        body: &Payload<'_>,
+        body: Payload<'_>,
         end: bool,
         batch: &Bytes,
     ) {
         let outcome = match head.failure {
             Some(failure) => {
-                let code = failure.code.map_or_else(|| guess(failure.message), Code::from_number);
+                let code = failure.code.map_or_else(|| Code::of_go_text(failure.message), Code::from_number);
                 let text = String::from_utf8_lossy(failure.message).into_owned();
                 let details = failure.details.map(Bytes::copy_from_slice);
                 Err(self.link.status(code, text).with_details_bytes(details))
@@ -310,7 +310,7 @@ impl<W: Session> ClientRole<W> {
         &mut self,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
-        body: &Payload<'_>,
+        body: Payload<'_>,
         end: bool,
         batch: &Bytes,
     ) -> Result<Body> {
@@ -321,57 +321,10 @@ impl<W: Session> ClientRole<W> {
         if end {
             return Ok(Body::Full(bytes));
         }
-        let (sender, stream) = BodyStream::channel();
-        if !bytes.is_empty() {
-            sender.push(bytes);
+        if !state.calls.waits(head.id) {
+            return Ok(Body::default());
         }
-        if state.calls.waits(head.id) {
-            self.inflows.push(Inflow { id: head.id, sender, held: None });
-        }
-        Ok(Body::Stream(stream))
-    }
-
-    fn on_data(&mut self, state: &mut State<W>, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
-        if let Some(inflow) = self.inflows.iter_mut().find(|inflow| inflow.id == id) {
-            inflow.held = Some((owned(body, batch), end));
-            state.session.hold(id);
-        }
-    }
-
-    /// Moves frames that wait to readers that have room. Whether one still waits.
-    fn move_inflows(&mut self, state: &mut State<W>, cx: &mut TaskContext<'_>) -> bool {
-        let mut stalled = false;
-        let mut index = 0;
-        while let Some(inflow) = self.inflows.get_mut(index) {
-            let Some((frame, end)) = inflow.held.take() else {
-                index += 1;
-                continue;
-            };
-            match inflow.sender.poll_ready(cx) {
-                Poll::Pending => {
-                    inflow.held = Some((frame, end));
-                    stalled = true;
-                    index += 1;
-                }
-                Poll::Ready(room) => {
-                    let id = inflow.id;
-                    if room.is_ok() && !frame.is_empty() {
-                        inflow.sender.push(frame);
-                    }
-                    if room.is_err() && !end {
-                        // The reader has gone away within the body.
-                        state.session.cancel(id, &mut state.out);
-                        self.inflows.swap_remove(index);
-                    } else if end {
-                        self.inflows.swap_remove(index).sender.finish();
-                    } else {
-                        index += 1;
-                    }
-                    state.session.release(id);
-                }
-            }
-        }
-        stalled
+        Ok(Body::Stream(self.inflows.open(head.id, bytes)))
     }
 
     /// Ends what is over time, and tells the server.
@@ -494,7 +447,11 @@ impl<W: Session> Role for ClientRole<W> {
         let state = &mut *guard;
         let mut at = start;
         let received = loop {
-            if self.move_inflows(state, cx) {
+            let State { session, out: calls_out, .. } = &mut *state;
+            let tell = |session: &mut W, id| {
+                session.cancel(id, calls_out);
+            };
+            if self.inflows.pass_on(session, cx, tell) {
                 break Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -535,33 +492,4 @@ impl<W: Session> Role for ClientRole<W> {
         let deadline = self.link.lock().calls.next_deadline();
         Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
     }
-}
-
-fn owned(body: &Payload<'_>, batch: &Bytes) -> Bytes {
-    match body {
-        Payload::Input(bytes) => share(batch, bytes),
-        Payload::Owned(bytes) => bytes.clone(),
-    }
-}
-
-fn push(head: &PushHead<'_>, body: &Payload<'_>, batch: &Bytes) -> Push {
-    let name = |bytes: &[u8]| Name::from(String::from_utf8_lossy(bytes).into_owned());
-    Push {
-        service: name(head.service),
-        method: name(head.method),
-        metadata: head.metadata.share(|bytes| share(batch, bytes)),
-        serialization: head.serialization,
-        body: owned(body, batch),
-    }
-}
-
-/// The kind of a failure that a Go peer tells by its text alone.
-fn guess(message: &[u8]) -> Code {
-    const TEXTS: [(&[u8], Code); 4] = [
-        (b"rpcx: can't find", Code::NotFound),
-        (b"can not find codec", Code::Unsupported),
-        (b"context deadline exceeded", Code::DeadlineExceeded),
-        (b"[service internal error]", Code::Internal),
-    ];
-    TEXTS.iter().find(|(text, _)| message.starts_with(text)).map_or(Code::Failed, |(_, code)| *code)
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
+use trunkline_wire::Payload;
 
 /// How much is read at once, and how much is written at once. More does not fit in the processor's caches:
 /// measured, 256 KiB halves the throughput of small calls.
@@ -132,4 +133,12 @@ pub(crate) fn share(batch: &Bytes, part: &[u8]) -> Bytes {
         outer.start <= inner.start && inner.end <= outer.end
     };
     if inside { batch.slice_ref(part) } else { Bytes::copy_from_slice(part) }
+}
+
+/// An event's payload as a value of its own.
+pub(crate) fn owned(payload: Payload<'_>, batch: &Bytes) -> Bytes {
+    match payload {
+        Payload::Input(bytes) => share(batch, bytes),
+        Payload::Owned(bytes) => bytes,
+    }
 }

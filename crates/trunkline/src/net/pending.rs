@@ -66,11 +66,6 @@ impl<K, F> Default for Pending<K, F> {
 }
 
 impl<K, F> Pending<K, F> {
-    /// How many calls wait.
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
-
     /// Adds a future. It is polled by the next [`poll_next`](Pending::poll_next), whatever polled it before.
     pub(crate) fn insert(&mut self, key: K, future: F) {
         let woken = self.woken.get_or_insert_default();
@@ -88,11 +83,6 @@ impl<K, F> Pending<K, F> {
     pub(crate) fn remove(&mut self, fits: impl Fn(&K) -> bool) -> Option<K> {
         let slot = self.slots.iter().find_map(|(slot, (key, _))| fits(key).then_some(slot))?;
         Some(self.slots.remove(slot).0)
-    }
-
-    /// All keys.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.slots.iter().map(|(_, (key, _))| key)
     }
 
     /// The next result of a future that was woken; `Pending` where none has one now, and then the task is woken

@@ -200,7 +200,6 @@ where
             stack: stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters)),
             router: Arc::clone(&router),
             limits: self.limits,
-            counters: Arc::clone(&counters),
             drain: Arc::default(),
         });
         let (stop, stopped) = watch::channel(None);
@@ -221,7 +220,7 @@ where
 /// A server that listens. Begin with [`Server::builder`].
 #[must_use = "a server accepts nothing until it is run"]
 pub struct Server<S = ()> {
-    core: Arc<Core<S>>,
+    pub(super) core: Arc<Core<S>>,
     listeners: Vec<Listener>,
     connections: ConnectionLimits,
     threads: usize,

@@ -1,31 +1,31 @@
 //! The server's side of a connection: from the session's events to the service, and back.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trunkline_wire::{
-    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, PushFrame, PushHead, Refusal,
-    ReplyFrame, Session,
+    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, PushFrame, PushHead, ReplyFrame,
+    Session,
 };
 
 use super::Core;
 use super::drain::DrainWatch;
 use super::router::Route;
+use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
 use crate::codec::gzip;
 use crate::context::ConnectionInfo;
-use crate::metadata::SERVER_TIMEOUT;
-use crate::net::buffers::share;
+use crate::net::buffers::{owned, share};
 use crate::net::compress;
+
 use crate::net::driver::{Close, Received, Role, is_full};
+use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
-use crate::service::{Answer, ReplyBuf, Request, Service, reply_over_limit};
-use crate::{Body, BodySender, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
+use crate::service::{Request, Service, reply_over_limit};
+use crate::{Body, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
@@ -38,7 +38,7 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
     /// Request bodies that still arrive.
-    inflows: Vec<Inflow>,
+    inflows: Inflows,
     /// Replies whose body goes out frame by frame.
     outflows: Vec<Outflow>,
     peer_ended: bool,
@@ -50,54 +50,6 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
 
 /// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
 const BLOCKED_PING: Duration = Duration::from_millis(2500);
-
-/// A future that answers a call, in the connection's own task or in one of its own.
-pub(crate) enum Work<F> {
-    Here(Pin<Box<Option<F>>>),
-    Spawned(Spawned),
-}
-
-/// A task that ends when nobody waits for it any more.
-pub(crate) struct Spawned(JoinHandle<Result<Reply>>);
-
-impl Drop for Spawned {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl<F: Future<Output = Result<Reply>>> Work<F> {
-    fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
-        match self {
-            Self::Here(future) => match future.as_mut().as_pin_mut() {
-                Some(future) => future.poll(cx),
-                None => Poll::Pending,
-            },
-            Self::Spawned(task) => Pin::new(&mut task.0).poll(cx).map(|result| {
-                result.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the call's task was stopped")))
-            }),
-        }
-    }
-}
-
-/// What is kept of a call to write its reply.
-pub(crate) struct ReplyTo {
-    id: u64,
-    note: u64,
-    serialization: trunkline_wire::Serialization,
-    compression: Compression,
-    one_way: bool,
-    method: Option<MethodId>,
-    /// The names as the caller wrote them, where they are not exactly the method's.
-    names: Option<Box<(Bytes, Bytes)>>,
-}
-
-struct Inflow {
-    id: u64,
-    sender: BodySender,
-    /// A frame that came while the reader had no room. There is never a second one: reading stops.
-    held: Option<(Bytes, bool)>,
-}
 
 struct Outflow {
     to: ReplyTo,
@@ -121,7 +73,7 @@ where
             info,
             drain: core.drain.watch(),
             pending: Pending::default(),
-            inflows: Vec::new(),
+            inflows: Inflows::default(),
             outflows: Vec::new(),
             peer_ended: false,
             draining: false,
@@ -137,7 +89,9 @@ where
                 let to = ReplyTo::new(&head, None, batch);
                 self.write_failure(&to, &refusal(reason), out);
             }
-            Event::Data { id, body, end } => self.on_data(id, &body, end, batch),
+            Event::Data { id, body, end } => {
+                self.inflows.hold(&mut self.session, id, owned(body, batch), end);
+            }
             Event::Cancel { id } => self.on_cancel(id),
             Event::Closed => self.closing = true,
             // A server asks nothing of its clients.
@@ -168,11 +122,8 @@ where
             }
         }
         let to = ReplyTo::new(head, found, batch);
-        let body = match body {
-            Payload::Input(bytes) => share(batch, bytes),
-            Payload::Owned(bytes) => bytes,
-        };
-        let body = if end { Body::Full(body) } else { self.open_inflow(head.id, body) };
+        let body = owned(body, batch);
+        let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
         let call = self.make_call(head, found, body, batch);
         if found.is_some_and(|(route, _)| route.spawned) {
             let core = Arc::clone(self.core);
@@ -265,59 +216,6 @@ where
         }
     }
 
-    fn open_inflow(&mut self, id: u64, first: Bytes) -> Body {
-        let (sender, stream) = BodyStream::channel();
-        if !first.is_empty() {
-            sender.push(first);
-        }
-        self.inflows.push(Inflow { id, sender, held: None });
-        stream.into()
-    }
-
-    fn on_data(&mut self, id: u64, body: &Payload<'_>, end: bool, batch: &Bytes) {
-        let Some(inflow) = self.inflows.iter_mut().find(|inflow| inflow.id == id) else {
-            return; // The call has ended; what is still on its way is read past.
-        };
-        let frame = match body {
-            Payload::Input(bytes) => share(batch, bytes),
-            Payload::Owned(bytes) => bytes.clone(),
-        };
-        inflow.held = Some((frame, end));
-        self.session.hold(id);
-    }
-
-    /// Moves frames that wait to readers that have room. Whether one still waits.
-    fn move_inflows(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        let mut stalled = false;
-        let mut index = 0;
-        while let Some(inflow) = self.inflows.get_mut(index) {
-            let Some((frame, end)) = inflow.held.take() else {
-                index += 1;
-                continue;
-            };
-            match inflow.sender.poll_ready(cx) {
-                Poll::Pending => {
-                    inflow.held = Some((frame, end));
-                    stalled = true;
-                    index += 1;
-                }
-                Poll::Ready(room) => {
-                    let id = inflow.id;
-                    if room.is_ok() && !frame.is_empty() {
-                        inflow.sender.push(frame);
-                    }
-                    if end {
-                        self.inflows.swap_remove(index).sender.finish();
-                    } else {
-                        index += 1;
-                    }
-                    self.session.release(id);
-                }
-            }
-        }
-        stalled
-    }
-
     fn on_cancel(&mut self, id: u64) {
         if self.pending.remove(|to| to.id == id).is_some() {
             self.session.forget(id);
@@ -326,7 +224,7 @@ where
             self.outflows.swap_remove(index);
             self.session.forget(id);
         }
-        self.inflows.retain(|inflow| inflow.id != id);
+        self.inflows.close(id);
     }
 
     /// Writes what came of a call, after what it pushed.
@@ -368,7 +266,7 @@ where
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
         self.closing |= status.ends_connection();
-        self.inflows.retain(|inflow| inflow.id != to.id);
+        self.inflows.close(to.id);
         let core = self.core;
         let head = to.head(&core.router);
         let frame = ReplyFrame {
@@ -519,7 +417,7 @@ where
             cx.waker().wake_by_ref();
         }
         self.write_outflows(cx, out);
-        self.move_inflows(cx);
+        self.inflows.pass_on(&mut self.session, cx, |_, _| {});
         Ok(())
     }
 
@@ -536,7 +434,7 @@ where
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
         let mut at = start;
-        let mut spare = Spare(None);
+        let mut spare = Spare::empty();
         let blocked_ping = self.blocked_ping.take();
         loop {
             if self.closing {
@@ -546,7 +444,7 @@ where
             if is_full(out) {
                 return Ok(Received::Full(at));
             }
-            if self.move_inflows(cx) {
+            if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -585,103 +483,5 @@ where
 impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
     fn drop(&mut self) {
         self.info.pushes.close();
-    }
-}
-
-/// Memory for the future of a call, used again by the next call of the same batch.
-struct Spare<F>(Option<Pin<Box<Option<F>>>>);
-
-impl<F> Spare<F> {
-    fn take(&mut self) -> Pin<Box<Option<F>>> {
-        self.0.take().unwrap_or_else(|| Box::pin(None))
-    }
-
-    fn give(&mut self, work: Work<F>) {
-        if let Work::Here(mut future) = work {
-            future.as_mut().set(None);
-            self.0 = Some(future);
-        }
-    }
-}
-
-impl ReplyTo {
-    fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
-        match found {
-            Some((route, true)) => Self::of(head, Some(route.id), None),
-            _ => Self::as_sent(head, batch),
-        }
-    }
-
-    /// With the names as the caller wrote them.
-    fn as_sent(head: &CallHead<'_>, batch: &Bytes) -> Self {
-        let names = (share(batch, head.service), share(batch, head.method));
-        Self::of(head, None, Some(Box::new(names)))
-    }
-
-    fn of(head: &CallHead<'_>, method: Option<MethodId>, names: Option<Box<(Bytes, Bytes)>>) -> Self {
-        Self {
-            id: head.id,
-            note: head.note,
-            serialization: head.serialization,
-            compression: head.compression,
-            one_way: head.one_way,
-            method,
-            names,
-        }
-    }
-
-    fn head<'b>(&'b self, router: &'b super::router::Router) -> CallHead<'b> {
-        let (service, method) = match (&self.names, self.method.and_then(|id| router.names(id))) {
-            (Some(names), _) => (&*names.0, &*names.1),
-            (None, Some((service, method))) => (service.as_bytes(), method.as_bytes()),
-            (None, None) => (&[][..], &[][..]),
-        };
-        CallHead {
-            id: self.id,
-            service,
-            method,
-            metadata: Pairs::empty(),
-            serialization: self.serialization,
-            compression: self.compression,
-            one_way: self.one_way,
-            note: self.note,
-        }
-    }
-}
-
-fn answer<S: Service>(
-    stack: &S,
-    request: &Request<'_>,
-    out: &mut Vec<u8>,
-    limit: usize,
-) -> Option<Result<()>> {
-    let mut reply = ReplyBuf::new(out, limit);
-    match stack.answer(request, &mut reply) {
-        Answer::Done(result) => Some(result.and_then(|()| reply.limit_check())),
-        Answer::Declined => None,
-    }
-}
-
-fn name(bytes: &[u8]) -> Name {
-    String::from_utf8_lossy(bytes).into_owned().into()
-}
-
-/// The time that the caller gave the call, as rpcx says it; a text that is no number says nothing.
-fn deadline(metadata: Pairs<'_>) -> Option<Instant> {
-    let left: i64 = metadata.get(SERVER_TIMEOUT)?.parse().ok()?;
-    Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
-}
-
-fn refusal(reason: Refusal) -> Status {
-    match reason {
-        Refusal::BodyTooLarge { got, limit } => Status::new(
-            Code::TooLarge,
-            format!(
-                "the request's body of {got} bytes is over the limit of {limit} bytes \
-                 (setting body_limit, flag --body-limit)"
-            ),
-        )
-        .not_begun(),
-        _ => Status::new(Code::InvalidInput, "the call was refused").not_begun(),
     }
 }

@@ -3,20 +3,24 @@
 mod accept;
 mod builder;
 pub(crate) mod connection;
+#[cfg(test)]
+mod counters_tests;
 pub(crate) mod drain;
 mod handle;
 pub(crate) mod router;
 mod serve;
 mod stack;
+pub(crate) mod work;
 
 use std::sync::Arc;
 
 pub use builder::{Server, ServerBuilder, ServerError};
 pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
+#[cfg(feature = "http")]
+pub(crate) use serve::serve_wire;
 use trunkline_wire::Limits;
 
-use crate::layer::Counters;
 use drain::Drain;
 
 /// What all connections of a server share. `S` is the whole stack of layers with the router at its bottom.
@@ -24,6 +28,5 @@ pub(crate) struct Core<S> {
     pub(crate) router: Arc<Router>,
     pub(crate) stack: S,
     pub(crate) limits: Limits,
-    pub(crate) counters: Arc<Counters>,
     pub(crate) drain: Arc<Drain>,
 }

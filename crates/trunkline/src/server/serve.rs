@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_wire::detect::{self, Detected, Detection};
 use trunkline_wire::{Session, rpcx};
 
 use super::Core;
 use super::connection::ServerRole;
 use crate::context::ConnectionInfo;
-use crate::net::PushQueue;
 use crate::net::buffers::Inbound;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
+use crate::push::PushQueue;
 use crate::{Peer, Service};
 
 /// How long the first bytes may take, once the first of them is there. Before it there is no limit: clients may
@@ -38,7 +39,7 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, pe
 /// Serves a connection that speaks the wire `W`; `first` was read from it already.
 pub(crate) async fn serve_wire<W: Session, S: Service>(
     core: Arc<Core<S>>,
-    stream: Stream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     first: Bytes,
 ) {

@@ -14,9 +14,9 @@ use trunkline::{
 /// `Test.Echo` (in place), `Owned`, `Sleep` (milliseconds as text), `Fail`, `Panic`, `Push` (count as text),
 /// `Meta`, `Heavy` (in a task of its own).
 #[derive(Default)]
-pub struct Test {
-    pub running: Arc<AtomicU64>,
-    pub cancelled: Arc<AtomicU64>,
+pub(crate) struct Test {
+    pub(crate) running: Arc<AtomicU64>,
+    pub(crate) cancelled: Arc<AtomicU64>,
 }
 
 const METHODS: [&str; 8] = ["Echo", "Owned", "Sleep", "Fail", "Panic", "Push", "Meta", "Heavy"];
@@ -99,12 +99,12 @@ impl Service for Test {
 }
 
 /// A call of a method of [`Test`].
-pub fn call(method: &str, body: impl Into<Body>) -> Call {
+pub(crate) fn call(method: &str, body: impl Into<Body>) -> Call {
     Call::new("Test", method, Serialization::Raw, body)
 }
 
 /// The body of a reply, as bytes.
-pub fn bytes(reply: Reply) -> Bytes {
+pub(crate) fn bytes(reply: Reply) -> Bytes {
     match reply.into_body() {
         Body::Full(bytes) => bytes,
         Body::Stream(_) => panic!("a stream"),
@@ -112,12 +112,14 @@ pub fn bytes(reply: Reply) -> Bytes {
 }
 
 /// Serves [`Test`] in memory under a name, in a task.
-pub async fn serve_in_memory(name: &str) -> trunkline::server::ServerHandle {
+pub(crate) async fn serve_in_memory(name: &str) -> trunkline::server::ServerHandle {
     serve(Server::builder().serve(Test::default()).listen(format!("mem://{name}"))).await.0
 }
 
 /// Serves in a task; the first address comes back.
-pub async fn serve(builder: trunkline::server::ServerBuilder) -> (trunkline::server::ServerHandle, String) {
+pub(crate) async fn serve(
+    builder: trunkline::server::ServerBuilder,
+) -> (trunkline::server::ServerHandle, String) {
     let server = builder.bind().await.unwrap();
     let handle = server.handle();
     let address = server.addresses().remove(0);

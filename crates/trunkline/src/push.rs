@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use trunkline_wire::Serialization;
+use trunkline_wire::{PushHead, Serialization};
 
 use crate::context::ConnectionInfo;
 use crate::{Code, Metadata, Name, Result, Status};
@@ -24,6 +24,20 @@ pub struct Push {
     pub serialization: Serialization,
     /// The body.
     pub body: Bytes,
+}
+
+impl Push {
+    /// What a client received, with what lies in `batch` shared and not copied.
+    pub(crate) fn received(head: &PushHead<'_>, body: Bytes, share: impl FnOnce(&[u8]) -> Bytes) -> Self {
+        let name = |bytes: &[u8]| Name::from(String::from_utf8_lossy(bytes).into_owned());
+        Self {
+            service: name(head.service),
+            method: name(head.method),
+            metadata: head.metadata.share(share),
+            serialization: head.serialization,
+            body,
+        }
+    }
 }
 
 /// The pushes of one connection that wait for their turn: at most 1,024; a further one waits.

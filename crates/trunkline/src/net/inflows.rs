@@ -1,0 +1,84 @@
+//! Bodies that arrive frame by frame, on their way to whoever reads them.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use trunkline_wire::Session;
+
+use crate::{BodySender, BodyStream};
+
+/// The streamed bodies of one connection that have not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Inflows(Vec<Inflow>);
+
+#[derive(Debug)]
+struct Inflow {
+    id: u64,
+    sender: BodySender,
+    /// A frame whose reader had no room. There is never a second one: reading stops.
+    held: Option<(Bytes, bool)>,
+}
+
+impl Inflows {
+    /// A body begins with this frame.
+    pub(crate) fn open(&mut self, id: u64, first: Bytes) -> BodyStream {
+        let (sender, stream) = BodyStream::channel();
+        if !first.is_empty() {
+            sender.push(first);
+        }
+        self.0.push(Inflow { id, sender, held: None });
+        stream
+    }
+
+    /// The next frame of a body; it waits for [`pass_on`](Inflows::pass_on). What belongs to no call that is
+    /// there is read past.
+    pub(crate) fn hold<W: Session>(&mut self, session: &mut W, id: u64, frame: Bytes, end: bool) {
+        if let Some(inflow) = self.0.iter_mut().find(|inflow| inflow.id == id) {
+            inflow.held = Some((frame, end));
+            session.hold(id);
+        }
+    }
+
+    /// The call has ended; its body is read past.
+    pub(crate) fn close(&mut self, id: u64) {
+        self.0.retain(|inflow| inflow.id != id);
+    }
+
+    /// Hands frames that wait to readers that have room. Whether one still waits; calls whose reader is gone
+    /// within their body are given to `unread`.
+    pub(crate) fn pass_on<W: Session>(
+        &mut self,
+        session: &mut W,
+        cx: &mut Context<'_>,
+        mut unread: impl FnMut(&mut W, u64),
+    ) -> bool {
+        let mut stalled = false;
+        let mut index = 0;
+        while let Some(inflow) = self.0.get_mut(index) {
+            let Some((frame, end)) = inflow.held.take() else {
+                index += 1;
+                continue;
+            };
+            let Poll::Ready(room) = inflow.sender.poll_ready(cx) else {
+                inflow.held = Some((frame, end));
+                stalled = true;
+                index += 1;
+                continue;
+            };
+            let id = inflow.id;
+            if room.is_ok() && !frame.is_empty() {
+                inflow.sender.push(frame);
+            }
+            if end {
+                self.0.swap_remove(index).sender.finish();
+            } else if room.is_err() {
+                self.0.swap_remove(index);
+                unread(session, id);
+            } else {
+                index += 1;
+            }
+            session.release(id);
+        }
+        stalled
+    }
+}

@@ -1,0 +1,164 @@
+//! A call that is being answered: its future, and what is kept to write its reply.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use trunkline_wire::{CallHead, Compression, Pairs, Refusal, Serialization};
+
+use super::router::{Route, Router};
+use crate::metadata::SERVER_TIMEOUT;
+use crate::net::buffers::share;
+use crate::service::{Answer, ReplyBuf, Request, Service};
+use crate::{Code, MethodId, Name, Reply, Result, Status};
+
+/// A future that answers a call, in the connection's own task or in one of its own.
+pub(crate) enum Work<F> {
+    Here(Pin<Box<Option<F>>>),
+    Spawned(Spawned),
+}
+
+/// A task that ends when nobody waits for it any more.
+pub(crate) struct Spawned(pub(crate) JoinHandle<Result<Reply>>);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Work<F> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        match self {
+            Self::Here(future) => match future.as_mut().as_pin_mut() {
+                Some(future) => future.poll(cx),
+                None => Poll::Pending,
+            },
+            Self::Spawned(task) => Pin::new(&mut task.0).poll(cx).map(|result| {
+                result.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the call's task was stopped")))
+            }),
+        }
+    }
+}
+
+/// Memory for the future of a call, used again by the next call of the same batch.
+pub(crate) struct Spare<F>(Option<Pin<Box<Option<F>>>>);
+
+impl<F> Spare<F> {
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn take(&mut self) -> Pin<Box<Option<F>>> {
+        self.0.take().unwrap_or_else(|| Box::pin(None))
+    }
+
+    pub(crate) fn give(&mut self, work: Work<F>) {
+        if let Work::Here(mut future) = work {
+            future.as_mut().set(None);
+            self.0 = Some(future);
+        }
+    }
+}
+
+/// What is kept of a call to write its reply.
+pub(crate) struct ReplyTo {
+    pub(crate) id: u64,
+    pub(crate) compression: Compression,
+    pub(crate) one_way: bool,
+    note: u64,
+    serialization: Serialization,
+    method: Option<MethodId>,
+    /// The names as the caller wrote them, where they are not exactly the method's.
+    names: Option<Box<(Bytes, Bytes)>>,
+}
+
+impl ReplyTo {
+    pub(crate) fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
+        match found {
+            Some((route, true)) => Self::of(head, Some(route.id), None),
+            _ => Self::as_sent(head, batch),
+        }
+    }
+
+    /// With the names as the caller wrote them.
+    pub(crate) fn as_sent(head: &CallHead<'_>, batch: &Bytes) -> Self {
+        let names = (share(batch, head.service), share(batch, head.method));
+        Self::of(head, None, Some(Box::new(names)))
+    }
+
+    fn of(head: &CallHead<'_>, method: Option<MethodId>, names: Option<Box<(Bytes, Bytes)>>) -> Self {
+        Self {
+            id: head.id,
+            note: head.note,
+            serialization: head.serialization,
+            compression: head.compression,
+            one_way: head.one_way,
+            method,
+            names,
+        }
+    }
+
+    /// The head that the session writes the reply to.
+    pub(crate) fn head<'a>(&'a self, router: &'a Router) -> CallHead<'a> {
+        let (service, method) = match (&self.names, self.method.and_then(|id| router.names(id))) {
+            (Some(names), _) => (&*names.0, &*names.1),
+            (None, Some((service, method))) => (service.as_bytes(), method.as_bytes()),
+            (None, None) => (&[][..], &[][..]),
+        };
+        CallHead {
+            id: self.id,
+            service,
+            method,
+            metadata: Pairs::empty(),
+            serialization: self.serialization,
+            compression: self.compression,
+            one_way: self.one_way,
+            note: self.note,
+        }
+    }
+}
+
+/// Answers on the spot; `None` where the service declines.
+pub(crate) fn answer<S: Service>(
+    stack: &S,
+    request: &Request<'_>,
+    out: &mut Vec<u8>,
+    limit: usize,
+) -> Option<Result<()>> {
+    let mut reply = ReplyBuf::new(out, limit);
+    match stack.answer(request, &mut reply) {
+        Answer::Done(result) => Some(result.and_then(|()| reply.limit_check())),
+        Answer::Declined => None,
+    }
+}
+
+/// A name that no service has, as far as it is text.
+pub(crate) fn name(bytes: &[u8]) -> Name {
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+/// The time that the caller gave the call, as rpcx says it; a text that is no number says nothing.
+pub(crate) fn deadline(metadata: Pairs<'_>) -> Option<Instant> {
+    let left: i64 = metadata.get(SERVER_TIMEOUT)?.parse().ok()?;
+    Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+}
+
+/// Why the session did not let a call through.
+pub(crate) fn refusal(reason: Refusal) -> Status {
+    match reason {
+        Refusal::BodyTooLarge { got, limit } => Status::new(
+            Code::TooLarge,
+            format!(
+                "the request's body of {got} bytes is over the limit of {limit} bytes \
+                 (setting body_limit, flag --body-limit)"
+            ),
+        )
+        .not_begun(),
+        _ => Status::new(Code::InvalidInput, "the call was refused").not_begun(),
+    }
+}

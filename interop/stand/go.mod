@@ -1,0 +1,3 @@
+module trunkline.test/interop/stand
+
+go 1.23

@@ -1,0 +1,94 @@
+//! Finds Go and builds the programs of `interop/` with the modules that they name.
+//!
+//! Where a folder `../shared/goproxy` stands beside the project, its modules come first; all others, and on any other
+//! machine all of them, come from the module proxy that Go is set to.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// Modules that a local proxy folder may serve with a checksum that the public database does not know.
+const LOCAL_MODULES: &str = "github.com/masonchen2014/*";
+
+/// The Go toolchain with the environment that the programs are built in.
+pub(crate) struct Go {
+    env: Vec<(&'static str, String)>,
+}
+
+/// The built programs.
+pub(crate) struct Programs {
+    pub(crate) rpcx_client: PathBuf,
+    pub(crate) rpcx_server: PathBuf,
+    pub(crate) easymicro_client: PathBuf,
+    pub(crate) easymicro_server: PathBuf,
+}
+
+impl Go {
+    /// `None` where Go is not installed; that is an error under `CI=true`, where nothing may be skipped unseen.
+    pub(crate) fn find(root: &Path) -> Result<Option<Go>, String> {
+        let proxy = match Command::new("go").args(["env", "GOPROXY"]).current_dir(root).output() {
+            Ok(out) if out.status.success() => String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+            _ if env::var("CI").is_ok_and(|ci| ci == "true") => {
+                return Err("Go is not installed, and CI=true lets nothing be skipped".to_owned());
+            }
+            _ => {
+                println!("SKIPPED: Go is not installed");
+                return Ok(None);
+            }
+        };
+        let mut env = vec![
+            // With cgo, rpcx wants RDMA headers.
+            ("CGO_ENABLED", "0".to_owned()),
+            ("GOFLAGS", "-buildvcs=false".to_owned()),
+        ];
+        if let Ok(folder) = root.join("../shared/goproxy").canonicalize() {
+            env.push(("GOPROXY", format!("file://{},{proxy}", folder.display())));
+            env.push(("GONOSUMDB", LOCAL_MODULES.to_owned()));
+        }
+        Ok(Some(Go { env }))
+    }
+
+    /// Builds all programs into `out`. Go's own cache makes a second build quick.
+    pub(crate) fn build(&self, root: &Path, out: &Path) -> Result<Programs, String> {
+        fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
+        // easymicro has no checksums in the repository (see interop/README.md): they are kept beside the programs.
+        let easymicro = root.join("interop/easymicro");
+        let modfile = out.join("easymicro.mod");
+        fs::copy(easymicro.join("go.mod"), &modfile).map_err(|e| format!("{}: {e}", modfile.display()))?;
+        let modfile = format!("-modfile={}", modfile.display());
+        let rpcx = root.join("interop/rpcx");
+        Ok(Programs {
+            rpcx_client: self.program(&rpcx, "client", out.join("rpcx-client"), &["-mod=readonly"])?,
+            rpcx_server: self.program(&rpcx, "server", out.join("rpcx-server"), &["-mod=readonly"])?,
+            easymicro_client: self.program(
+                &easymicro,
+                "client",
+                out.join("easymicro-client"),
+                &["-mod=mod", &modfile],
+            )?,
+            easymicro_server: self.program(
+                &easymicro,
+                "server",
+                out.join("easymicro-server"),
+                &["-mod=mod", &modfile],
+            )?,
+        })
+    }
+
+    fn program(&self, module: &Path, package: &str, to: PathBuf, flags: &[&str]) -> Result<PathBuf, String> {
+        let status = Command::new("go")
+            .args(["build", "-trimpath", "-o"])
+            .arg(&to)
+            .args(flags)
+            .arg(format!("./{package}"))
+            .current_dir(module)
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .status()
+            .map_err(|e| format!("go build: {e}"))?;
+        if status.success() {
+            Ok(to)
+        } else {
+            Err(format!("go build of {} in {} failed", package, module.display()))
+        }
+    }
+}

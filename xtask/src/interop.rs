@@ -1,0 +1,245 @@
+//! `cargo xtask interop`: the Go clients against `trunkline demo`, and `trunkline call` against the Go servers.
+//!
+//! With `--go-only` the Go clients run against the Go servers, which checks the suite itself and needs no Rust build.
+//! `--only NAME` runs the cases whose name begins with NAME, `--long` those too that wait more than ten seconds.
+
+mod calls;
+mod process;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::go::{Go, Programs};
+use process::{Server, run_limited};
+
+/// The token of the servers that ask for one.
+const TOKEN: &str = "interop-token";
+
+struct Options {
+    go_only: bool,
+    long: bool,
+    only: Option<String>,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Option<Options> {
+        let mut options = Options { go_only: false, long: false, only: None };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--go-only" => options.go_only = true,
+                "--long" => options.long = true,
+                "--only" => options.only = Some(args.next()?),
+                _ => return None,
+            }
+        }
+        Some(options)
+    }
+
+    fn wants(&self, case: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| case.starts_with(only.as_str()))
+    }
+}
+
+/// How one case ended.
+enum Outcome {
+    Passed,
+    /// The Go side differs in the way that is listed, with the id of the difference.
+    Expected(String),
+    Failed(String),
+    Skipped(String),
+}
+
+/// All results so far, by pair of caller and server.
+#[derive(Default)]
+struct Report {
+    pairs: BTreeMap<String, [usize; 4]>,
+}
+
+impl Report {
+    fn add(&mut self, pair: &str, case: &str, outcome: &Outcome) {
+        let (at, word, why) = match outcome {
+            Outcome::Passed => (0, "ok", ""),
+            Outcome::Expected(why) => (1, "expected", why.as_str()),
+            Outcome::Failed(why) => (2, "FAIL", why.as_str()),
+            Outcome::Skipped(why) => (3, "SKIPPED", why.as_str()),
+        };
+        println!("{}", format!("{word:<8}  {pair}  {case}  {why}").trim_end());
+        self.pairs.entry(pair.to_owned()).or_default()[at] += 1;
+    }
+
+    fn check(&mut self, pair: &str, case: &str, result: Result<(), String>) {
+        self.add(pair, case, &result.map_or_else(Outcome::Failed, |()| Outcome::Passed));
+    }
+
+    /// Prints the table and the closing line. An expected difference of the Go side counts as passed.
+    fn close(&self) -> ExitCode {
+        let mut sum = [0; 4];
+        println!("\n{:<48}{:>8}{:>10}{:>8}{:>9}", "caller -> server", "ok", "expected", "failed", "skipped");
+        for (pair, n) in &self.pairs {
+            println!("{pair:<48}{:>8}{:>10}{:>8}{:>9}", n[0], n[1], n[2], n[3]);
+            for (total, n) in sum.iter_mut().zip(n) {
+                *total += n;
+            }
+        }
+        println!("{} passed, {} failed, {} skipped", sum[0] + sum[1], sum[2], sum[3]);
+        if sum[2] == 0 && sum[0] + sum[1] > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Runs the suite; the arguments are those behind `interop`.
+pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
+    let Some(options) = Options::parse(args) else {
+        eprintln!("usage: cargo xtask interop [--go-only] [--long] [--only NAME]");
+        return ExitCode::from(2);
+    };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    match suite(&options, &root, &target) {
+        Ok(Some(report)) => report.close(),
+        Ok(None) => {
+            println!("0 passed, 0 failed, 1 skipped");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("interop: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>, String> {
+    let Some(go) = Go::find(root)? else { return Ok(None) };
+    let out = target.join("interop");
+    let programs = go.build(root, &out)?;
+    let mut suite = Suite { options, programs: &programs, logs: &out, report: Report::default() };
+    if options.go_only {
+        suite.go_only()?;
+    } else {
+        let trunkline = build_trunkline(root, target)?;
+        suite.go_clients(&trunkline);
+        suite.trunkline_calls(&trunkline)?;
+    }
+    Ok(Some(suite.report))
+}
+
+fn build_trunkline(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "-p", "trunkline-cli"])
+        .current_dir(root)
+        .status()
+        .map_err(|e| format!("cargo build: {e}"))?;
+    if !status.success() {
+        return Err("cargo build --release -p trunkline-cli failed".to_owned());
+    }
+    Ok(target.join("release").join(format!("trunkline{}", env::consts::EXE_SUFFIX)))
+}
+
+struct Suite<'a> {
+    options: &'a Options,
+    programs: &'a Programs,
+    logs: &'a Path,
+    report: Report,
+}
+
+impl Suite<'_> {
+    fn go_only(&mut self) -> Result<(), String> {
+        let p = self.programs;
+        let rpcx = Server::start(&p.rpcx_server, &[], self.logs)?;
+        self.go_client("rpcx -> Go rpcx", &p.rpcx_client, &rpcx, &["-peer", "go"]);
+        self.stop("rpcx -> Go rpcx", rpcx);
+        let asks = Server::start(&p.rpcx_server, &["-token", TOKEN], self.logs)?;
+        self.go_client("rpcx -> Go rpcx (token)", &p.rpcx_client, &asks, &["-peer", "go", "-token", TOKEN]);
+        self.stop("rpcx -> Go rpcx (token)", asks);
+        let easymicro = Server::start(&p.easymicro_server, &[], self.logs)?;
+        self.go_client("easymicro -> Go easymicro", &p.easymicro_client, &easymicro, &["-peer", "go"]);
+        self.stop("easymicro -> Go easymicro", easymicro);
+        Ok(())
+    }
+
+    /// The Go clients against our server. Where it does not come up that is one failure, and the rest goes on.
+    fn go_clients(&mut self, trunkline: &Path) {
+        const DEMO: [&str; 4] = ["demo", "--listen", "127.0.0.1:0", "--no-calls"];
+        let p = self.programs;
+        match Server::start(trunkline, &DEMO, self.logs) {
+            Ok(demo) => {
+                self.go_client("rpcx -> trunkline", &p.rpcx_client, &demo, &[]);
+                self.go_client("easymicro -> trunkline", &p.easymicro_client, &demo, &[]);
+                self.stop("rpcx -> trunkline", demo);
+            }
+            Err(why) => self.report.add("rpcx -> trunkline", "start", &Outcome::Failed(why)),
+        }
+        match Server::start(trunkline, &[&DEMO[..], &["--token", TOKEN]].concat(), self.logs) {
+            Ok(demo) => {
+                self.go_client("rpcx -> trunkline (token)", &p.rpcx_client, &demo, &["-token", TOKEN]);
+                self.stop("rpcx -> trunkline (token)", demo);
+            }
+            Err(why) => self.report.add("rpcx -> trunkline (token)", "start", &Outcome::Failed(why)),
+        }
+    }
+
+    fn trunkline_calls(&mut self, trunkline: &Path) -> Result<(), String> {
+        let p = self.programs;
+        let rpcx = Server::start(&p.rpcx_server, &[], self.logs)?;
+        calls::rpcx(trunkline, &rpcx, self.logs, self.options, &mut self.report);
+        self.stop("trunkline -> Go rpcx", rpcx);
+        let asks = Server::start(&p.rpcx_server, &["-token", TOKEN], self.logs)?;
+        calls::token(trunkline, &asks, self.options, &mut self.report);
+        self.stop("trunkline -> Go rpcx", asks);
+        let easymicro = Server::start(&p.easymicro_server, &[], self.logs)?;
+        calls::easymicro(trunkline, &easymicro, self.options, &mut self.report);
+        self.stop("trunkline -> Go easymicro", easymicro);
+        Ok(())
+    }
+
+    /// Runs a Go client and takes its lines over. A client that ends without a verdict is a failure of its own.
+    fn go_client(&mut self, pair: &str, client: &Path, server: &Server, args: &[&str]) {
+        let mut command = Command::new(client);
+        command.args(["-addr", server.addr()]).args(args);
+        for (flag, name) in [("-connect-addr", "connect"), ("-ws-addr", "ws")] {
+            if let Some(addr) =
+                server.other(name).filter(|_| client == self.programs.rpcx_client || name != "ws")
+            {
+                command.args([flag, addr]);
+            }
+        }
+        if self.options.long {
+            command.arg("-long");
+        }
+        if let Some(only) = &self.options.only {
+            command.args(["-case", only]);
+        }
+        let output = match run_limited(&mut command) {
+            Ok(output) => output,
+            Err(why) => return self.report.add(pair, "program", &Outcome::Failed(why)),
+        };
+        let (mut lines, mut failed) = (0, false);
+        for line in output.stdout.lines() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            let (case, why) = rest.split_once(": ").unwrap_or((rest, ""));
+            let outcome = match word {
+                "ok" => Outcome::Passed,
+                "expected" => Outcome::Expected(why.to_owned()),
+                // Another client of the suite may have the case that was asked for.
+                "FAIL" if why == "no such case" => Outcome::Skipped(why.to_owned()),
+                _ => Outcome::Failed(if word == "FAIL" { why.to_owned() } else { line.to_owned() }),
+            };
+            lines += 1;
+            failed |= matches!(outcome, Outcome::Failed(_) | Outcome::Skipped(_));
+            self.report.add(pair, case, &outcome);
+        }
+        if lines == 0 || (output.code != Some(0)) != failed {
+            let why =
+                format!("ended with code {:?} after {lines} lines: {}", output.code, output.stderr.trim());
+            self.report.add(pair, "program", &Outcome::Failed(why));
+        }
+    }
+
+    fn stop(&mut self, pair: &str, server: Server) {
+        if let Err(why) = server.stop() {
+            self.report.add(pair, "stop", &Outcome::Failed(why));
+        }
+    }
+}
