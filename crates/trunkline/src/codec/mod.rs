@@ -82,6 +82,10 @@ impl Budget {
 /// assert_eq!(error.to_string(), r#"json: field B: invalid type: string "x", expected i64"#);
 /// # Ok::<(), trunkline::codec::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel as the body of a call or a reply",
+    note = "derive serde's Serialize and Deserialize and trunkline::Message for it, or use trunkline::Bytes or ()"
+)]
 pub trait Payload: Sized {
     /// Appends the body to `out`; on an error `out` is as it was.
     ///
