@@ -26,7 +26,7 @@ use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
 use crate::service::{Request, Service, reply_over_limit};
-use crate::{Body, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
