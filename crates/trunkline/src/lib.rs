@@ -9,6 +9,8 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
+#[cfg(feature = "http")]
+mod gateway;
 pub mod layer;
 pub mod message;
 pub mod metadata;
@@ -60,3 +62,8 @@ pub mod __private {
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }
+
+/// The code of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

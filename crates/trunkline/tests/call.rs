@@ -8,7 +8,7 @@ use std::time::Duration;
 use support::{Test, bytes, call, serve, serve_in_memory};
 use tokio::time::Instant;
 use trunkline::client::{Channel, ConnectionState};
-use trunkline::{Code, Metadata, Server, Service};
+use trunkline::{Code, Limits, Metadata, Server, Service};
 
 async fn connect(name: &str) -> Channel {
     Channel::connect(&format!("mem://{name}?wire=rpcx")).await.unwrap()
@@ -264,6 +264,31 @@ async fn calls_over_the_limit_wait_unread() {
         call.await.unwrap().unwrap();
     }
     assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
+}
+
+/// The bodies of calls that wait are bounded together, not only in number.
+#[tokio::test(start_paused = true)]
+async fn bodies_over_the_limit_together_wait_unread() {
+    let mut limits = Limits::default();
+    limits.held = 1000;
+    let builder = Server::builder().serve(Test::default()).limits(limits).listen("mem://call-held");
+    let (handle, _) = serve(builder).await;
+    let channel = connect("call-held").await;
+    // 100 milliseconds, in a text of 600 bytes: two of them are over the limit, and the third waits.
+    let body = format!("{:0600}", 100);
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..6)
+        .map(|_| {
+            let (channel, body) = (channel.clone(), body.clone());
+            tokio::spawn(async move { channel.call(call("Sleep", body)).await })
+        })
+        .collect();
+    until(|| handle.report().calls == 2).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+        assert!(handle.report().calls <= 2);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
 }
 
 /// The heartbeats of a client whose calls wait unread wait, too; it must not take the server for dead.

@@ -79,9 +79,9 @@ pub trait Payload: Sized {
     /// What the type looks like, for `describe`, `template` and fingerprints.
     fn schema() -> Schema;
 
-    /// What a client sends it in, unless it is told otherwise.
+    /// What a client sends it in, unless it is told otherwise; none where that is for the reply's type to say.
     #[doc(hidden)]
-    const DEFAULT: Serialization = Serialization::MessagePack;
+    const DEFAULT: Option<Serialization> = Some(Serialization::MessagePack);
 
     /// The body in memory of its own; [`Bytes`] gives itself without a copy.
     #[doc(hidden)]
@@ -110,7 +110,7 @@ impl Payload for Bytes {
         Schema::raw()
     }
 
-    const DEFAULT: Serialization = Serialization::Raw;
+    const DEFAULT: Option<Serialization> = Some(Serialization::Raw);
 
     fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
         Ok(self)
@@ -136,6 +136,8 @@ impl Payload for () {
     fn schema() -> Schema {
         Schema::of::<crate::message::Empty>()
     }
+
+    const DEFAULT: Option<Serialization> = None;
 }
 
 impl<M: Message> Payload for M {
@@ -209,6 +211,9 @@ macro_rules! prost_payload {
             fn schema() -> $crate::message::Schema {
                 $crate::message::Schema::opaque(::std::stringify!($type))
             }
+
+            const DEFAULT: ::std::option::Option<$crate::wire::Serialization> =
+                ::std::option::Option::Some($crate::wire::Serialization::Protobuf);
         }
     )+};
 }

@@ -198,7 +198,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             if waits.is_some() || self.read_ended {
                 return Poll::Pending;
             }
-            match ready!(self.inbound.poll_read(&mut self.io, cx))? {
+            let read = ready!(self.inbound.poll_read(&mut self.io, cx))?;
+            #[cfg(test)]
+            counts::READS.with(|reads| reads.set(reads.get() + 1));
+            match read {
                 Some(batch) => self.waiting = Some((batch, 0)),
                 None => self.end_of_input()?,
             }
@@ -247,10 +250,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         while written < out.len() {
             let rest = out.get(written..).unwrap_or_default();
             let rest = rest.get(..BATCH).unwrap_or(rest);
-            match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => written += n,
-                Poll::Ready(Err(error)) => return Err(error.into()),
+            match poll_write(&mut self.io, cx, rest) {
+                Poll::Ready(n) => written += n?,
                 Poll::Pending => {
                     self.unsent.extend_from_slice(out.get(written..).unwrap_or_default());
                     break;
@@ -266,13 +267,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         while self.sent < self.unsent.len() {
             let rest = self.unsent.get(self.sent..).unwrap_or_default();
-            match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => {
-                    self.sent += n;
+            match poll_write(&mut self.io, cx, rest) {
+                Poll::Ready(n) => {
+                    self.sent += n?;
                     self.slow_at = None;
                 }
-                Poll::Ready(Err(error)) => return Err(error.into()),
                 Poll::Pending => return Ok(false),
             }
         }
@@ -316,6 +315,31 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+}
+
+/// Writes once. A socket that takes nothing is broken.
+fn poll_write<I: AsyncWrite + Unpin>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    #[cfg(test)]
+    counts::WRITES.with(|writes| writes.set(writes.get() + 1));
+    match ready!(Pin::new(io).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        result => Poll::Ready(result),
+    }
+}
+
+/// How often this thread has read and written, for the test that bounds it.
+#[cfg(test)]
+pub(crate) mod counts {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static READS: Cell<u64> = const { Cell::new(0) };
+        pub(crate) static WRITES: Cell<u64> = const { Cell::new(0) };
     }
 }
 

@@ -234,7 +234,7 @@ where
 /// A server that listens. Begin with [`Server::builder`].
 #[must_use = "a server accepts nothing until it is run"]
 pub struct Server<S = ()> {
-    core: Arc<Core<S>>,
+    pub(super) core: Arc<Core<S>>,
     listeners: Vec<Listener>,
     connections: ConnectionLimits,
     threads: usize,

@@ -37,6 +37,8 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     drain: DrainWatch,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
+    /// How many bytes of bodies those calls came with.
+    held: usize,
     /// Request bodies that still arrive.
     inflows: Inflows,
     /// Replies whose body goes out frame by frame.
@@ -73,6 +75,7 @@ where
             info,
             drain: core.drain.watch(),
             pending: Pending::default(),
+            held: 0,
             inflows: Inflows::default(),
             outflows: Vec::new(),
             peer_ended: false,
@@ -121,14 +124,15 @@ where
                 return;
             }
         }
-        let to = ReplyTo::new(head, found, batch);
+        let mut to = ReplyTo::new(head, found, batch);
         let body = owned(body, batch);
+        to.held = body.len();
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
         let call = self.make_call(head, found, body, batch);
         if found.is_some_and(|(route, _)| route.spawned) {
             let core = Arc::clone(self.core);
             let task = tokio::spawn(async move { core.stack.call(call).await });
-            self.pending.insert(to, Work::Spawned(Spawned(task)));
+            self.wait_for(to, Work::Spawned(Spawned(task)));
             return;
         }
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
@@ -140,8 +144,13 @@ where
                 self.finish(to, result, out);
                 spare.give(work);
             }
-            Poll::Pending => self.pending.insert(to, work),
+            Poll::Pending => self.wait_for(to, work),
         }
+    }
+
+    fn wait_for(&mut self, to: ReplyTo, work: Work<F>) {
+        self.held = self.held.saturating_add(to.held);
+        self.pending.insert(to, work);
     }
 
     fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
@@ -217,7 +226,8 @@ where
     }
 
     fn on_cancel(&mut self, id: u64) {
-        if self.pending.remove(|to| to.id == id).is_some() {
+        if let Some(to) = self.pending.remove(|to| to.id == id) {
+            self.held = self.held.saturating_sub(to.held);
             self.session.forget(id);
         }
         if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
@@ -353,6 +363,7 @@ where
             let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
                 break;
             };
+            self.held = self.held.saturating_sub(to.held);
             self.finish(to, result, out);
             ended = true;
         }
@@ -445,6 +456,9 @@ where
                 return Ok(Received::Full(at));
             }
             if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
+                return Ok(Received::Blocked(at));
+            }
+            if self.held >= self.core.limits.held && !self.poll_pending(cx, out) {
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();

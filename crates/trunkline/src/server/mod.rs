@@ -3,6 +3,8 @@
 mod accept;
 mod builder;
 pub(crate) mod connection;
+#[cfg(test)]
+mod counters_tests;
 pub(crate) mod drain;
 mod handle;
 pub(crate) mod router;
@@ -15,6 +17,8 @@ use std::sync::Arc;
 pub use builder::{Server, ServerBuilder, ServerError};
 pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
+#[cfg(feature = "http")]
+pub(crate) use serve::serve_wire;
 use trunkline_wire::Limits;
 
 use drain::Drain;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_wire::detect::{self, Detected, Detection};
 use trunkline_wire::{Session, rpcx};
 
@@ -38,7 +39,7 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, pe
 /// Serves a connection that speaks the wire `W`; `first` was read from it already.
 pub(crate) async fn serve_wire<W: Session, S: Service>(
     core: Arc<Core<S>>,
-    stream: Stream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: Peer,
     first: Bytes,
 ) {
