@@ -63,17 +63,17 @@ pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
             let word = context(error, ContextKind::InvalidArg).unwrap_or_default();
             let flag = word.split(['=', ' ']).next().unwrap_or_default();
             if verb == "demo" && LATER_DEMO_VERBS.contains(&flag) {
-                return Err(later(&format!("trunkline demo {flag}")));
+                return Err(later(&format!("demo {flag}")));
             }
             if LATER_FLAGS.contains(&flag) {
-                return Err(later(&format!("{flag} of trunkline {verb}")));
+                return Err(later(&format!("{verb} {flag}")));
             }
             return Err(Failure::usage(format!("{flag} is not known here; see {help}")));
         }
         ErrorKind::InvalidSubcommand => {
             let word = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
             if LATER_VERBS.contains(&word.as_str()) {
-                return Err(later(&format!("trunkline {word}")));
+                return Err(later(&word));
             }
             return Err(Failure::usage(format!("{word} is no command; see {help}")));
         }

@@ -39,6 +39,7 @@ impl Row {
 
 /// Calls `Arith.Mul` at this address, on each wire once. The time is that of the connection and the call.
 pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Row> {
+    let address = &dialled(address);
     let json_rpc = async {
         let address: Address = address.parse().map_err(|error| format!("{error}"))?;
         let params = json!({ "A": 6, "B": 7 });
@@ -50,6 +51,13 @@ pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Ro
         row("http", "POST /Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "http", token)).await,
         row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc).await,
     ]
+}
+
+/// Where to dial a server that listens on all addresses.
+fn dialled(address: &str) -> String {
+    let all = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")];
+    let local = all.iter().find_map(|(from, to)| Some(format!("{to}{}", address.strip_prefix(from)?)));
+    local.unwrap_or_else(|| address.to_owned())
 }
 
 async fn row(
