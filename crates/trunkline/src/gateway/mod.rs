@@ -17,6 +17,9 @@ mod plain;
 mod rpcx_headers;
 mod websocket;
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
@@ -60,7 +63,12 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, stream: Stream, peer: 
     let Some(mut stream) = left.stream else { return };
     let peer = &gateway.info.peer;
     match left.end {
-        None => goodbye(stream, left.may_send).await,
+        // A stop waits for answers, not for peers that may have more to say.
+        None => goodbye(stream, left.may_send && !gateway.core.drain.has_begun()).await,
+        Some(End::Broken(refusal)) => {
+            tracing::warn!(%peer, wire = "http", rule = refusal.rule, "closed");
+            goodbye(stream, left.may_send).await;
+        }
         Some(End::Refused(refusal)) => {
             tracing::warn!(%peer, wire = "http", rule = refusal.rule, "closed");
             // Where the peer is gone there is nobody to tell.

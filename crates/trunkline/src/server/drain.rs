@@ -85,10 +85,6 @@ impl DrainWatch {
     }
 
     /// Waits until the stop has begun.
-    #[cfg_attr(
-        not(feature = "http"),
-        expect(dead_code, reason = "only HTTP connections wait in an async fn")
-    )]
     pub(crate) async fn begun(&mut self) {
         std::future::poll_fn(|cx| self.poll_begun(cx)).await;
     }
