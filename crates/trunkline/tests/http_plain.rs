@@ -291,3 +291,27 @@ async fn a_stop_waits_for_the_last_answer_and_for_nothing_else() {
     assert!(idle.rest().await.is_empty());
     tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").unwrap();
 }
+
+/// A request that had come when the stop began is answered, on fresh connections and on used ones.
+#[tokio::test]
+async fn a_stop_loses_no_request_that_has_come() {
+    let server = start(|b| b).await;
+    let call = post("/Arith/Mul", "", r#"{"A":6,"B":7}"#);
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        let mut raw = Raw::open(&server.address).await;
+        raw.send(&call).await;
+        raw.answer().await.unwrap();
+        connections.push(raw);
+    }
+    // Written to the kernel in full; the server's tasks have not run since.
+    for raw in &connections {
+        assert_eq!(raw.stream.get_ref().try_write(call.as_bytes()).unwrap(), call.len());
+    }
+    server.handle.drain(Duration::from_secs(60));
+    for raw in &mut connections {
+        assert_eq!(raw.answer().await.expect("an answer").text(), r#"{"C":42}"#);
+        assert!(raw.rest().await.is_empty());
+    }
+    tokio::time::timeout(PATIENCE, server.task).await.expect("the server ends").unwrap();
+}
