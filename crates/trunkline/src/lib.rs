@@ -21,6 +21,8 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};

@@ -13,6 +13,8 @@ use trunkline_wire::{Limits, Session, rpcx};
 
 use super::connection::{Begun, Link, Settings, Strays};
 use super::dial::{ConnectionState, Shared};
+#[cfg(feature = "http")]
+use super::http::{self, Http};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
 
@@ -28,6 +30,12 @@ const PUSHES: usize = 1024;
 ///
 /// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
 /// call frees all that it held and, where the server can understand it, stops the work there.
+///
+/// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. It
+/// carries JSON and raw bodies; deadline and metadata are headers. A call without an answer ends when it is given
+/// to its connection, which waits for the answer that HTTP has all the same. A call that was in flight when its
+/// connection was lost is made once more only where the connection had been kept for it and either nothing was
+/// sent, or the call is idempotent and no answer had begun.
 #[derive(Clone)]
 pub struct Channel(Arc<Inner>);
 
@@ -44,6 +52,8 @@ struct Inner {
 /// The wires that a channel speaks; one line each.
 enum Kind {
     Rpcx(Arc<Shared<rpcx::Rpcx>>),
+    #[cfg(feature = "http")]
+    Http(Arc<Http>),
 }
 
 impl Drop for Inner {
@@ -95,7 +105,7 @@ impl Channel {
         }
     }
 
-    /// Connects to `rpcx://HOST:PORT` and its like with the default settings.
+    /// Connects to `rpcx://HOST:PORT`, `http://HOST:PORT` and their like with the default settings.
     ///
     /// # Errors
     /// The URL cannot be read ([`Code::InvalidInput`]), or nobody answers there ([`Code::Unavailable`]).
@@ -146,13 +156,21 @@ impl Channel {
         Err(Status::new(Code::Unavailable, why).at(self.0.origin.clone()).not_begun())
     }
 
-    async fn call_over<W: Session>(&self, shared: &Shared<W>, mut call: Call) -> Result<Reply> {
-        let announce = call.context.deadline.is_some();
-        let deadline = call.context.deadline.unwrap_or_else(|| Instant::now() + self.0.timeout);
-        if announce && deadline <= Instant::now() {
-            let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-            return Err(status.at(self.0.origin.clone()).not_begun());
+    /// When the call has to end, and whether its caller said so.
+    fn deadline(&self, call: &Call) -> Result<(Instant, bool)> {
+        let now = Instant::now();
+        match call.context.deadline {
+            Some(deadline) if deadline <= now => {
+                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+                Err(status.at(self.0.origin.clone()).not_begun())
+            }
+            Some(deadline) => Ok((deadline, true)),
+            None => Ok((now + self.0.timeout, false)),
         }
+    }
+
+    async fn call_over<W: Session>(&self, shared: &Shared<W>, mut call: Call) -> Result<Reply> {
+        let (deadline, announce) = self.deadline(&call)?;
         loop {
             let Some(link) = shared.current() else {
                 self.ready(deadline).await?;
@@ -174,6 +192,11 @@ impl Service for Channel {
     async fn call(&self, call: Call) -> Result<Reply> {
         match &self.0.kind {
             Kind::Rpcx(shared) => self.call_over(shared, call).await,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => {
+                let (deadline, announce) = self.deadline(&call)?;
+                http.call(call, deadline, announce).await
+            }
         }
     }
 }
@@ -223,7 +246,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536.
+    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536. Over HTTP each has a
+    /// connection of its own.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.calls = calls;
         self
@@ -267,8 +291,14 @@ impl ChannelBuilder {
                 tokio::spawn(Arc::clone(&shared).keep_connected(closing));
                 (Kind::Rpcx(shared), rpcx::Rpcx::NAME)
             }
+            #[cfg(feature = "http")]
             Wire::Http => {
-                let text = format!("cannot call http://{address}: channels do not speak HTTP yet");
+                let http = Http::new(url.address, settings, self.dial_timeout, state)?;
+                (Kind::Http(Arc::new(http)), http::NAME)
+            }
+            #[cfg(not(feature = "http"))]
+            Wire::Http => {
+                let text = format!("cannot call {address} over HTTP: built without the feature http");
                 return Err(Status::new(Code::Unsupported, text).not_begun());
             }
         };
@@ -284,6 +314,10 @@ impl ChannelBuilder {
     pub async fn connect(self) -> Result<Channel> {
         let dial_timeout = self.dial_timeout;
         let channel = self.lazy()?;
+        #[cfg(feature = "http")]
+        if let Kind::Http(http) = &channel.0.kind {
+            http.connect().await?;
+        }
         channel.ready(Instant::now() + dial_timeout + Duration::from_secs(1)).await?;
         Ok(channel)
     }

@@ -13,7 +13,8 @@ use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
 use crate::random;
 
-/// How a channel stands.
+/// How a channel stands. Over HTTP it dials when a call needs a connection, so that the state is how the last
+/// dial went, and a call does not wait for it: `Connecting` before the first one, then `Connected` or `Failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -72,7 +73,7 @@ impl<W: Session> Shared<W> {
         let mut wait = FIRST_WAIT;
         loop {
             self.state.send_replace(ConnectionState::Connecting);
-            match self.dial().await {
+            match dial(&self.address, self.dial_timeout).await {
                 Ok(stream) => {
                     wait = FIRST_WAIT;
                     self.use_connection(stream).await;
@@ -82,16 +83,6 @@ impl<W: Session> Shared<W> {
                     wait = next_wait(wait);
                     tokio::time::sleep(wait).await;
                 }
-            }
-        }
-    }
-
-    async fn dial(&self) -> std::io::Result<Stream> {
-        match tokio::time::timeout(self.dial_timeout, Stream::dial(&self.address)).await {
-            Ok(dialled) => dialled,
-            Err(_) => {
-                let text = format!("no connection within {} ms", self.dial_timeout.as_millis());
-                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
             }
         }
     }
@@ -111,6 +102,17 @@ impl<W: Session> Shared<W> {
             () = link.draining.notified() => {}
         }
         self.set_current(None);
+    }
+}
+
+/// Dials once, for at most this long.
+pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
+    match tokio::time::timeout(time, Stream::dial(address)).await {
+        Ok(dialled) => dialled,
+        Err(_) => {
+            let text = format!("no connection within {} ms", time.as_millis());
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+        }
     }
 }
 

@@ -4,6 +4,10 @@ mod calls;
 mod channel;
 mod connection;
 mod dial;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_connection;
 mod outgoing;
 mod url;
 

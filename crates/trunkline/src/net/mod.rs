@@ -4,6 +4,8 @@ pub(crate) mod buffers;
 pub(crate) mod compress;
 pub(crate) mod driver;
 pub(crate) mod inflows;
+#[cfg(feature = "http")]
+pub(crate) mod pairs;
 pub(crate) mod pending;
 pub(crate) mod transport;
 
