@@ -12,7 +12,7 @@ use crate::service::{Answer, ReplyBuf, Request};
 use crate::{Body, Bytes, Call, Code, Context, Metadata, Reply, Result, Status};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
-/// [`Outgoing::annotated`](crate::client::Outgoing::annotated) gives what came.
+/// `Outgoing::annotated` gives what came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotated<T> {
     /// The reply.

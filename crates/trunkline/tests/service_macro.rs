@@ -1,4 +1,5 @@
 //! What `#[service]` makes, without a network: server, client and mock of one trait, through every codec.
+#![allow(clippy::unwrap_used, reason = "what is not there fails the test")]
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,3 +1,5 @@
+#![allow(unused_imports)]
+
 use trunkline::{Annotated, Bytes, Context, ReplyBuf, Result};
 
 #[trunkline::service]

@@ -1,3 +1,5 @@
+#![allow(unused_imports)]
+
 use trunkline::{Bytes, Result};
 
 #[trunkline::service]

@@ -1,5 +1,6 @@
 //! Nothing of the prelude and no import is needed, and names of the user's own do not get in the way.
-#![allow(dead_code, missing_docs)]
+#![deny(warnings)]
+#![allow(dead_code)]
 
 #[no_implicit_prelude]
 mod bare {

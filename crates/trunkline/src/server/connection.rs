@@ -14,6 +14,7 @@ use trunkline_wire::{
 
 use super::Core;
 use super::drain::DrainWatch;
+use super::outflows::Outflows;
 use super::router::Route;
 use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
 use crate::codec::gzip;
@@ -25,7 +26,7 @@ use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
 use crate::service::{Request, Service, reply_over_limit};
-use crate::{Body, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
@@ -42,7 +43,7 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     /// Request bodies that still arrive.
     inflows: Inflows,
     /// Replies whose body goes out frame by frame.
-    outflows: Vec<Outflow>,
+    outflows: Outflows,
     peer_ended: bool,
     draining: bool,
     closing: bool,
@@ -52,13 +53,6 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
 
 /// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
 const BLOCKED_PING: Duration = Duration::from_millis(2500);
-
-struct Outflow {
-    to: ReplyTo,
-    metadata: Metadata,
-    stream: BodyStream,
-    begun: bool,
-}
 
 impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
 where
@@ -77,7 +71,7 @@ where
             pending: Pending::default(),
             held: 0,
             inflows: Inflows::default(),
-            outflows: Vec::new(),
+            outflows: Outflows::default(),
             peer_ended: false,
             draining: false,
             closing: false,
@@ -230,8 +224,7 @@ where
             self.held = self.held.saturating_sub(to.held);
             self.session.forget(id);
         }
-        if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
-            self.outflows.swap_remove(index);
+        if self.outflows.close(id) {
             self.session.forget(id);
         }
         self.inflows.close(id);
@@ -243,7 +236,7 @@ where
         match result {
             Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
-                self.outflows.push(Outflow { to, metadata, stream, begun: false });
+                self.outflows.open(to, metadata, stream);
             }
             Ok(Reply { body: Body::Stream(_), .. }) => {
                 let text = format!("the {} wire cannot carry a streamed reply", W::NAME);
@@ -298,62 +291,6 @@ where
                 self.session.forget(to.id);
             }
         }
-    }
-
-    fn write_outflows(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
-        let mut index = 0;
-        while index < self.outflows.len() && !is_full(out) {
-            if self.write_outflow(index, cx, out) {
-                self.outflows.swap_remove(index);
-            } else {
-                index += 1;
-            }
-        }
-        if index < self.outflows.len() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    /// Writes the frames of one stream that are there. Whether it has ended.
-    fn write_outflow(&mut self, index: usize, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
-        let Some(flow) = self.outflows.get_mut(index) else { return false };
-        while let Poll::Ready(next) = flow.stream.poll_next(cx) {
-            let (frame, failure) = match next {
-                Some(Ok(frame)) if frame.len() > self.core.limits.body => {
-                    (Bytes::new(), Some(reply_over_limit(self.core.limits.body)))
-                }
-                Some(Ok(frame)) => (frame, None),
-                Some(Err(status)) => (Bytes::new(), Some(status)),
-                None => (Bytes::new(), None),
-            };
-            let end = failure.is_some() || flow.stream.is_finished();
-            let result = if flow.begun && failure.is_none() {
-                self.session.data(flow.to.id, &frame, end, out)
-            } else {
-                let failure = failure.as_ref().map(|status| Failure {
-                    message: status.message().as_bytes(),
-                    code: Some(status.code().number()),
-                    details: None,
-                });
-                let metadata = flow.metadata.pairs();
-                let compression = Compression::None;
-                let frame = ReplyFrame { failure, metadata, compression, body: &frame, end };
-                self.session.reply(&flow.to.head(&self.core.router), &frame, out)
-            };
-            flow.begun = true;
-            if result.is_err() {
-                self.session.forget(flow.to.id);
-                return true;
-            }
-            if end {
-                return true;
-            }
-            if is_full(out) {
-                cx.waker().wake_by_ref();
-                return false;
-            }
-        }
-        false
     }
 
     /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
@@ -427,7 +364,8 @@ where
         if is_full(out) {
             cx.waker().wake_by_ref();
         }
-        self.write_outflows(cx, out);
+        let core = self.core;
+        self.outflows.write(&mut self.session, &core.router, core.limits.body, cx, out);
         self.inflows.pass_on(&mut self.session, cx, |_, _| {});
         Ok(())
     }

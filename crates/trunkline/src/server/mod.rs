@@ -7,6 +7,7 @@ pub(crate) mod connection;
 mod counters_tests;
 pub(crate) mod drain;
 mod handle;
+pub(crate) mod outflows;
 pub(crate) mod router;
 mod serve;
 mod stack;
