@@ -163,6 +163,16 @@ impl Channel {
             match link.begin(call, deadline, announce)? {
                 Begun::Yes(id) => return Answer { link: &*link, id, ended: false }.await,
                 Begun::Elsewhere(same) => call = same,
+                Begun::Later(same) => {
+                    call = same;
+                    if tokio::time::timeout_at(deadline, link.room()).await.is_err() {
+                        let text =
+                            "the server does not read: the call waited to be written till its deadline";
+                        let status = Status::new(Code::DeadlineExceeded, text);
+                        return Err(status.at(self.0.origin.clone()).not_begun());
+                    }
+                    continue;
+                }
             }
             // The connection takes no new calls; the next one is on its way.
             tokio::task::yield_now().await;

@@ -15,7 +15,7 @@ use crate::codec::gzip;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::{owned, share};
 use crate::net::compress;
-use crate::net::driver::{Close, Received, Role};
+use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::{Body, BodyStream, Call, Code, Origin, Push, Reply, Result, Status};
 
@@ -46,7 +46,12 @@ pub(crate) struct Link<W> {
     strays: Arc<Strays>,
     /// Told when the server announces that it will stop.
     pub(crate) draining: Notify,
+    /// Told when there is room in the write buffer again, or never will be.
+    room: Notify,
 }
+
+/// How many bytes of calls wait to be written before a further call has to wait itself.
+const WRITE_AHEAD: usize = 1 << 20;
 
 struct State<W> {
     session: W,
@@ -57,12 +62,17 @@ struct State<W> {
     outflows: Vec<(u64, BodyStream)>,
     /// No new calls: the server will stop, the channel is gone, or the connection is.
     closed: bool,
+    /// The server has said something.
+    heard: bool,
 }
 
 /// A call is on its way under this id, or was not begun and may be begun elsewhere.
 pub(crate) enum Begun {
     Yes(u64),
+    /// The connection takes no new calls.
     Elsewhere(Call),
+    /// The server does not take what was written so far: see [`Link::room`].
+    Later(Call),
 }
 
 impl<W: Session> Link<W> {
@@ -71,8 +81,16 @@ impl<W: Session> Link<W> {
         let mut out = Vec::new();
         session.greet(&mut out);
         let calls = Calls::new(settings.calls);
-        let state = State { session, out, calls, task: None, outflows: Vec::new(), closed: false };
-        Self { state: Mutex::new(state), settings, pushes, strays, draining: Notify::new() }
+        let state =
+            State { session, out, calls, task: None, outflows: Vec::new(), closed: false, heard: false };
+        Self {
+            state: Mutex::new(state),
+            settings,
+            pushes,
+            strays,
+            draining: Notify::new(),
+            room: Notify::new(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State<W>> {
@@ -122,6 +140,10 @@ impl<W: Session> Link<W> {
             drop(guard);
             return Ok(Begun::Elsewhere(call));
         }
+        if state.out.len() >= WRITE_AHEAD {
+            drop(guard);
+            return Ok(Begun::Later(call));
+        }
         let Some((id, earliest)) = state.calls.insert(deadline) else {
             drop(guard);
             let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
@@ -160,6 +182,25 @@ impl<W: Session> Link<W> {
         Ok(Begun::Yes(id))
     }
 
+    /// Whether the server has said anything.
+    pub(crate) fn was_heard(&self) -> bool {
+        self.lock().heard
+    }
+
+    /// Waits until a call may be put into the write buffer, or the connection is closed.
+    pub(crate) async fn room(&self) {
+        let mut room = std::pin::pin!(self.room.notified());
+        // Before the look at the buffer, so that no notice is missed.
+        room.as_mut().enable();
+        let full = {
+            let state = self.lock();
+            !state.closed && state.out.len() >= WRITE_AHEAD
+        };
+        if full {
+            room.await;
+        }
+    }
+
     fn cannot_stream(&self) -> Status {
         let text = format!("the {} wire cannot carry a streamed body", W::NAME);
         self.status(Code::Unsupported, text).not_begun()
@@ -167,9 +208,15 @@ impl<W: Session> Link<W> {
 
     /// How the call ended.
     pub(crate) fn poll(&self, id: u64, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
-        self.lock().calls.poll(id, cx).map(|outcome| {
-            outcome.unwrap_or_else(|| Err(self.status(Code::Internal, "the call was asked for twice")))
-        })
+        let mut guard = self.lock();
+        let outcome = std::task::ready!(guard.calls.poll(id, cx));
+        let task = guard.task_if_last();
+        drop(guard);
+        if let Some(task) = task {
+            task.wake();
+        }
+        let twice = || Err(self.status(Code::Internal, "the call was asked for twice"));
+        Poll::Ready(outcome.unwrap_or_else(twice))
     }
 
     /// Nobody waits for the call any more.
@@ -180,7 +227,7 @@ impl<W: Session> Link<W> {
         let outcome = state.calls.remove(id);
         state.outflows.retain(|(other, _)| *other != id);
         let told = waits && state.session.cancel(id, &mut state.out);
-        let task = if told { state.task.take() } else { None };
+        let task = if told { state.task.take() } else { state.task_if_last() };
         drop(guard);
         drop(outcome);
         if let Some(task) = task {
@@ -194,6 +241,7 @@ impl<W: Session> Link<W> {
         state.closed = true;
         let task = state.task.take();
         drop(state);
+        self.room.notify_waiters();
         if let Some(task) = task {
             task.wake();
         }
@@ -201,7 +249,10 @@ impl<W: Session> Link<W> {
 
     /// The connection is gone: every call that waits fails.
     pub(crate) fn fail_all(&self, close: &Close) {
-        let text = format!("the connection was lost: {close}");
+        let text = match close {
+            Close::Done => "the connection was lost: the server closed it".to_owned(),
+            close => format!("the connection was lost: {close}"),
+        };
         let mut wakers = Vec::new();
         let mut state = self.lock();
         state.closed = true;
@@ -210,7 +261,16 @@ impl<W: Session> Link<W> {
             .calls
             .end_all(|| Err(self.status(Code::Unavailable, text.clone())), |waker| wakers.extend(waker));
         drop(state);
+        self.room.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<W> State<W> {
+    /// The connection's task, where it has to be woken because the last call of a connection that takes no new
+    /// ones has ended.
+    fn task_if_last(&mut self) -> Option<Waker> {
+        if self.closed && self.calls.len() == 0 { self.task.take() } else { None }
     }
 }
 
@@ -225,8 +285,9 @@ pub(crate) struct ClientRole<W> {
     /// Reply bodies that still arrive.
     inflows: Inflows,
     heard: Instant,
-    asked: bool,
-    said_at: Instant,
+    said: Instant,
+    /// The peer was asked whether it is there, and has said nothing since.
+    asked: Option<Instant>,
     peer_ended: bool,
 }
 
@@ -239,8 +300,8 @@ impl<W: Session> ClientRole<W> {
             yields: false,
             inflows: Inflows::default(),
             heard: now,
-            asked: false,
-            said_at: now,
+            said: now,
+            asked: None,
             peer_ended: false,
         }
     }
@@ -276,6 +337,7 @@ impl<W: Session> ClientRole<W> {
             }
             Event::Draining => {
                 state.closed = true;
+                self.link.room.notify_waiters();
                 self.link.draining.notify_one();
             }
             Event::Closed => self.peer_ended = true,
@@ -296,7 +358,11 @@ impl<W: Session> ClientRole<W> {
                 let code = failure.code.map_or_else(|| Code::of_go_text(failure.message), Code::from_number);
                 let text = String::from_utf8_lossy(failure.message).into_owned();
                 let details = failure.details.map(Bytes::copy_from_slice);
-                Err(self.link.status(code, text).with_details_bytes(details))
+                let status = self.link.status(code, text).with_details_bytes(details);
+                if let Some(sender) = self.inflows.take(&mut state.session, head.id) {
+                    return sender.fail(status); // The body has begun, and fails midway.
+                }
+                Err(status)
             }
             None => self.body(state, head, body, end, batch).map(|body| {
                 let metadata = head.metadata.share(|bytes| share(batch, bytes));
@@ -343,24 +409,55 @@ impl<W: Session> ClientRole<W> {
         );
     }
 
-    fn write_outflows(state: &mut State<W>, cx: &mut TaskContext<'_>) {
-        let State { outflows, session, out, .. } = state;
-        outflows.retain_mut(|(id, stream)| {
-            while let Poll::Ready(next) = stream.poll_next(cx) {
-                let (frame, end) = match next {
-                    Some(Ok(frame)) => (frame, stream.is_finished()),
-                    None => (Bytes::new(), true),
-                    Some(Err(_)) => {
-                        session.cancel(*id, out);
-                        return false;
-                    }
-                };
-                if session.data(*id, &frame, end, out).is_err() || end {
-                    return false;
+    /// Writes the frames of streamed requests that are there and whose turn it is.
+    fn write_outflows(&mut self, state: &mut State<W>, cx: &mut TaskContext<'_>) {
+        let mut index = 0;
+        while let Some((id, stream)) = state.outflows.get_mut(index) {
+            let id = *id;
+            if is_full(&state.out) {
+                return cx.waker().wake_by_ref();
+            }
+            if !state.session.may_write(id) {
+                index += 1;
+                continue;
+            }
+            let Poll::Ready(next) = stream.poll_next(cx) else {
+                index += 1;
+                continue;
+            };
+            let (frame, end) = match next {
+                Some(Ok(frame)) => (frame, stream.is_finished()),
+                None => (Bytes::new(), true),
+                Some(Err(status)) => {
+                    state.outflows.swap_remove(index);
+                    self.give_up(state, id, status.at(self.link.origin()));
+                    index = 0;
+                    continue;
+                }
+            };
+            match state.session.data(id, &frame, end, &mut state.out) {
+                Ok(()) if !end => {}
+                Ok(()) => {
+                    state.outflows.swap_remove(index);
+                    // On a wire that keeps the order it may now be the turn of one that was looked at before.
+                    index = 0;
+                }
+                Err(error) => {
+                    state.outflows.swap_remove(index);
+                    self.give_up(state, id, self.link.status(Code::Unsupported, error.to_string()));
+                    index = 0;
                 }
             }
-            true
-        });
+        }
+    }
+
+    /// The request's body cannot be sent to its end: the call has failed, and nobody must take what was sent for
+    /// the whole.
+    fn give_up(&mut self, state: &mut State<W>, id: u64, status: Status) {
+        state.session.cancel(id, &mut state.out);
+        if state.calls.waits(id) {
+            self.end(state, id, Err(status));
+        }
     }
 
     fn wake(&mut self) {
@@ -374,16 +471,19 @@ impl<W: Session> ClientRole<W> {
     /// It was asked, and has not answered in time.
     fn heartbeat(&mut self, state: &mut State<W>, now: Instant, out: &mut Vec<u8>) -> Result<(), Close> {
         let interval = self.link.settings.heartbeat;
-        if self.asked && now >= self.heard.max(self.said_at) + interval {
-            return Err(Close::Slow("the peer does not answer heartbeats"));
-        }
-        let silent_since = self.heard.min(self.said_at);
-        if !self.asked && now >= silent_since + interval {
-            self.asked = state.session.ping(out);
-            self.said_at = now;
-            if !self.asked {
-                self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
+        match self.asked {
+            Some(asked) if now >= asked + interval => {
+                return Err(Close::Slow("the peer does not answer heartbeats"));
             }
+            None if now >= self.heard.min(self.said) + interval => {
+                self.said = now;
+                if state.session.ping(out) {
+                    self.asked = Some(now);
+                } else {
+                    self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -398,14 +498,17 @@ impl<W: Session> Role for ClientRole<W> {
         // Before all else, so that it never waits behind calls.
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
-        Self::write_outflows(state, cx);
+        self.write_outflows(state, cx);
         if !state.out.is_empty() {
+            if state.out.len() >= WRITE_AHEAD {
+                link.room.notify_waiters();
+            }
             if out.is_empty() {
                 std::mem::swap(out, &mut state.out);
             } else {
                 out.append(&mut state.out);
             }
-            self.said_at = now;
+            self.said = now;
         }
         if self.yields {
             self.yields = false;
@@ -440,11 +543,11 @@ impl<W: Session> Role for ClientRole<W> {
         cx: &mut TaskContext<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
-        self.heard = Instant::now();
-        self.asked = false;
+        self.heard();
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
         let state = &mut *guard;
+        state.heard = true;
         let mut at = start;
         let received = loop {
             let State { session, out: calls_out, .. } = &mut *state;
@@ -481,15 +584,24 @@ impl<W: Session> Role for ClientRole<W> {
             return true;
         }
         let state = self.link.lock();
-        state.closed && state.calls.len() == 0 && state.out.is_empty()
+        state.closed && state.calls.len() == 0 && state.out.is_empty() && state.outflows.is_empty()
     }
 
-    fn wake_at(&self) -> Option<Instant> {
-        let interval = self.link.settings.heartbeat;
-        let silent_since =
-            if self.asked { self.heard.max(self.said_at) } else { self.heard.min(self.said_at) };
-        let heartbeat = silent_since + interval;
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        self.asked = None;
+    }
+
+    fn wake_at(&self, unsent: bool) -> Option<Instant> {
         let deadline = self.link.lock().calls.next_deadline();
+        if unsent {
+            return deadline; // How long the peer may take to read is the driver's to watch.
+        }
+        let heartbeat =
+            self.asked.unwrap_or_else(|| self.heard.min(self.said)) + self.link.settings.heartbeat;
         Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
     }
+
+    // Replies that a slow reader has not taken must not be lost to the end of the connection behind them.
+    const READS_AHEAD: bool = false;
 }

@@ -20,7 +20,6 @@ use crate::codec::gzip;
 use crate::context::ConnectionInfo;
 use crate::net::buffers::{owned, share};
 use crate::net::compress;
-
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
@@ -43,6 +42,8 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     outflows: Vec<Outflow>,
     peer_ended: bool,
     draining: bool,
+    /// The peer was told that the server stops, and is given until then to close.
+    told: Option<Instant>,
     closing: bool,
     /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
     blocked_ping: Option<Instant>,
@@ -50,6 +51,10 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
 
 /// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
 const BLOCKED_PING: Duration = Duration::from_millis(2500);
+
+/// How long a peer that was told of the stop may take to close its side, so that no call that is on its way to
+/// us is lost.
+const TOLD: Duration = Duration::from_secs(1);
 
 struct Outflow {
     to: ReplyTo,
@@ -77,6 +82,7 @@ where
             outflows: Vec::new(),
             peer_ended: false,
             draining: false,
+            told: None,
             closing: false,
             blocked_ping: None,
         }
@@ -92,7 +98,7 @@ where
             Event::Data { id, body, end } => {
                 self.inflows.hold(&mut self.session, id, owned(body, batch), end);
             }
-            Event::Cancel { id } => self.on_cancel(id),
+            Event::Cancel { id } => self.on_cancel(id, out),
             Event::Closed => self.closing = true,
             // A server asks nothing of its clients.
             _ => {}
@@ -216,15 +222,15 @@ where
         }
     }
 
-    fn on_cancel(&mut self, id: u64) {
+    fn on_cancel(&mut self, id: u64, out: &mut Vec<u8>) {
         if self.pending.remove(|to| to.id == id).is_some() {
-            self.session.forget(id);
+            self.session.forget(id, out);
         }
         if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
             self.outflows.swap_remove(index);
-            self.session.forget(id);
+            self.session.forget(id, out);
         }
-        self.inflows.close(id);
+        drop(self.inflows.take(&mut self.session, id));
     }
 
     /// Writes what came of a call, after what it pushed.
@@ -266,7 +272,7 @@ where
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
         self.closing |= status.ends_connection();
-        self.inflows.close(to.id);
+        drop(self.inflows.take(&mut self.session, to.id));
         let core = self.core;
         let head = to.head(&core.router);
         let frame = ReplyFrame {
@@ -285,28 +291,50 @@ where
             tracing::warn!(wire = W::NAME, %error, "a failure could not be written whole");
             let short = Failure::text(b"the failure's text does not fit the wire");
             if self.session.reply(&head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
-                self.session.forget(to.id);
+                self.session.forget(to.id, out);
             }
         }
     }
 
+    /// Writes the frames of all streams that are there and whose turn it is.
     fn write_outflows(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
         let mut index = 0;
         while index < self.outflows.len() && !is_full(out) {
             if self.write_outflow(index, cx, out) {
                 self.outflows.swap_remove(index);
+                // On a wire that keeps the order it may now be the turn of one that was looked at before.
+                index = 0;
             } else {
                 index += 1;
             }
         }
-        if index < self.outflows.len() {
+        if is_full(out) && !self.outflows.is_empty() {
             cx.waker().wake_by_ref();
         }
+    }
+
+    /// What a round may have made possible: streams that are new or have their turn now, and what the session
+    /// held back.
+    fn follow_up(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        if !self.outflows.is_empty() {
+            self.write_outflows(cx, out);
+        }
+        while self.session.holds() && !self.closing && !is_full(out) {
+            // Its bytes are the session's own, so there is no batch; what it does not emit now it emits later.
+            if let Received::Blocked(_) = self.receive_from(&Bytes::new(), 0, cx, out)? {
+                break;
+            }
+            self.write_outflows(cx, out);
+        }
+        Ok(())
     }
 
     /// Writes the frames of one stream that are there. Whether it has ended.
     fn write_outflow(&mut self, index: usize, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
         let Some(flow) = self.outflows.get_mut(index) else { return false };
+        if !self.session.may_write(flow.to.id) {
+            return false;
+        }
         while let Poll::Ready(next) = flow.stream.poll_next(cx) {
             let (frame, failure) = match next {
                 Some(Ok(frame)) if frame.len() > self.core.limits.body => {
@@ -332,14 +360,13 @@ where
             };
             flow.begun = true;
             if result.is_err() {
-                self.session.forget(flow.to.id);
+                self.session.forget(flow.to.id, out);
                 return true;
             }
             if end {
                 return true;
             }
             if is_full(out) {
-                cx.waker().wake_by_ref();
                 return false;
             }
         }
@@ -393,40 +420,9 @@ where
             tracing::warn!(wire = W::NAME, %error, "a push was dropped");
         }
     }
-}
 
-impl<'a, W, S, F, M> Role for ServerRole<'a, W, S, F, M>
-where
-    W: Session,
-    S: Service,
-    F: Future<Output = Result<Reply>> + Send + 'a,
-    M: Fn(&'a S, Call) -> F,
-{
-    fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        if !self.draining && self.drain.poll_begun(cx).is_ready() {
-            self.draining = true;
-            self.session.drain(out);
-        }
-        self.write_pushes(cx, out);
-        if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
-            self.session.ping(out);
-            self.blocked_ping = Some(Instant::now() + BLOCKED_PING);
-        }
-        self.poll_pending(cx, out);
-        if is_full(out) {
-            cx.waker().wake_by_ref();
-        }
-        self.write_outflows(cx, out);
-        self.inflows.pass_on(&mut self.session, cx, |_, _| {});
-        Ok(())
-    }
-
-    fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
-        // Who does not read answers is not read from.
-        false
-    }
-
-    fn receive(
+    /// Deals with bytes of `batch` from `start` on.
+    fn receive_from(
         &mut self,
         batch: &Bytes,
         start: usize,
@@ -435,7 +431,6 @@ where
     ) -> Result<Received, Close> {
         let mut at = start;
         let mut spare = Spare::empty();
-        let blocked_ping = self.blocked_ping.take();
         loop {
             if self.closing {
                 self.poll_pending(cx, out);
@@ -445,6 +440,8 @@ where
                 return Ok(Received::Full(at));
             }
             if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
+                // The reader may be a handler that is new and has not been asked with a waker of its own.
+                self.poll_pending(cx, out);
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -459,11 +456,60 @@ where
                 }
                 Next::Blocked if self.poll_pending(cx, out) => {}
                 Next::Blocked => {
-                    self.blocked_ping = blocked_ping.or_else(|| Some(Instant::now() + BLOCKED_PING));
                     return Ok(Received::Blocked(at));
                 }
             }
         }
+    }
+}
+
+impl<'a, W, S, F, M> Role for ServerRole<'a, W, S, F, M>
+where
+    W: Session,
+    S: Service,
+    F: Future<Output = Result<Reply>> + Send + 'a,
+    M: Fn(&'a S, Call) -> F,
+{
+    fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        if !self.draining && self.drain.poll_begun(cx).is_ready() {
+            self.draining = true;
+            // Who was told closes by itself, when the calls that it has on the way are answered.
+            self.told = self.session.drain(out).then(|| Instant::now() + TOLD);
+        }
+        self.write_pushes(cx, out);
+        if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
+            self.session.ping(out);
+            self.blocked_ping = Some(Instant::now() + BLOCKED_PING);
+        }
+        self.poll_pending(cx, out);
+        if is_full(out) {
+            cx.waker().wake_by_ref();
+        }
+        self.inflows.pass_on(&mut self.session, cx, |_, _| {});
+        self.follow_up(cx, out)
+    }
+
+    fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
+        // Who does not read answers is not read from.
+        false
+    }
+
+    fn receive(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut TaskContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close> {
+        let received = self.receive_from(batch, start, cx, out)?;
+        match received {
+            Received::Blocked(_) => {
+                self.blocked_ping.get_or_insert_with(|| Instant::now() + BLOCKED_PING);
+            }
+            _ => self.blocked_ping = None,
+        }
+        self.follow_up(cx, out)?;
+        Ok(received)
     }
 
     fn peer_ended(&mut self) -> bool {
@@ -472,12 +518,19 @@ where
     }
 
     fn is_done(&self) -> bool {
-        self.closing || ((self.peer_ended || self.draining) && self.session.in_flight() == 0)
+        let told = || self.told.is_some_and(|until| Instant::now() < until);
+        self.closing || self.session.in_flight() == 0 && (self.peer_ended || self.draining && !told())
     }
 
-    fn wake_at(&self) -> Option<Instant> {
-        self.blocked_ping
+    fn wake_at(&self, unsent: bool) -> Option<Instant> {
+        if unsent {
+            return None;
+        }
+        let told = self.told.filter(|until| self.session.in_flight() == 0 && Instant::now() < *until);
+        [self.blocked_ping, told].into_iter().flatten().min()
     }
+
+    const READS_AHEAD: bool = true;
 }
 
 impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
