@@ -8,7 +8,8 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use trunkline_wire::Session;
 
-use super::connection::{ClientRole, Link, Settings, Strays};
+use super::connection::ClientRole;
+use super::link::{Link, Settings, Strays};
 use crate::net::Address;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
@@ -166,8 +167,6 @@ mod tests {
     fn waits_stay_between_the_first_and_the_last() {
         random::seed(7);
         let mut wait = FIRST_WAIT;
-        // The connection before was short: one of a row is dialled again at once.
-        let mut short = false;
         let mut longest = Duration::ZERO;
         for _ in 0..10_000 {
             wait = next_wait(wait);

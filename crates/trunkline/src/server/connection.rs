@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trunkline_wire::{
-    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, PushFrame, PushHead, ReplyFrame,
-    Session,
+    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, ReplyFrame, Session,
 };
 
 use super::Core;
 use super::drain::DrainWatch;
 use super::router::Route;
+use super::streams::Outflow;
 use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
 use crate::codec::gzip;
 use crate::context::ConnectionInfo;
@@ -24,27 +24,27 @@ use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
 use crate::service::{Request, Service, reply_over_limit};
-use crate::{Body, BodyStream, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, MethodId, Name, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
 pub(crate) struct ServerRole<'a, W, S, F, M> {
-    session: W,
-    core: &'a Arc<Core<S>>,
+    pub(super) session: W,
+    pub(super) core: &'a Arc<Core<S>>,
     make: M,
-    info: Arc<ConnectionInfo>,
+    pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
     /// Request bodies that still arrive.
     inflows: Inflows,
     /// Replies whose body goes out frame by frame.
-    outflows: Vec<Outflow>,
+    pub(super) outflows: Vec<Outflow>,
     peer_ended: bool,
     draining: bool,
     /// The peer was told that the server stops, and is given until then to close.
     told: Option<Instant>,
-    closing: bool,
+    pub(super) closing: bool,
     /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
     blocked_ping: Option<Instant>,
 }
@@ -55,13 +55,6 @@ const BLOCKED_PING: Duration = Duration::from_millis(2500);
 /// How long a peer that was told of the stop may take to close its side, so that no call that is on its way to
 /// us is lost.
 const TOLD: Duration = Duration::from_secs(1);
-
-struct Outflow {
-    to: ReplyTo,
-    metadata: Metadata,
-    stream: BodyStream,
-    begun: bool,
-}
 
 impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
 where
@@ -296,83 +289,6 @@ where
         }
     }
 
-    /// Writes the frames of all streams that are there and whose turn it is.
-    fn write_outflows(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
-        let mut index = 0;
-        while index < self.outflows.len() && !is_full(out) {
-            if self.write_outflow(index, cx, out) {
-                self.outflows.swap_remove(index);
-                // On a wire that keeps the order it may now be the turn of one that was looked at before.
-                index = 0;
-            } else {
-                index += 1;
-            }
-        }
-        if is_full(out) && !self.outflows.is_empty() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    /// What a round may have made possible: streams that are new or have their turn now, and what the session
-    /// held back.
-    fn follow_up(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        if !self.outflows.is_empty() {
-            self.write_outflows(cx, out);
-        }
-        while self.session.holds() && !self.closing && !is_full(out) {
-            // Its bytes are the session's own, so there is no batch; what it does not emit now it emits later.
-            if let Received::Blocked(_) = self.receive_from(&Bytes::new(), 0, cx, out)? {
-                break;
-            }
-            self.write_outflows(cx, out);
-        }
-        Ok(())
-    }
-
-    /// Writes the frames of one stream that are there. Whether it has ended.
-    fn write_outflow(&mut self, index: usize, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
-        let Some(flow) = self.outflows.get_mut(index) else { return false };
-        if !self.session.may_write(flow.to.id) {
-            return false;
-        }
-        while let Poll::Ready(next) = flow.stream.poll_next(cx) {
-            let (frame, failure) = match next {
-                Some(Ok(frame)) if frame.len() > self.core.limits.body => {
-                    (Bytes::new(), Some(reply_over_limit(self.core.limits.body)))
-                }
-                Some(Ok(frame)) => (frame, None),
-                Some(Err(status)) => (Bytes::new(), Some(status)),
-                None => (Bytes::new(), None),
-            };
-            let end = failure.is_some() || flow.stream.is_finished();
-            let result = if flow.begun && failure.is_none() {
-                self.session.data(flow.to.id, &frame, end, out)
-            } else {
-                let failure = failure.as_ref().map(|status| Failure {
-                    message: status.message().as_bytes(),
-                    code: Some(status.code().number()),
-                    details: None,
-                });
-                let metadata = flow.metadata.pairs();
-                let compression = Compression::None;
-                let frame = ReplyFrame { failure, metadata, compression, body: &frame, end };
-                self.session.reply(&flow.to.head(&self.core.router), &frame, out)
-            };
-            flow.begun = true;
-            if result.is_err() {
-                self.session.forget(flow.to.id, out);
-                return true;
-            }
-            if end {
-                return true;
-            }
-            if is_full(out) {
-                return false;
-            }
-        }
-        false
-    }
-
     /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
     fn poll_pending(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> bool {
         let mut ended = false;
@@ -386,43 +302,8 @@ where
         ended
     }
 
-    /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
-    /// that sent them may follow.
-    fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
-        while let Some(push) = self.info.pushes.try_next() {
-            self.write_push(&push, out);
-        }
-    }
-
-    /// Writes the pushes that came up, and asks to be woken for the next one.
-    fn write_pushes(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
-        if !self.info.can_push {
-            return;
-        }
-        while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
-            self.write_push(&push, out);
-            if is_full(out) {
-                cx.waker().wake_by_ref();
-                return;
-            }
-        }
-    }
-
-    fn write_push(&mut self, push: &Push, out: &mut Vec<u8>) {
-        let head = PushHead {
-            service: push.service.as_bytes(),
-            method: push.method.as_bytes(),
-            metadata: push.metadata.pairs(),
-            serialization: push.serialization,
-            compression: Compression::None,
-        };
-        if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
-            tracing::warn!(wire = W::NAME, %error, "a push was dropped");
-        }
-    }
-
     /// Deals with bytes of `batch` from `start` on.
-    fn receive_from(
+    pub(super) fn receive_from(
         &mut self,
         batch: &Bytes,
         start: usize,

@@ -6,8 +6,9 @@ pub(crate) mod connection;
 pub(crate) mod drain;
 mod handle;
 pub(crate) mod router;
-mod serve;
+pub(crate) mod serve;
 mod stack;
+mod streams;
 pub(crate) mod work;
 
 use std::sync::Arc;
