@@ -17,6 +17,7 @@ pub mod metadata;
 mod net;
 mod push;
 pub mod random;
+pub mod reflect;
 pub mod server;
 mod service;
 mod status;

@@ -88,7 +88,7 @@ fn flipped_bits() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn arbitrary_bytes(body in proptest::collection::vec(any::<u8>(), 0..400)) {
@@ -239,5 +239,21 @@ fn many_small_elements_are_fine() {
     };
     for how in ALL {
         assert_eq!(Many::decode(*how, &encoded(&many, *how)).expect("it is usual"), many);
+    }
+}
+
+/// The deepest body that is taken, of a message with large stack frames, on a thread with tokio's stack (2 MiB).
+#[test]
+fn the_deepest_message_fits_the_stack() {
+    for how in ALL {
+        let mut deepest = 0;
+        let mut message = Rich::empty();
+        for depth in 1..130 {
+            message = Rich { next: Some(Box::new(message)), ..Rich::empty() };
+            if depth >= 40 && Rich::decode(*how, &encoded(&message, *how)).is_ok() {
+                deepest = depth;
+            }
+        }
+        assert!((60..=127).contains(&deepest), "{how:?}: {deepest}");
     }
 }
