@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("6 * 7 = {}", product.c);
     assert_eq!(product.c, 42);
 
-    let status = arith.mul(Args { a: i64::MAX, b: 2 }).await.map(|product| product.c).unwrap_err();
+    let status = arith.mul(Args { a: i64::MAX, b: 2 }).await.err().ok_or("it fits into 64 bits")?;
     println!("failed: {}", status.message());
     assert_eq!(status.message(), "overflow");
 
