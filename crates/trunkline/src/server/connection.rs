@@ -45,11 +45,18 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     /// Replies whose body goes out frame by frame.
     outflows: Outflows,
     peer_ended: bool,
-    draining: bool,
+    /// The server stops. From this moment on a connection without calls is closed: at once would lose calls that
+    /// are on their way.
+    draining: Option<Instant>,
     closing: bool,
     /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
     blocked_ping: Option<Instant>,
 }
+
+/// How long a connection without calls stays when the server stops: long enough for what has arrived already, and
+/// where the peer was told, for the calls that it made before it heard; it closes by itself then.
+const DRAIN_UNTOLD: Duration = Duration::from_millis(5);
+const DRAIN_TOLD: Duration = Duration::from_secs(1);
 
 /// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
 const BLOCKED_PING: Duration = Duration::from_millis(2500);
@@ -73,7 +80,7 @@ where
             inflows: Inflows::default(),
             outflows: Outflows::default(),
             peer_ended: false,
-            draining: false,
+            draining: None,
             closing: false,
             blocked_ping: None,
         }
@@ -351,9 +358,9 @@ where
     M: Fn(&'a S, Call) -> F,
 {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        if !self.draining && self.drain.poll_begun(cx).is_ready() {
-            self.draining = true;
-            self.session.drain(out);
+        if self.draining.is_none() && self.drain.poll_begun(cx).is_ready() {
+            let told = self.session.drain(out);
+            self.draining = Some(Instant::now() + if told { DRAIN_TOLD } else { DRAIN_UNTOLD });
         }
         self.write_pushes(cx, out);
         if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
@@ -424,11 +431,13 @@ where
     }
 
     fn is_done(&self) -> bool {
-        self.closing || ((self.peer_ended || self.draining) && self.session.in_flight() == 0)
+        let ending = self.peer_ended || self.draining.is_some_and(|at| at <= Instant::now());
+        self.closing || (ending && self.session.in_flight() == 0)
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        self.blocked_ping
+        let draining = self.draining.filter(|at| *at > Instant::now());
+        [self.blocked_ping, draining].into_iter().flatten().min()
     }
 }
 

@@ -7,6 +7,8 @@ pub(crate) mod connection;
 mod counters_tests;
 pub(crate) mod drain;
 mod handle;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod outflows;
 pub(crate) mod router;
 mod serve;

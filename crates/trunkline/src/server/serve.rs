@@ -29,7 +29,7 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, pe
     match wire {
         Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
         #[cfg(feature = "http")]
-        Detected::Http => Box::pin(crate::gateway::serve(core, stream, peer, first)).await,
+        Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
         other => {
             tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
         }

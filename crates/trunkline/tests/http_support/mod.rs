@@ -1,6 +1,7 @@
 //! What the tests over HTTP share: a server with a few services, and a client that writes raw bytes.
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails so")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

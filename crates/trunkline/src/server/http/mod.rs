@@ -17,6 +17,9 @@ mod plain;
 mod rpcx_headers;
 mod websocket;
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
@@ -60,7 +63,12 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, stream: Stream, peer: 
     let Some(mut stream) = left.stream else { return };
     let peer = &gateway.info.peer;
     match left.end {
-        None => goodbye(stream, left.may_send).await,
+        // A stop waits for answers, not for peers that may have more to say.
+        None => goodbye(stream, left.may_send && !gateway.core.drain.has_begun()).await,
+        Some(End::Broken(refusal)) => {
+            tracing::warn!(%peer, wire = "http", rule = refusal.rule, "closed");
+            goodbye(stream, left.may_send).await;
+        }
         Some(End::Refused(refusal)) => {
             tracing::warn!(%peer, wire = "http", rule = refusal.rule, "closed");
             // Where the peer is gone there is nobody to tell.
@@ -93,18 +101,25 @@ async fn serve_http<S: Service>(gateway: &Arc<Gateway<S>>, gate: &Gate, drain: &
         .serve_connection(gate.clone(), service);
     let mut connection = pin!(connection);
     let mut timer = pin!(tokio::time::sleep_until(Instant::now()));
+    // A request that has come before the stop is answered. The runtime has to look at its sockets once more, so that
+    // it is read before hyper is told that no other one is wanted.
+    let mut stop = pin!(async {
+        drain.begun().await;
+        tokio::task::yield_now().await;
+    });
     let mut draining = false;
     std::future::poll_fn(|cx| {
         loop {
-            if !draining && drain.poll_begun(cx).is_ready() {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 if let Err(error) = result {
                     tracing::debug!(peer = %gateway.info.peer, wire = "http", %error, "closed");
                 }
                 return Poll::Ready(true);
+            }
+            if !draining && stop.as_mut().poll(cx).is_ready() {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match gate.poll_ahead(cx) {
                 Poll::Ready(Ok(())) => continue,

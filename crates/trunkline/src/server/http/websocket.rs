@@ -48,9 +48,10 @@ struct Decoder {
     /// A message has begun and not ended.
     in_message: bool,
     control: Vec<u8>,
-    /// What is to be answered to pings and to the close.
+    /// What is to be answered to pings.
     answers: Vec<u8>,
-    closed: bool,
+    /// The code of the peer's close, once that has come. It is the last thing that is read.
+    closed: Option<Vec<u8>>,
 }
 
 impl Decoder {
@@ -61,7 +62,7 @@ impl Decoder {
     fn decode(&mut self, bytes: &mut [u8]) -> Result<usize, &'static str> {
         let (mut from, mut to) = (0usize, 0usize);
         while let Some(&byte) = bytes.get(from) {
-            if self.closed {
+            if self.closed.is_some() {
                 break;
             }
             let Some(frame) = &mut self.frame else {
@@ -117,11 +118,7 @@ impl Decoder {
         let control = std::mem::take(&mut self.control);
         match opcode {
             PING if self.answers.len() < PONGS => encode(PONG, &control, &mut self.answers),
-            CLOSE => {
-                self.closed = true;
-                // The same code back, without the text.
-                encode(CLOSE, control.get(..2).unwrap_or_default(), &mut self.answers);
-            }
+            CLOSE => self.closed = Some(control.get(..2).unwrap_or_default().to_vec()),
             _ => {}
         }
     }
@@ -220,7 +217,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> WebSocket<I> {
     fn stage_answers(&mut self) {
         if self.left == 0 && self.partial.is_empty() && !self.said_goodbye {
             self.pending.append(&mut self.decoder.answers);
-            self.said_goodbye = self.decoder.closed;
         }
     }
 
@@ -258,7 +254,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<I> {
             if let Poll::Ready(Err(error)) = this.poll_pending(cx) {
                 return Poll::Ready(Err(error));
             }
-            if this.decoder.closed || buf.remaining() == 0 {
+            if this.decoder.closed.is_some() || buf.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
             let mut part = ReadBuf::new(buf.initialize_unfilled());
@@ -319,7 +315,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<I> {
         let this = self.get_mut();
         this.stage_answers();
         if !this.said_goodbye && this.left == 0 && this.partial.is_empty() {
-            encode(CLOSE, &NORMAL.to_be_bytes(), &mut this.pending);
+            // A close is answered with its own code, after the replies to all that came before it.
+            let code = this.decoder.closed.take().unwrap_or_else(|| NORMAL.to_be_bytes().to_vec());
+            encode(CLOSE, &code, &mut this.pending);
             this.said_goodbye = true;
         }
         ready!(this.poll_pending(cx))?;
@@ -400,11 +398,11 @@ mod tests {
     }
 
     #[test]
-    fn a_close_is_answered_and_ends_the_stream() {
+    fn a_close_ends_the_stream() {
         let stream = [client(0x88, b"\x03\xe8bye"), client(0x82, b"late")].concat();
         let (payload, decoder, result) = decode(&stream, 5);
-        assert!(payload.is_empty() && decoder.closed && result.is_ok());
-        assert_eq!(decoder.answers, b"\x88\x02\x03\xe8");
+        assert!(payload.is_empty() && result.is_ok());
+        assert_eq!(decoder.closed, Some(b"\x03\xe8".to_vec()));
     }
 
     #[test]

@@ -145,10 +145,9 @@ fn repeat(asked: &Asked, answer: &mut Answer) {
         let value = asked.parts.headers.get(&name).cloned();
         to.insert(name, value.unwrap_or(HeaderValue::from_static("")));
     }
-    if let Ok(path) = HeaderValue::from_bytes(&service_path(asked)) {
-        if !path.is_empty() {
-            to.insert(SERVICE_PATH, path);
-        }
+    match HeaderValue::from_bytes(&service_path(asked)) {
+        Ok(path) if !path.is_empty() => drop(to.insert(SERVICE_PATH, path)),
+        _ => {}
     }
     for name in [SERVICE_METHOD, SERIALIZE_TYPE] {
         if let Some(value) = asked.parts.headers.get(&name) {

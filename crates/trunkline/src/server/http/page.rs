@@ -32,10 +32,9 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: &Asked) -> A
         deadline: None,
         body: Bytes::from_static(b"{}"),
     };
-    if let Err(status) = gateway.call(describe).await {
-        if status.code() == Code::Unauthenticated {
-            return plain::failed(&status);
-        }
+    match gateway.call(describe).await {
+        Err(status) if status.code() == Code::Unauthenticated => return plain::failed(&status),
+        _ => {}
     }
     let accept = asked.parts.headers.get(header::ACCEPT).map(|value| value.as_bytes()).unwrap_or_default();
     if accept.windows(9).any(|word| word.eq_ignore_ascii_case(b"text/html")) {

@@ -147,12 +147,14 @@ impl Framer {
 
 /// Go's clients send the CONNECT with bare line feeds and no headers; others with carriage returns.
 fn connect(input: &[u8]) -> Result<Step, Refusal> {
+    let begun = input.get(..CONNECT_HEAD).unwrap_or(input);
     let ends = [&b"\n\n"[..], b"\n\r\n"].map(|end| {
-        input.windows(end.len()).position(|bytes| bytes == end).map(|at| at.saturating_add(end.len()))
+        let at = begun.windows(end.len()).position(|bytes| bytes == end)?;
+        Some(at.saturating_add(end.len()))
     });
     let Some(length) = ends.into_iter().flatten().min() else {
         return match input.len() {
-            0..=CONNECT_HEAD => Ok(Step::NeedMore),
+            0..CONNECT_HEAD => Ok(Step::NeedMore),
             _ => Err(Refusal { status: 431, rule: "the head of a CONNECT is over 4 KiB" }),
         };
     };
@@ -306,5 +308,42 @@ mod tests {
         for other in [ask("x", "13", "/_rpcx_"), ask(key, "8", "/_rpcx_"), ask(key, "13", "/other")] {
             assert_eq!(run(other.as_bytes(), 9), (other.clone().into_bytes(), Ok(Step::NeedMore)));
         }
+    }
+
+    proptest::proptest! {
+        /// Whatever comes, in whatever pieces: the same passes, and it ends in the same way.
+        #[test]
+        fn pieces_make_no_difference(parts in proptest::collection::vec(part(), 0..12), piece in 1usize..40) {
+            let stream = parts.concat();
+            let whole = run(&stream, usize::MAX >> 1);
+            proptest::prop_assert_eq!(run(&stream, piece), whole);
+        }
+    }
+
+    /// What requests are made of, and garbage.
+    fn part() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        const KNOWN: &[&str] = &[
+            "POST /A/B HTTP/1.1\r\n",
+            "GET / HTTP/1.0\r\n",
+            "Content-Length: 3\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Host: x\r\n",
+            "\r\n",
+            "\r",
+            "\n",
+            "3\r\nabc\r\n",
+            "0\r\n",
+            "abc",
+            "A: b\r\n",
+            " fold\r\n",
+            "CONNECT /_rpcx_ HTTP/1.0\n\n",
+            "POST /A/B HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST /A/B HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        ];
+        prop_oneof![
+            6 => proptest::sample::select(KNOWN).prop_map(|text| text.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..20),
+        ]
     }
 }

@@ -164,7 +164,7 @@ async fn answer_one<S: Service>(shared: &Shared<'_, S>, request: &RawValue) -> O
 }
 
 fn check(object: &Object<'_>) -> Result<(), Failure> {
-    if !object.jsonrpc.is_some_and(|version| version.get() == "\"2.0\"") {
+    if object.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(Failure::new(NO_REQUEST, "the member jsonrpc is not \"2.0\""));
     }
     if !object.method.is_some_and(|method| method.get().starts_with('"')) {

@@ -33,6 +33,8 @@ const AHEAD: usize = 2 * MAX_HEAD;
 pub(super) enum End {
     /// What came is refused.
     Refused(Refusal),
+    /// The body of a request is refused; whoever reads it finds it broken off, and answers.
+    Broken(Refusal),
     /// The connection speaks something else from here on.
     Leave(Handover),
 }
@@ -61,6 +63,8 @@ struct Inner {
     unread: BytesMut,
     passed: usize,
     end: Option<End>,
+    /// hyper has read up to the end. Where it stops before, its last answer was the last.
+    reached: bool,
     head_since: Option<Instant>,
     blocked_since: Option<Instant>,
     ended_since: Option<Instant>,
@@ -88,6 +92,7 @@ impl Gate {
             unread: BytesMut::from(first),
             passed: 0,
             end: None,
+            reached: false,
             head_since: None,
             blocked_since: None,
             ended_since: None,
@@ -146,7 +151,7 @@ impl Gate {
             stream: inner.stream.take(),
             may_send: !ended && (inner.end.is_some() || !rest.is_empty() || !inner.framer.is_at_head()),
             rest,
-            end: inner.end.take(),
+            end: if inner.reached { inner.end.take() } else { None },
         }
     }
 }
@@ -193,7 +198,8 @@ impl Inner {
                     self.unread.extend_from_slice(head.get(length..).unwrap_or_default());
                     self.end = Some(End::Leave(handover));
                 }
-                Err(refusal) => self.end = Some(End::Refused(refusal)),
+                Err(refusal) if self.framer.is_at_head() => self.end = Some(End::Refused(refusal)),
+                Err(refusal) => self.end = Some(End::Broken(refusal)),
             }
         }
         let begun = self.unread.len() > self.passed && self.framer.is_at_head();
@@ -221,6 +227,7 @@ impl hyper::rt::Read for Gate {
                 return Poll::Ready(Ok(()));
             }
             if inner.end.is_some() || inner.ended_since.is_some() {
+                inner.reached = true;
                 return Poll::Ready(Ok(()));
             }
             ready!(inner.poll_fill(cx))?;
