@@ -11,7 +11,8 @@ use trunkline_wire::{Limits, Session, rpcx};
 use super::dial::{ConnectionState, Shared};
 use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
-use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
+use crate::metadata::AUTH;
+use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,11 +32,22 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     kind: Kind,
     timeout: Duration,
+    token: Option<Token>,
     origin: Origin,
     state: watch::Receiver<ConnectionState>,
     pushes: broadcast::Sender<Push>,
     strays: Arc<Strays>,
     closed: watch::Sender<bool>,
+}
+
+/// What the caller shows; it is not printed.
+#[derive(Clone)]
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// The wires that a channel speaks; one line each.
@@ -73,6 +85,7 @@ pub struct ChannelStats {
 pub struct ChannelBuilder {
     url: Result<Url, InvalidUrl>,
     timeout: Duration,
+    token: Option<Token>,
     dial_timeout: Duration,
     heartbeat: Duration,
     calls: usize,
@@ -85,6 +98,7 @@ impl Channel {
         ChannelBuilder {
             url: url.parse(),
             timeout: DEFAULT_TIMEOUT,
+            token: None,
             dial_timeout: Duration::from_secs(3),
             heartbeat: Duration::from_secs(5),
             calls: 65_536,
@@ -126,7 +140,13 @@ impl Channel {
 }
 
 impl Service for Channel {
-    async fn call(&self, call: Call) -> Result<Reply> {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        if let Some(Token(token)) = &self.0.token
+            && call.metadata().get(AUTH).is_none()
+        {
+            let pairs = Metadata::builder().with_all(call.context.metadata.pairs());
+            call.context.metadata = pairs.with(AUTH, token).build();
+        }
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
         }
@@ -137,6 +157,13 @@ impl ChannelBuilder {
     /// How long a call may take where it does not say itself. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Shows this token to the server with every call that does not bring one of its own (`__AUTH` in its
+    /// metadata). Default: none.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
         self
     }
 
@@ -203,8 +230,8 @@ impl ChannelBuilder {
             }
         };
         let origin = Origin { address, wire, attempt: 1 };
-        let timeout = self.timeout;
-        Ok(Channel(Arc::new(Inner { kind, timeout, origin, state: watched, pushes, strays, closed })))
+        let (timeout, token) = (self.timeout, self.token);
+        Ok(Channel(Arc::new(Inner { kind, timeout, token, origin, state: watched, pushes, strays, closed })))
     }
 
     /// Connects.
