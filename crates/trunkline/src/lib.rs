@@ -9,8 +9,6 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
-#[cfg(feature = "http")]
-mod gateway;
 pub mod layer;
 pub mod message;
 pub mod metadata;

@@ -217,6 +217,38 @@ async fn a_stop_waits_for_calls_and_no_longer() {
     assert!(begun.elapsed() < Duration::from_millis(1600), "{:?}", begun.elapsed());
 }
 
+/// Calls that were made before their client heard of the stop are answered; later ones may be made elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_stop_loses_no_call() {
+    for round in 0..20 {
+        let name = format!("call-drain-{round}");
+        let handle = serve_in_memory(&name).await;
+        let channel = connect(&name).await;
+        channel.call(call("Owned", "")).await.unwrap();
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let channel = channel.clone();
+                tokio::spawn(async move {
+                    let mut answered = 0;
+                    loop {
+                        match channel.call(call("Sleep", "1")).await {
+                            Ok(_) => answered += 1,
+                            Err(status) => break (answered, status),
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_micros(20_000 + round * 97)).await;
+        handle.drain(Duration::from_secs(30));
+        for caller in callers {
+            let (answered, status) = caller.await.unwrap();
+            assert!(answered > 0);
+            assert!(status.may_retry(), "{status}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_has_a_hard_limit() {
     let handle = serve_in_memory("call-drain-hard").await;
