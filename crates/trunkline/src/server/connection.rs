@@ -411,7 +411,7 @@ where
         [self.blocked_ping, told].into_iter().flatten().min()
     }
 
-    const READS_AHEAD: bool = true;
+    const ANSWERS: bool = true;
 }
 
 impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
