@@ -99,7 +99,7 @@ pub(crate) struct Call {
     #[arg(value_name = "SERVICE.METHOD")]
     pub(crate) method: String,
     /// The request: JSON, @FILE, or @- for standard input [default: {}; with --codec raw no bytes]
-    #[arg(value_name = "JSON|@FILE|@-", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON|@FILE|@-", allow_negative_numbers = true)]
     pub(crate) body: Option<String>,
     /// How long the call may take, for example 200ms; the server is told [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]

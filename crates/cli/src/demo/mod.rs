@@ -51,8 +51,10 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
         () = signals.next() => ExitCode::SUCCESS,
     };
     handle.drain(DRAIN);
-    process::wait_for_end(&handle, &mut running, &mut signals).await.map_or(Ok(()), ended)?;
-    Ok(exit)
+    match process::wait_for_end(&handle, &mut running, &mut signals).await {
+        Some(result) => ended(result).map(|()| exit),
+        None => Ok(ExitCode::FAILURE),
+    }
 }
 
 /// The server with all sample services and the default limits.

@@ -13,7 +13,7 @@ pub(crate) struct Sleep {
     millis: i64,
 }
 
-/// How long it slept, in milliseconds.
+/// How long it slept, in milliseconds: as long as it was told to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Message)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Slept {

@@ -1,18 +1,15 @@
 //! A channel: a client's connection to one endpoint, kept up, shared by all its callers.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
-use super::connection::{Begun, Link, Settings, Strays};
 use super::dial::{ConnectionState, Shared};
+use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::metadata::AUTH;
 use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
@@ -140,48 +137,6 @@ impl Channel {
     pub fn address(&self) -> &str {
         &self.0.origin.address
     }
-
-    /// Waits until calls can be made, or the endpoint cannot be reached.
-    async fn ready(&self, deadline: Instant) -> Result<()> {
-        let mut state = self.0.state.clone();
-        let settled = state.wait_for(|state| *state != ConnectionState::Connecting);
-        let why = match tokio::time::timeout_at(deadline, settled).await {
-            Ok(Ok(state)) => match &*state {
-                ConnectionState::Failed { error } => error.clone(),
-                ConnectionState::Closed => "the channel is closed".to_owned(),
-                ConnectionState::Connected | ConnectionState::Connecting => return Ok(()),
-            },
-            Ok(Err(_)) => "the channel is closed".to_owned(),
-            Err(_) => {
-                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-                return Err(status.at(self.0.origin.clone()).not_begun());
-            }
-        };
-        Err(Status::new(Code::Unavailable, why).at(self.0.origin.clone()).not_begun())
-    }
-
-    async fn call_over<W: Session>(&self, shared: &Shared<W>, mut call: Call) -> Result<Reply> {
-        let announce = call.context.deadline.is_some();
-        let deadline = call.context.deadline.unwrap_or_else(|| Instant::now() + self.0.timeout);
-        if announce && deadline <= Instant::now() {
-            let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-            return Err(status.at(self.0.origin.clone()).not_begun());
-        }
-        loop {
-            let Some(link) = shared.current() else {
-                self.ready(deadline).await?;
-                // Connected again, or for the moment between a loss and the next dial: let the dialling task run.
-                tokio::task::yield_now().await;
-                continue;
-            };
-            match link.begin(call, deadline, announce)? {
-                Begun::Yes(id) => return Answer { link: &*link, id, ended: false }.await,
-                Begun::Elsewhere(same) => call = same,
-            }
-            // The connection takes no new calls; the next one is on its way.
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 impl Service for Channel {
@@ -193,32 +148,7 @@ impl Service for Channel {
             call.context.metadata = pairs.with(AUTH, token).build();
         }
         match &self.0.kind {
-            Kind::Rpcx(shared) => self.call_over(shared, call).await,
-        }
-    }
-}
-
-/// Waits for the answer of a call that was begun; dropping it ends the call.
-struct Answer<'a, W: Session> {
-    link: &'a Link<W>,
-    id: u64,
-    ended: bool,
-}
-
-impl<W: Session> Future for Answer<'_, W> {
-    type Output = Result<Reply>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
-        let outcome = self.link.poll(self.id, cx);
-        self.ended = outcome.is_ready();
-        outcome
-    }
-}
-
-impl<W: Session> Drop for Answer<'_, W> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.link.abandon(self.id);
+            Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
         }
     }
 }
@@ -311,7 +241,10 @@ impl ChannelBuilder {
     pub async fn connect(self) -> Result<Channel> {
         let dial_timeout = self.dial_timeout;
         let channel = self.lazy()?;
-        channel.ready(Instant::now() + dial_timeout + Duration::from_secs(1)).await?;
+        let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
+        match &channel.0.kind {
+            Kind::Rpcx(shared) => shared.ready(limit).await?,
+        }
         Ok(channel)
     }
 }

@@ -1,9 +1,11 @@
 //! Calling: channels to one endpoint, and what the clients of services are made of.
 
+mod caller;
 mod calls;
 mod channel;
 mod connection;
-mod dial;
+pub(crate) mod dial;
+pub(crate) mod link;
 mod outgoing;
 mod url;
 

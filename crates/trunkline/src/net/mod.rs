@@ -4,6 +4,8 @@ pub(crate) mod buffers;
 pub(crate) mod compress;
 pub(crate) mod driver;
 pub(crate) mod inflows;
+#[cfg(test)]
+mod ordered_tests;
 pub(crate) mod pending;
 pub(crate) mod transport;
 

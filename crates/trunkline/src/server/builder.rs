@@ -311,6 +311,7 @@ impl<S: Service> Server<S> {
         let handle = self.handle();
         let mut run = std::pin::pin!(self.run());
         tokio::select! {
+            biased;
             result = &mut run => return result,
             () = signal => handle.drain(Duration::from_secs(30)),
         }

@@ -9,10 +9,10 @@ pub(crate) mod drain;
 mod handle;
 #[cfg(feature = "http")]
 pub(crate) mod http;
-pub(crate) mod outflows;
 pub(crate) mod router;
-mod serve;
+pub(crate) mod serve;
 mod stack;
+mod streams;
 pub(crate) mod work;
 
 use std::sync::Arc;
