@@ -1,5 +1,4 @@
-//! A deadline, or a caller that goes away, stops the work at the server.
-//! Run it: `cargo run --example timeout`
+//! A deadline or a dropped call stops the work at the server. Run it: `cargo run --example timeout`
 
 use std::time::Duration;
 
@@ -7,15 +6,15 @@ use tokio::sync::mpsc;
 use trunkline::{Code, Context, Result, Server};
 
 #[trunkline::service]
-trait Report {
+trait Novel {
     fn ping(&self) -> Result<()>;
     async fn write(&self, cx: &Context) -> Result<()>;
 }
 
 /// Tells what becomes of its work.
-struct Author(mpsc::UnboundedSender<&'static str>);
+struct Writer(mpsc::UnboundedSender<&'static str>);
 
-impl Report for Author {
+impl Novel for Writer {
     fn ping(&self) -> Result<()> {
         Ok(())
     }
@@ -29,7 +28,7 @@ impl Report for Author {
 }
 
 /// Lives in the handler's future, and is dropped with it when the call ends early.
-struct Work<'a>(&'a Author);
+struct Work<'a>(&'a Writer);
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
@@ -40,19 +39,19 @@ impl Drop for Work<'_> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let server =
-        Server::builder().serve(ReportServer::new(Author(tell))).listen("127.0.0.1:0").bind().await?;
-    let report = ReportClient::connect(&server.url()).await?;
+    let builder = Server::builder().serve(NovelServer::new(Writer(tell)));
+    let server = builder.listen("127.0.0.1:0").bind().await?;
+    let novel = NovelClient::connect(&server.url()).await?;
     tokio::spawn(server.run());
-    report.ping().await?; // With its first reply the server tells that it understands a cancel.
-
-    let status = report.write().timeout(Duration::from_millis(300)).await.err().ok_or("so soon?")?;
+    novel.ping().await?; // With its first reply the server tells that it understands a cancel.
+    let status = novel.write().timeout(Duration::from_millis(300)).await.err().ok_or("so soon?")?;
     println!("{status}");
     assert_eq!(status.code(), Code::DeadlineExceeded);
     assert_eq!((told.recv().await, told.recv().await), (Some("begun with a deadline"), Some("stopped")));
 
-    tokio::select! { // Dropping a call cancels it: here as soon as the work has begun.
-        result = report.write() => result?,
+    // Dropping a call cancels it: here as soon as the work has begun.
+    tokio::select! {
+        result = novel.write() => result?,
         begun = told.recv() => assert_eq!(begun, Some("begun")),
     }
     assert_eq!(told.recv().await, Some("stopped"));

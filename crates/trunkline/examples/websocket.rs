@@ -4,7 +4,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use trunkline::wire::rpcx::{Frame, Header};
-use trunkline::{Bytes, Limits, Metadata, Result, Server};
+use trunkline::{Bytes, Limits, Pairs, Result, Server};
 
 #[trunkline::service]
 trait Echo {
@@ -19,7 +19,7 @@ impl Echo for Mirror {
     }
 }
 
-const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+const UPGRADE: &str = "GET /_rpcx_ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 #[tokio::main]
@@ -37,25 +37,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert!(head.starts_with(b"HTTP/1.1 101 "));
 
     // The call as rpcx has it: without flags, its body raw.
-    let (limits, metadata) = (Limits::default(), Metadata::new());
     let header = Header { version: 0, flags: 0, format: 0, seq: 7, total: 0 };
-    let metadata = metadata.pairs();
+    let metadata = Pairs::default();
     let call = Frame { header, service: b"Echo", method: b"Echo", metadata, body: b"hello" };
     let mut payload = Vec::new();
-    call.encode(&limits, &mut payload)?;
+    call.encode(&Limits::default(), &mut payload)?;
 
     // One binary message (82), masked (80), of less than 126 bytes.
     let mask = [1, 2, 3, 4];
-    stream.write_all(&[0x82, 0x80 | u8::try_from(payload.len())?]).await?;
-    stream.write_all(&mask).await?;
-    stream
-        .write_all(&payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b).collect::<Vec<_>>())
-        .await?;
+    let mut message = vec![0x82, 0x80 | u8::try_from(payload.len())?];
+    message.extend(mask);
+    message.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    stream.write_all(&message).await?;
 
     let [_, length] = [stream.read_u8().await?, stream.read_u8().await?];
     let mut payload = vec![0; length.into()];
     stream.read_exact(&mut payload).await?;
-    let reply = Frame::decode(&payload, &limits)?.ok_or("half a frame")?;
+    let reply = Frame::decode(&payload, &Limits::default())?.ok_or("half a frame")?;
     println!("reply {}: {}", reply.header.seq, String::from_utf8_lossy(reply.body));
     assert_eq!((reply.header.seq, reply.body), (7, &b"hello"[..]));
     Ok(())
