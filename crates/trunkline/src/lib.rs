@@ -10,6 +10,8 @@ pub mod codec;
 mod context;
 pub mod describe;
 pub mod layer;
+#[cfg(all(test, trunkline_loom))]
+mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
@@ -18,6 +20,7 @@ pub mod random;
 pub mod server;
 mod service;
 mod status;
+mod sync;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
