@@ -83,8 +83,9 @@ pub(crate) struct Target {
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-JSON is sent in the codec that is asked for. For protobuf and thrift the schema is asked from the server
-(Trunkline.Describe); raw sends the bytes as they are.
+JSON is sent in the codec that is asked for; raw sends the bytes as they are. For protobuf and thrift the schema
+is asked from the server (Trunkline.Describe). A server that does not describe itself, as those written in Go, is
+taken at its names: Arith.Mul and the other methods of `trunkline demo` have the fields that they have there.
 {EXIT_CODES}
 
 Examples:

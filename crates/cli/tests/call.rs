@@ -160,15 +160,22 @@ fn transport_failures_name_the_address() {
 
 #[test]
 fn without_a_schema_the_codecs_with_numbers_are_refused() {
-    let address = undescribed_server();
+    let (undescribed, silent) = (undescribed_server(), silent_peer());
     for scheme in ["rpcx", "http"] {
-        let url = format!("{scheme}://{address}");
+        let url = format!("{scheme}://{undescribed}");
         for codec in ["protobuf", "thrift"] {
-            let done = run(&["call", &url, "Arith.Mul", "{}", "--codec", codec]);
-            done.fails(2, "schema");
-            done.fails(2, &address);
+            let done = run(&["call", &url, "Own.Mul", "{}", "--codec", codec]);
+            done.fails(2, "schema of Own.Mul");
+            done.fails(2, &undescribed);
+            // The sample services are known without asking.
+            run(&["call", &url, "Arith.Mul", "{}", "--codec", codec]).fails(1, "can't find service Arith");
+            run(&["call", &url, "Arith.Mul", "[]", "--codec", codec]).fails(2, "Args is expected");
         }
-        run(&["call", &url, "Arith.Mul", "{}", "--codec", "msgpack"]).fails(1, "can't find service Arith");
-        run(&["ls", &url]).fails(1, &address);
+        run(&["call", &url, "Own.Mul", "{}", "--codec", "msgpack"]).fails(1, "can't find service Own");
+        run(&["ls", &url]).fails(1, &undescribed);
     }
+    // easymicro's server says nothing at all.
+    let url = format!("easymicro://{silent}");
+    run(&["call", &url, "Own.Mul", "{}", "--codec", "thrift", "--timeout", "1s"])
+        .fails(2, "schema of Own.Mul");
 }

@@ -1,5 +1,6 @@
 //! Runs the built command: the demo as a process that is killed at the end, and every other verb to its end.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "it is a test that ends there")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

@@ -346,6 +346,5 @@ impl<W: Session> Role for ClientRole<W> {
         Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
     }
 
-    // Replies that a slow reader has not taken must not be lost to the end of the connection behind them.
-    const READS_AHEAD: bool = false;
+    const ANSWERS: bool = false;
 }

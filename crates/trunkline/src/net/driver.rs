@@ -60,9 +60,10 @@ pub(crate) trait Role {
     /// More of a frame has come that is not whole yet.
     fn heard(&mut self) {}
 
-    /// Whether a little is read ahead while what was read has to wait, so that a peer that goes away meanwhile is
-    /// noticed.
-    const READS_AHEAD: bool;
+    /// Whether this side answers calls. It reads a little ahead while calls have to wait, so that a caller that
+    /// goes away meanwhile is noticed, and it has no patience with one that does not take its answers. A client
+    /// waits for a busy server as long as that says anything, and takes replies from a connection that has ended.
+    const ANSWERS: bool;
 }
 
 /// What became of a batch.
@@ -239,7 +240,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
 
     fn may_read_ahead(&self) -> bool {
         let waiting = self.waiting.as_ref();
-        R::READS_AHEAD && waiting.is_some_and(|(batch, from)| batch.len().saturating_sub(*from) < AHEAD)
+        R::ANSWERS && waiting.is_some_and(|(batch, from)| batch.len().saturating_sub(*from) < AHEAD)
     }
 
     /// What was read, behind what still waits.
@@ -269,7 +270,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         match self.role.receive(&batch, start, cx, out)? {
             Received::Upto(end, frame) => {
                 if end > start {
-                    self.slow.take_if(|slow| slow.what == What::Frame);
+                    self.slow
+                        .take_if(|slow| slow.what == What::Frame || slow.what == What::Write && !R::ANSWERS);
                 }
                 self.inbound.keep(batch.get(end..).unwrap_or_default(), frame);
                 Ok(None)

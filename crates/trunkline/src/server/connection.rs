@@ -424,7 +424,7 @@ where
         [self.blocked_ping, draining].into_iter().flatten().min()
     }
 
-    const READS_AHEAD: bool = true;
+    const ANSWERS: bool = true;
 }
 
 impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
