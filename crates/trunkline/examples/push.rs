@@ -46,7 +46,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     tokio::spawn(server.run());
 
     let mut pushes = channel.pushes();
-    MarketClient::new(channel).subscribe(Subscription { prices: 3 }).await?;
+    // The connection ends with the last one who holds the channel: here that is the client, to the end of main.
+    let market = MarketClient::new(channel);
+    market.subscribe(Subscription { prices: 3 }).await?;
     for expected in [100, 200, 300] {
         let push = pushes.next().await.ok_or("the channel is gone")??;
         let price: Price = push.decode()?;

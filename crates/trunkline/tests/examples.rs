@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -45,48 +46,48 @@ const EXAMPLES: &[Example] = &[
     Example("websocket", cfg!(feature = "http"), &["HTTP/1.1 101 Switching Protocols", "reply 7: hello"]),
 ];
 
-fn sources() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
-}
-
 /// `cargo test` builds the examples, too: into a folder beside that of the tests.
-fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.ancestors().nth(2).unwrap();
-    target.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+fn binary(name: &str) -> io::Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let target = test.ancestors().nth(2).ok_or(io::ErrorKind::NotFound)?;
+    Ok(target.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Runs a program to its end: what it wrote, or what is wrong.
-fn output(program: &Path) -> Result<String, String> {
+/// Runs an example to its end; what it wrote.
+fn run(name: &str) -> io::Result<String> {
+    let program = binary(name)?;
+    if !program.exists() {
+        let text = format!("{} is not there: cargo build -p trunkline --examples", program.display());
+        return Err(io::Error::other(text));
+    }
     let mut command = Command::new(program);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| {
-        format!("{}: {error}; build the examples: cargo build -p trunkline --examples", program.display())
-    })?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let begun = Instant::now();
     // What it writes is little and stays in the pipes until it has ended.
-    while child.try_wait().unwrap().is_none() {
+    while child.try_wait()?.is_none() {
         if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            let output = child.wait_with_output().unwrap();
-            return Err(format!("not done after {PATIENCE:?}: {output:?}"));
+            child.kill()?;
+            let output = child.wait_with_output()?;
+            return Err(io::Error::other(format!("not done after {PATIENCE:?}: {output:?}")));
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    let output = child.wait_with_output().unwrap();
-    if !output.status.success() {
-        return Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+    let output = child.wait_with_output()?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(io::Error::other(format!("{}: {text}", output.status)))
     }
-    Ok(String::from_utf8(output.stdout).unwrap())
 }
 
 fn problem(Example(name, _, expected): &Example) -> Option<String> {
-    match output(&binary(name)) {
+    match run(name) {
         Ok(text) => {
             let missing = expected.iter().find(|part| !text.contains(**part))?;
             Some(format!("{name}: {missing:?} is missing in its output: {text}"))
         }
-        Err(problem) => Some(format!("{name}: {problem}")),
+        Err(error) => Some(format!("{name}: {error}")),
     }
 }
 
@@ -100,7 +101,7 @@ fn every_example_runs_and_says_what_it_promises() {
 #[test]
 fn every_example_is_in_the_table_short_and_says_how_to_run_it() {
     let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir(sources()).unwrap() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(path.extension(), Some(OsStr::new("rs")), "{}: an example is one file", path.display());
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
