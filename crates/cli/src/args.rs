@@ -24,7 +24,6 @@ pub(crate) struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(disable_help_subcommand = true)]
 pub(crate) enum Verb {
     /// Serves the sample services on one port, and calls itself once on each wire
     Demo(Demo),
@@ -83,8 +82,9 @@ pub(crate) struct Target {
 
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
-JSON is sent in the codec that is asked for. For protobuf and thrift the schema is asked from the server
-(Trunkline.Describe); raw sends the bytes as they are.
+JSON is sent in the codec that is asked for; raw sends the bytes as they are. For protobuf and thrift the schema
+is asked from the server (Trunkline.Describe). A server that does not describe itself, as those written in Go, is
+taken at its names: Arith.Mul and the other methods of `trunkline demo` have the fields that they have there.
 {EXIT_CODES}
 
 Examples:
@@ -99,7 +99,7 @@ pub(crate) struct Call {
     #[arg(value_name = "SERVICE.METHOD")]
     pub(crate) method: String,
     /// The request: JSON, @FILE, or @- for standard input [default: {}; with --codec raw no bytes]
-    #[arg(value_name = "JSON|@FILE|@-", allow_hyphen_values = true)]
+    #[arg(value_name = "JSON|@FILE|@-", allow_negative_numbers = true)]
     pub(crate) body: Option<String>,
     /// How long the call may take, for example 200ms; the server is told [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]

@@ -5,11 +5,14 @@ use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use trunkline::client::{Url, Wire};
 use trunkline::codec::dynamic;
 use trunkline::message::Schema;
+use trunkline::reflect::{Description, SchemaDescription};
 use trunkline::{Call, Code, Metadata, Result, Serialization, Service, Status};
 
 use crate::args;
+use crate::demo;
 use crate::endpoint::{self, DEFAULT_TIMEOUT, Endpoint, REPLY_LIMIT};
 use crate::exit::{Failure, print};
 use crate::inspect;
@@ -33,7 +36,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     let address = url.address.to_string();
     let endpoint =
         Endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&endpoint, args.codec, (service, method), &metadata, deadline, &address).await?;
+    let bodies = bodies(&endpoint, &args, &url, &metadata, deadline).await?;
     let body = encode(args.codec, given, &bodies)?;
     let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
@@ -66,37 +69,46 @@ fn deadline(begun: Instant, time: Duration) -> Instant {
 /// What the codec needs to know of the method.
 async fn bodies(
     endpoint: &Endpoint,
-    codec: Serialization,
-    (service, method): (&str, &str),
+    args: &args::Call,
+    url: &Url,
     metadata: &Metadata,
     deadline: Instant,
-    address: &str,
 ) -> Result<Bodies, Failure> {
-    match codec {
+    match args.codec {
         Serialization::Raw => return Ok(Bodies::Bytes),
         Serialization::Protobuf | Serialization::Thrift => {}
         _ => return Ok(Bodies::Json { request: None, reply: None }),
     }
-    let name = if codec == Serialization::Protobuf { "protobuf" } else { "thrift" };
-    let description = match inspect::ask(endpoint, metadata, deadline).await {
-        Ok(description) => description,
-        Err(status) if matches!(status.code(), Code::Unavailable | Code::Unauthenticated) => {
-            return Err(Failure::of_call(&status, address));
-        }
-        Err(status) => {
-            let why = status.message();
-            return Err(Failure::usage(format!(
-                "--codec {name} sends the numbers of fields and needs the schema of {service}.{method}, but \
-                 {address} does not describe itself ({why}); use --codec json or msgpack"
-            )));
-        }
+    let (service, method) = values::method(&args.method)?;
+    let address = url.address.to_string();
+    // Peers that do not describe themselves may serve the sample services all the same, as the Go programs that
+    // these come from do. easymicro's server does not even answer the question.
+    let sample = demo::description().method(service, method).cloned();
+    let asked = match &sample {
+        Some(_) if url.wire == Wire::Easymicro => Err(None),
+        _ => inspect::ask(endpoint, metadata, deadline).await.map_err(Some),
     };
-    let Some(known) = description.method(service, method) else {
-        let kind = description.service(service).map_or("service", |_| "method");
-        let name = if kind == "service" { service } else { method };
-        return Err(Failure::service(format!("rpcx: can't find {kind} {name}")));
+    let known = match asked {
+        Ok(description) => match description.method(service, method) {
+            Some(known) => known.clone(),
+            None => return Err(unknown(&description, service, method)),
+        },
+        Err(Some(status))
+            if matches!(status.code(), Code::Unavailable | Code::Unauthenticated)
+                || Instant::now() >= deadline =>
+        {
+            return Err(Failure::of_call(&status, &address));
+        }
+        Err(status) => sample.ok_or_else(|| {
+            let why = status.map(|status| status.message().to_owned()).unwrap_or_default();
+            Failure::usage(format!(
+                "protobuf and thrift send the numbers of fields and need the schema of {}, but {address} does not \
+                 describe itself ({why}); use --codec json or msgpack",
+                args.method
+            ))
+        })?,
     };
-    let schema = |described: &trunkline::reflect::SchemaDescription| {
+    let schema = |described: &SchemaDescription| {
         described.schema().map_err(|why| Failure::service(format!("{address} describes itself badly: {why}")))
     };
     let (request, reply) = (schema(&known.request)?, schema(&known.reply)?);
@@ -104,6 +116,14 @@ async fn bodies(
         return Ok(Bodies::Bytes);
     }
     Ok(Bodies::Json { request: Some(request), reply: Some(reply) })
+}
+
+/// What the server would say of a name that it does not know.
+fn unknown(description: &Description, service: &str, method: &str) -> Failure {
+    Failure::service(match description.service(service) {
+        Some(_) => format!("rpcx: can't find method {method}"),
+        None => format!("rpcx: can't find service {service}"),
+    })
 }
 
 fn encode(codec: Serialization, given: Option<Vec<u8>>, bodies: &Bodies) -> Result<Vec<u8>, Failure> {
@@ -143,7 +163,7 @@ fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> 
 }
 
 /// Where the call went, and how.
-fn tell(url: &trunkline::client::Url, took: Duration, metadata: Option<&Metadata>) {
+fn tell(url: &Url, took: Duration, metadata: Option<&Metadata>) {
     let mut text = String::new();
     let millis = took.as_secs_f64() * 1000.0;
     _ = writeln!(text, "address: {}\nurl: {url}\nattempts: 1\ntime: {millis:.3} ms", url.address);

@@ -80,6 +80,11 @@ struct State {
     writer: Option<Waker>,
 }
 
+/// What a frame counts against the credit: tiny ones take memory, too.
+fn cost(frame: &Bytes) -> usize {
+    frame.len().saturating_add(64)
+}
+
 impl Channel {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic cannot leave the state half changed: nothing in here calls out.
@@ -107,7 +112,7 @@ impl BodyStream {
     pub fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes>>> {
         let mut state = self.0.lock();
         if let Some(frame) = state.frames.pop_front() {
-            state.bytes = state.bytes.saturating_sub(frame.len());
+            state.bytes = state.bytes.saturating_sub(cost(&frame));
             let writer = if state.bytes < Self::CREDIT { state.writer.take() } else { None };
             drop(state);
             if let Some(writer) = writer {
@@ -184,7 +189,7 @@ impl BodySender {
         if state.unread {
             return;
         }
-        state.bytes = state.bytes.saturating_add(frame.len());
+        state.bytes = state.bytes.saturating_add(cost(&frame));
         state.frames.push_back(frame);
         let reader = state.reader.take();
         drop(state);

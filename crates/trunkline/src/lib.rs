@@ -9,9 +9,9 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
-#[cfg(feature = "http")]
-mod gateway;
 pub mod layer;
+#[cfg(all(test, trunkline_loom))]
+mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
@@ -21,6 +21,7 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
 mod typed;

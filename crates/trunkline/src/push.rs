@@ -1,14 +1,15 @@
 //! Messages that a server sends of its own accord, on their way to the connection.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use trunkline_wire::{PushHead, Serialization};
 
+use crate::codec::Payload;
 use crate::context::ConnectionInfo;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::{Code, Metadata, Name, Result, Status};
 
 /// One message of the server's own.
@@ -27,6 +28,29 @@ pub struct Push {
 }
 
 impl Push {
+    /// A message with this value as its body.
+    ///
+    /// # Errors
+    /// The serialisation cannot carry the value.
+    pub fn new<T: Payload>(
+        service: impl Into<Name>,
+        method: impl Into<Name>,
+        serialization: Serialization,
+        value: T,
+    ) -> Result<Self> {
+        let body = value.into_bytes(serialization)?;
+        let (service, method, metadata) = (service.into(), method.into(), Metadata::new());
+        Ok(Self { service, method, metadata, serialization, body })
+    }
+
+    /// The value in the body.
+    ///
+    /// # Errors
+    /// The body is no such value: [`Code::InvalidInput`] with codec and field.
+    pub fn decode<T: Payload>(&self) -> Result<T> {
+        Ok(T::decode_bytes(self.serialization, &self.body)?)
+    }
+
     /// What a client received, with what lies in `batch` shared and not copied.
     pub(crate) fn received(head: &PushHead<'_>, body: Bytes, share: impl FnOnce(&[u8]) -> Bytes) -> Self {
         let name = |bytes: &[u8]| Name::from(String::from_utf8_lossy(bytes).into_owned());
@@ -40,7 +64,8 @@ impl Push {
     }
 }
 
-/// The pushes of one connection that wait for their turn: at most 1,024; a further one waits.
+/// The pushes of one connection that wait for their turn: at most 1,024, and none is added to 1 MiB of them; a
+/// further one waits.
 #[derive(Debug)]
 pub(crate) struct PushQueue {
     /// Whether anything waits: looked at before each reply, without the lock.
@@ -51,13 +76,26 @@ pub(crate) struct PushQueue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Push>,
+    /// The bytes of their bodies.
+    bytes: usize,
     open: bool,
     connection: Option<Waker>,
     writers: Vec<Waker>,
 }
 
 /// How many pushes wait on a connection before their senders have to.
-const WAITING: usize = 1024;
+const WAITING: usize = if cfg!(all(test, trunkline_loom)) { 1 } else { 1024 };
+
+/// How many bytes of pushes wait on a connection before their senders have to.
+const WAITING_BYTES: usize = 1 << 20;
+
+impl State {
+    fn pop(&mut self) -> Option<(Push, Vec<Waker>)> {
+        let push = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(push.body.len());
+        Some((push, std::mem::take(&mut self.writers)))
+    }
+}
 
 impl PushQueue {
     /// A queue whose connection is there.
@@ -71,12 +109,9 @@ impl PushQueue {
         if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        let mut state = self.lock();
-        let push = state.waiting.pop_front();
-        let writers = std::mem::take(&mut state.writers);
-        drop(state);
+        let (push, writers) = self.lock().pop()?;
         writers.into_iter().for_each(Waker::wake);
-        push
+        Some(push)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -86,9 +121,8 @@ impl PushQueue {
     /// The next push, for the connection, which is woken when there is one.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Push> {
         let mut state = self.lock();
-        match state.waiting.pop_front() {
-            Some(push) => {
-                let writers = std::mem::take(&mut state.writers);
+        match state.pop() {
+            Some((push, writers)) => {
                 drop(state);
                 writers.into_iter().for_each(Waker::wake);
                 Poll::Ready(push)
@@ -104,16 +138,21 @@ impl PushQueue {
         }
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, push: &mut Option<Push>) -> Poll<Result<()>> {
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, push: &mut Option<Push>) -> Poll<Result<()>> {
         let mut state = self.lock();
         if !state.open {
             return Poll::Ready(Err(Status::new(Code::Unavailable, "the caller is gone").not_begun()));
         }
-        if state.waiting.len() >= WAITING {
-            state.writers.push(cx.waker().clone());
+        if state.waiting.len() >= WAITING || state.bytes >= WAITING_BYTES {
+            if !state.writers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                state.writers.push(cx.waker().clone());
+            }
             return Poll::Pending;
         }
-        state.waiting.extend(push.take());
+        if let Some(push) = push.take() {
+            state.bytes = state.bytes.saturating_add(push.body.len());
+            state.waiting.push_back(push);
+        }
         self.any.store(true, Ordering::Release);
         let connection = state.connection.take();
         drop(state);
@@ -128,6 +167,7 @@ impl PushQueue {
         let mut state = self.lock();
         state.open = false;
         state.waiting.clear();
+        state.bytes = 0;
         let writers = std::mem::take(&mut state.writers);
         drop(state);
         writers.into_iter().for_each(Waker::wake);
@@ -143,7 +183,7 @@ impl Pusher {
         Self(connection)
     }
 
-    /// Hands a message to the connection; waits while 1,024 of them wait there. They keep their order, and go out
+    /// Hands a message to the connection; waits while 1,024 of them or 1 MiB wait there. They keep their order, and go out
     /// before the reply of the call that sends them.
     ///
     /// # Errors

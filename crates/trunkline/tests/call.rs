@@ -1,4 +1,10 @@
 //! Calls between our own client and server on the rpcx wire, in memory and on paused time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 
@@ -352,6 +358,22 @@ async fn a_token_is_asked_for() {
     assert_eq!(status.code(), Code::Unauthenticated);
     let status = channel.call(call("Owned", "x")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_shows_its_token_where_the_call_has_none() {
+    serve(Server::builder().serve(Test::default()).token("good").listen("mem://call-channel-token")).await;
+    let builder = |token: &str| Channel::builder("mem://call-channel-token?wire=rpcx").token(token);
+    assert!(!format!("{:?}", builder("good")).contains("good"), "a token is not printed");
+    let metadata: Metadata = [("tenant", "a")].into_iter().collect();
+    let good = builder("good").connect().await.unwrap();
+    let reply = good.call(call("Meta", "").with_metadata(metadata.clone())).await.unwrap();
+    assert_eq!(reply.metadata().get("tenant"), Some("a"), "the call's own metadata goes with it");
+    let bad = builder("bad").connect().await.unwrap();
+    let status = bad.call(call("Echo", "x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let own: Metadata = [("__AUTH", "good")].into_iter().collect();
+    bad.call(call("Echo", "x").with_metadata(own)).await.unwrap();
 }
 
 #[tokio::test]

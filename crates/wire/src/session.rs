@@ -29,7 +29,7 @@ pub enum Next<'a> {
 /// The state machine of one wire on one connection, for one role. See the crate's documentation.
 ///
 /// Four kinds of methods: [`receive`](Session::receive) takes bytes in; `call`, `reply`, `data`, `push`,
-/// `cancel`, `ping`, `drain` append bytes to `out`; `forget`, `hold` and `release` change the state only;
+/// `cancel`, `forget`, `ping`, `drain` append bytes to `out`; `hold` and `release` change the state only;
 /// the rest are getters. `out` is only ever appended to, except by [`finish`](Session::finish).
 ///
 /// Each [`Event::Call`] or [`Event::Refused`] takes one place of [`Limits::calls`]; the place is given back by
@@ -40,6 +40,9 @@ pub trait Session: Send + 'static {
 
     /// Whether bodies can be streamed in several frames on this wire.
     const STREAMS: bool;
+
+    /// Whether a server can send messages of its own on this wire.
+    const PUSHES: bool;
 
     /// The session of the side that answers calls.
     fn server(limits: &Limits) -> Self
@@ -71,7 +74,8 @@ pub trait Session: Send + 'static {
 
     /// Appends the reply to a call (server), now or, on a wire that keeps the order, as soon as it is its turn.
     /// Nothing is written for a one-way call. Where `frame.end` is false its body goes on with
-    /// [`data`](Session::data).
+    /// [`data`](Session::data). A body that has begun and fails midway is ended by a second `reply` with the
+    /// failure; the client's session tells it as an [`Event::Reply`] with the failure.
     ///
     /// # Errors
     /// The wire cannot say it; nothing was appended, and the call still waits for a reply that it can.
@@ -84,7 +88,7 @@ pub trait Session: Send + 'static {
 
     /// Begins a good reply whose body the caller then appends to `out` itself, and ends with
     /// [`finish`](Session::finish): the path without a copy. `None` where this wire cannot do that for this
-    /// call, and then nothing was appended.
+    /// call, and then nothing was appended. Until `finish` nothing has changed: cutting `out` back undoes it.
     fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark>;
 
     /// Ends what [`begin`](Session::begin) began: all that was appended to `out` since is the body. Where that is
@@ -93,7 +97,8 @@ pub trait Session: Send + 'static {
     /// [`reply`](Session::reply) instead.
     fn finish(&mut self, mark: Mark, out: &mut Vec<u8>);
 
-    /// Appends one more frame of a body that began with `end` false.
+    /// Appends one more frame of a body that began with `end` false. It is called only while the call
+    /// [`may_write`](Session::may_write).
     ///
     /// # Errors
     /// The wire cannot say it; nothing was appended.
@@ -105,9 +110,19 @@ pub trait Session: Send + 'static {
     /// The wire has no such thing; nothing was appended.
     fn push(&mut self, frame: &PushFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError>;
 
+    /// Whether a frame of this call's body (the reply's at a server, the request's at a client) can leave now. A
+    /// wire that keeps the order says no until it is its turn, and the driver leaves the frames with their
+    /// stream: so nobody has to keep a body of any length. The turn comes by a `reply`, `data`, `forget` or
+    /// `cancel` of another call.
+    fn may_write(&self, id: u64) -> bool {
+        let _ = id;
+        true
+    }
+
     /// The call has ended without a reply that is worth writing. At a server the place in flight is free
-    /// again; at a client a reply that still comes is consumed and completes nothing.
-    fn forget(&mut self, id: u64);
+    /// again, and a wire that keeps the order appends what stands for the reply; at a client a reply that still
+    /// comes is consumed and completes nothing.
+    fn forget(&mut self, id: u64, out: &mut Vec<u8>);
 
     /// Tells the server that nobody waits for the answer (client), where the peer can understand it; does what
     /// [`forget`](Session::forget) does too. Returns whether anything was appended.
@@ -119,6 +134,11 @@ pub trait Session: Send + 'static {
     /// Announces that this side will stop (server), where the peer can understand it. Returns whether anything
     /// was appended.
     fn drain(&mut self, out: &mut Vec<u8>) -> bool;
+
+    /// Whether [`receive`](Session::receive) with an empty input has something to emit that was held back before.
+    fn holds(&self) -> bool {
+        false
+    }
 
     /// No more frames of this call's body, please, until [`release`](Session::release). Returns whether the
     /// session can hold back this call alone; where it cannot, the driver stops reading the connection.

@@ -138,7 +138,7 @@ fn one_way_calls_take_a_place_and_get_no_answer() {
     assert!(wires.server.begin(&head.call(), &mut wires.down).is_none());
     wires.reply(&calls[0], &good(b"unwanted"));
     wires.reply(&calls[1], &ReplyFrame { failure: Some(Failure::text(b"unwanted")), ..good(b"") });
-    wires.server.forget(2);
+    wires.server.forget(2, &mut Vec::new());
     assert_eq!((wires.server.in_flight(), wires.down.len()), (0, 0));
 }
 
@@ -301,7 +301,7 @@ fn cancel_and_drain() {
     assert!(matches!(&seen[..], [Seen::Call { head, .. }, Seen::Cancel(41)] if head.id == 41));
     assert!(wires.down.is_empty(), "a cancel is not echoed");
     assert_eq!(wires.server.in_flight(), 1, "a cancel frees no place, the driver's forget does");
-    wires.server.forget(41);
+    wires.server.forget(41, &mut Vec::new());
     assert_eq!(wires.server.in_flight(), 0);
 
     assert!(wires.server.drain(&mut wires.down));
@@ -347,7 +347,7 @@ fn blocked_at_the_limit_of_calls() {
     // The heartbeat stands behind the fifth call and waits with it.
     assert!(wires.down.is_empty());
 
-    wires.server.forget(2);
+    wires.server.forget(2, &mut Vec::new());
     assert_eq!(feed(&mut wires.server, &mut wires.up, &mut wires.down, &mut seen), Stop::Blocked);
     assert_eq!(seen.len(), 5);
     let first = seen[0].clone();

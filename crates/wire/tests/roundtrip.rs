@@ -84,7 +84,7 @@ proptest! {
                 server.finish(mark, &mut wire);
             } else {
                 prop_assert!(one_way);
-                server.forget(id);
+                server.forget(id, &mut Vec::new());
             }
         } else {
             server.reply(&head.call(), &reply, &mut wire).unwrap();

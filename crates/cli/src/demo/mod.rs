@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinError;
-use trunkline::Server;
+use trunkline::reflect::Description;
 use trunkline::server::{ServerBuilder, ServerError};
+use trunkline::{NamedService, Server};
 
 use crate::args;
 use crate::exit::{Failure, print};
@@ -51,8 +52,10 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
         () = signals.next() => ExitCode::SUCCESS,
     };
     handle.drain(DRAIN);
-    process::wait_for_end(&handle, &mut running, &mut signals).await.map_or(Ok(()), ended)?;
-    Ok(exit)
+    match process::wait_for_end(&handle, &mut running, &mut signals).await {
+        Some(result) => ended(result).map(|()| exit),
+        None => Ok(ExitCode::FAILURE),
+    }
 }
 
 /// The server with all sample services and the default limits.
@@ -75,6 +78,19 @@ fn builder(args: &args::Demo) -> ServerBuilder {
         builder = builder.token(token);
     }
     args.listen.iter().fold(builder, |builder, address| builder.listen(address))
+}
+
+/// What the sample services take and give.
+pub(crate) fn description() -> Description {
+    Description::of(&[
+        arith::ArithServer::new(arith::Calculator).describe(),
+        echo::EchoServer::new(echo::Mirror).describe(),
+        hello::HelloServer::new(hello::Greeter).describe(),
+        slow::SlowServer::new(slow::Sleeper::default()).describe(),
+        fault::FaultServer::new(fault::Saboteur { body_limit: 0 }).describe(),
+        meta::MetaServer::new(meta::Mirror).describe(),
+        push::PushServer::new(push::Ticker).describe(),
+    ])
 }
 
 /// Why the server does not start, and what to do.

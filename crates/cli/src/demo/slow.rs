@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
 use trunkline::{Code, Message, Result, Status, service};
 
 /// How long to sleep.
@@ -14,7 +13,7 @@ pub(crate) struct Sleep {
     millis: i64,
 }
 
-/// How long it slept, in milliseconds.
+/// How long it slept, in milliseconds: as long as it was told to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Message)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Slept {
@@ -72,12 +71,10 @@ impl Slow for Sleeper {
     async fn sleep(&self, time: Sleep) -> Result<Slept> {
         let millis = u64::try_from(time.millis)
             .map_err(|_| Status::new(Code::InvalidInput, "Millis must not be negative"))?;
-        let begun = Instant::now();
         let mut running = Running::begin(self);
         tokio::time::sleep(Duration::from_millis(millis)).await;
         running.completed = true;
-        let slept = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Ok(Slept { slept })
+        Ok(Slept { slept: time.millis })
     }
 
     fn stats(&self) -> Result<Stats> {

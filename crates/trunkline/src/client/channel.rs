@@ -1,22 +1,20 @@
 //! A channel: a client's connection to one endpoint, kept up, shared by all its callers.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
-use super::connection::{Begun, Link, Settings, Strays};
 use super::dial::{ConnectionState, Shared};
 #[cfg(feature = "http")]
 use super::http::{self, Http};
+use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
-use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
+use crate::metadata::AUTH;
+use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,11 +40,22 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     kind: Kind,
     timeout: Duration,
+    token: Option<Token>,
     origin: Origin,
     state: watch::Receiver<ConnectionState>,
     pushes: broadcast::Sender<Push>,
     strays: Arc<Strays>,
     closed: watch::Sender<bool>,
+}
+
+/// What the caller shows; it is not printed.
+#[derive(Clone)]
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
 }
 
 /// The wires that a channel speaks; one line each.
@@ -86,6 +95,7 @@ pub struct ChannelStats {
 pub struct ChannelBuilder {
     url: Result<Url, InvalidUrl>,
     timeout: Duration,
+    token: Option<Token>,
     dial_timeout: Duration,
     heartbeat: Duration,
     calls: usize,
@@ -98,6 +108,7 @@ impl Channel {
         ChannelBuilder {
             url: url.parse(),
             timeout: DEFAULT_TIMEOUT,
+            token: None,
             dial_timeout: Duration::from_secs(3),
             heartbeat: Duration::from_secs(5),
             calls: 65_536,
@@ -136,92 +147,20 @@ impl Channel {
     pub fn address(&self) -> &str {
         &self.0.origin.address
     }
-
-    /// Waits until calls can be made, or the endpoint cannot be reached.
-    async fn ready(&self, deadline: Instant) -> Result<()> {
-        let mut state = self.0.state.clone();
-        let settled = state.wait_for(|state| *state != ConnectionState::Connecting);
-        let why = match tokio::time::timeout_at(deadline, settled).await {
-            Ok(Ok(state)) => match &*state {
-                ConnectionState::Failed { error } => error.clone(),
-                ConnectionState::Closed => "the channel is closed".to_owned(),
-                ConnectionState::Connected | ConnectionState::Connecting => return Ok(()),
-            },
-            Ok(Err(_)) => "the channel is closed".to_owned(),
-            Err(_) => {
-                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-                return Err(status.at(self.0.origin.clone()).not_begun());
-            }
-        };
-        Err(Status::new(Code::Unavailable, why).at(self.0.origin.clone()).not_begun())
-    }
-
-    /// When the call has to end, and whether its caller said so.
-    fn deadline(&self, call: &Call) -> Result<(Instant, bool)> {
-        let now = Instant::now();
-        match call.context.deadline {
-            Some(deadline) if deadline <= now => {
-                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-                Err(status.at(self.0.origin.clone()).not_begun())
-            }
-            Some(deadline) => Ok((deadline, true)),
-            None => Ok((now + self.0.timeout, false)),
-        }
-    }
-
-    async fn call_over<W: Session>(&self, shared: &Shared<W>, mut call: Call) -> Result<Reply> {
-        let (deadline, announce) = self.deadline(&call)?;
-        loop {
-            let Some(link) = shared.current() else {
-                self.ready(deadline).await?;
-                // Connected again, or for the moment between a loss and the next dial: let the dialling task run.
-                tokio::task::yield_now().await;
-                continue;
-            };
-            match link.begin(call, deadline, announce)? {
-                Begun::Yes(id) => return Answer { link: &*link, id, ended: false }.await,
-                Begun::Elsewhere(same) => call = same,
-            }
-            // The connection takes no new calls; the next one is on its way.
-            tokio::task::yield_now().await;
-        }
-    }
 }
 
 impl Service for Channel {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        match &self.0.kind {
-            Kind::Rpcx(shared) => self.call_over(shared, call).await,
-            #[cfg(feature = "http")]
-            Kind::Http(http) => {
-                let (deadline, announce) = self.deadline(&call)?;
-                http.call(call, deadline, announce).await
-            }
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        if let Some(Token(token)) = &self.0.token
+            && call.metadata().get(AUTH).is_none()
+        {
+            let pairs = Metadata::builder().with_all(call.context.metadata.pairs());
+            call.context.metadata = pairs.with(AUTH, token).build();
         }
-    }
-}
-
-/// Waits for the answer of a call that was begun; dropping it ends the call.
-struct Answer<'a, W: Session> {
-    link: &'a Link<W>,
-    id: u64,
-    ended: bool,
-}
-
-impl<W: Session> Future for Answer<'_, W> {
-    type Output = Result<Reply>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
-        let outcome = self.link.poll(self.id, cx);
-        self.ended = outcome.is_ready();
-        outcome
-    }
-}
-
-impl<W: Session> Drop for Answer<'_, W> {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.link.abandon(self.id);
+        match &self.0.kind {
+            Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.call(call, self.0.timeout).await,
         }
     }
 }
@@ -230,6 +169,13 @@ impl ChannelBuilder {
     /// How long a call may take where it does not say itself. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Shows this token to the server with every call that does not bring one of its own (`__AUTH` in its
+    /// metadata). Default: none.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
         self
     }
 
@@ -303,8 +249,8 @@ impl ChannelBuilder {
             }
         };
         let origin = Origin { address, wire, attempt: 1 };
-        let timeout = self.timeout;
-        Ok(Channel(Arc::new(Inner { kind, timeout, origin, state: watched, pushes, strays, closed })))
+        let (timeout, token) = (self.timeout, self.token);
+        Ok(Channel(Arc::new(Inner { kind, timeout, token, origin, state: watched, pushes, strays, closed })))
     }
 
     /// Connects.
@@ -314,11 +260,12 @@ impl ChannelBuilder {
     pub async fn connect(self) -> Result<Channel> {
         let dial_timeout = self.dial_timeout;
         let channel = self.lazy()?;
-        #[cfg(feature = "http")]
-        if let Kind::Http(http) = &channel.0.kind {
-            http.connect().await?;
+        let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
+        match &channel.0.kind {
+            Kind::Rpcx(shared) => shared.ready(limit).await?,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.connect().await?,
         }
-        channel.ready(Instant::now() + dial_timeout + Duration::from_secs(1)).await?;
         Ok(channel)
     }
 }

@@ -1,218 +1,20 @@
-//! The client's side of a connection: calls join the write buffer, replies find their slots.
+//! The client's side of a connection: what callers put there is written, replies find their slots.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll, Waker};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::sync::{Notify, broadcast};
 use tokio::time::Instant;
-use trunkline_wire::{CallFrame, Compression, Event, Limits, Next, Payload, ReplyHead, Session};
+use trunkline_wire::{Compression, Event, Next, Payload, ReplyHead, Session};
 
-use super::calls::{Calls, Outcome};
+use super::calls::Outcome;
+use super::link::{Link, State, WRITE_AHEAD};
 use crate::codec::gzip;
-use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::{owned, share};
-use crate::net::compress;
-use crate::net::driver::{Close, Received, Role};
+use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
-use crate::{Body, BodyStream, Call, Code, Origin, Push, Reply, Result, Status};
-
-/// What a channel tells each of its connections.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) limits: Limits,
-    /// The most calls in flight on the connection; one more fails at once.
-    pub(crate) calls: usize,
-    /// A connection that was silent this long is asked whether it is there, and is given as long to answer.
-    pub(crate) heartbeat: Duration,
-    /// Names go out in lower case, as easymicro's server wants them.
-    pub(crate) lower_case: bool,
-    pub(crate) address: String,
-}
-
-/// Counts what came that nobody waits for.
-#[derive(Debug, Default)]
-pub(crate) struct Strays {
-    pub(crate) replies: AtomicU64,
-}
-
-/// One connection of a channel, shared by its callers and its task.
-pub(crate) struct Link<W> {
-    state: Mutex<State<W>>,
-    settings: Arc<Settings>,
-    pushes: broadcast::Sender<Push>,
-    strays: Arc<Strays>,
-    /// Told when the server announces that it will stop.
-    pub(crate) draining: Notify,
-}
-
-struct State<W> {
-    session: W,
-    out: Vec<u8>,
-    calls: Calls,
-    /// The connection's task, where it sleeps and has to be woken for what is in `out`.
-    task: Option<Waker>,
-    outflows: Vec<(u64, BodyStream)>,
-    /// No new calls: the server will stop, the channel is gone, or the connection is.
-    closed: bool,
-}
-
-/// A call is on its way under this id, or was not begun and may be begun elsewhere.
-pub(crate) enum Begun {
-    Yes(u64),
-    Elsewhere(Call),
-}
-
-impl<W: Session> Link<W> {
-    pub(crate) fn new(settings: Arc<Settings>, pushes: broadcast::Sender<Push>, strays: Arc<Strays>) -> Self {
-        let mut session = W::client(&settings.limits);
-        let mut out = Vec::new();
-        session.greet(&mut out);
-        let calls = Calls::new(settings.calls);
-        let state = State { session, out, calls, task: None, outflows: Vec::new(), closed: false };
-        Self { state: Mutex::new(state), settings, pushes, strays, draining: Notify::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<W>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn origin(&self) -> Origin {
-        Origin { address: self.settings.address.clone(), wire: W::NAME, attempt: 1 }
-    }
-
-    fn status(&self, code: Code, message: impl Into<std::borrow::Cow<'static, str>>) -> Status {
-        Status::new(code, message).at(self.origin())
-    }
-
-    /// Puts a call into the write buffer.
-    ///
-    /// # Errors
-    /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
-    pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool) -> Result<Begun> {
-        let compressed = match &call.body {
-            Body::Full(body) if call.compress => compress::worth_it(body),
-            _ => None,
-        };
-        let milliseconds;
-        let mut extra: &[(&str, &str)] = &[];
-        let timeout;
-        if announce {
-            let left = deadline.saturating_duration_since(Instant::now());
-            milliseconds = left.as_millis().max(1).to_string();
-            timeout = [(SERVER_TIMEOUT, milliseconds.as_str())];
-            extra = &timeout;
-        }
-        let lowered;
-        let (mut service, mut method) = (call.service(), call.method());
-        if self.settings.lower_case {
-            lowered = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
-            (service, method) = (&lowered.0, &lowered.1);
-        }
-        let (body, end) = match &call.body {
-            Body::Full(body) => (compressed.as_deref().unwrap_or(body), true),
-            Body::Stream(_) if W::STREAMS => (&[][..], false),
-            Body::Stream(_) => return Err(self.cannot_stream()),
-        };
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.closed {
-            drop(guard);
-            return Ok(Begun::Elsewhere(call));
-        }
-        let Some((id, earliest)) = state.calls.insert(deadline) else {
-            drop(guard);
-            let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
-            return Err(self.status(Code::Limited, text).not_begun());
-        };
-        let frame = CallFrame {
-            id,
-            service,
-            method,
-            metadata: call.metadata().pairs(),
-            extra,
-            serialization: call.serialization,
-            compression: if compressed.is_some() { Compression::Gzip } else { Compression::None },
-            one_way: call.one_way,
-            body,
-            end,
-        };
-        if let Err(error) = state.session.call(&frame, &mut state.out) {
-            state.calls.remove(id);
-            drop(guard);
-            return Err(self.status(Code::Unsupported, error.to_string()).not_begun());
-        }
-        if call.one_way {
-            // Nothing will answer: it is done when it is written.
-            let _ = state.calls.end(id, Ok(Reply::default()));
-        }
-        if let Body::Stream(stream) = call.body {
-            state.outflows.push((id, stream));
-        }
-        let task = state.task.take();
-        drop(guard);
-        let _ = earliest; // The task looks at the deadlines whenever it was woken.
-        if let Some(task) = task {
-            task.wake();
-        }
-        Ok(Begun::Yes(id))
-    }
-
-    fn cannot_stream(&self) -> Status {
-        let text = format!("the {} wire cannot carry a streamed body", W::NAME);
-        self.status(Code::Unsupported, text).not_begun()
-    }
-
-    /// How the call ended.
-    pub(crate) fn poll(&self, id: u64, cx: &mut TaskContext<'_>) -> Poll<Outcome> {
-        self.lock().calls.poll(id, cx).map(|outcome| {
-            outcome.unwrap_or_else(|| Err(self.status(Code::Internal, "the call was asked for twice")))
-        })
-    }
-
-    /// Nobody waits for the call any more.
-    pub(crate) fn abandon(&self, id: u64) {
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        let waits = state.calls.waits(id);
-        let outcome = state.calls.remove(id);
-        state.outflows.retain(|(other, _)| *other != id);
-        let told = waits && state.session.cancel(id, &mut state.out);
-        let task = if told { state.task.take() } else { None };
-        drop(guard);
-        drop(outcome);
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-
-    /// No new calls on this connection; it ends when the last one has.
-    pub(crate) fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let task = state.task.take();
-        drop(state);
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-
-    /// The connection is gone: every call that waits fails.
-    pub(crate) fn fail_all(&self, close: &Close) {
-        let text = format!("the connection was lost: {close}");
-        let mut wakers = Vec::new();
-        let mut state = self.lock();
-        state.closed = true;
-        state.outflows.clear();
-        state
-            .calls
-            .end_all(|| Err(self.status(Code::Unavailable, text.clone())), |waker| wakers.extend(waker));
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
+use crate::{Body, Code, Push, Reply, Result, Status};
 
 /// The client's role on one connection.
 pub(crate) struct ClientRole<W> {
@@ -225,8 +27,9 @@ pub(crate) struct ClientRole<W> {
     /// Reply bodies that still arrive.
     inflows: Inflows,
     heard: Instant,
-    asked: bool,
-    said_at: Instant,
+    said: Instant,
+    /// The peer was asked whether it is there, and has said nothing since.
+    asked: Option<Instant>,
     peer_ended: bool,
 }
 
@@ -239,8 +42,8 @@ impl<W: Session> ClientRole<W> {
             yields: false,
             inflows: Inflows::default(),
             heard: now,
-            asked: false,
-            said_at: now,
+            said: now,
+            asked: None,
             peer_ended: false,
         }
     }
@@ -276,6 +79,7 @@ impl<W: Session> ClientRole<W> {
             }
             Event::Draining => {
                 state.closed = true;
+                self.link.room.notify_waiters();
                 self.link.draining.notify_one();
             }
             Event::Closed => self.peer_ended = true,
@@ -296,7 +100,11 @@ impl<W: Session> ClientRole<W> {
                 let code = failure.code.map_or_else(|| Code::of_go_text(failure.message), Code::from_number);
                 let text = String::from_utf8_lossy(failure.message).into_owned();
                 let details = failure.details.map(Bytes::copy_from_slice);
-                Err(self.link.status(code, text).with_details_bytes(details))
+                let status = self.link.status(code, text).with_details_bytes(details);
+                if let Some(sender) = self.inflows.take(&mut state.session, head.id) {
+                    return sender.fail(status); // The body has begun, and fails midway.
+                }
+                Err(status)
             }
             None => self.body(state, head, body, end, batch).map(|body| {
                 let metadata = head.metadata.share(|bytes| share(batch, bytes));
@@ -343,24 +151,55 @@ impl<W: Session> ClientRole<W> {
         );
     }
 
-    fn write_outflows(state: &mut State<W>, cx: &mut TaskContext<'_>) {
-        let State { outflows, session, out, .. } = state;
-        outflows.retain_mut(|(id, stream)| {
-            while let Poll::Ready(next) = stream.poll_next(cx) {
-                let (frame, end) = match next {
-                    Some(Ok(frame)) => (frame, stream.is_finished()),
-                    None => (Bytes::new(), true),
-                    Some(Err(_)) => {
-                        session.cancel(*id, out);
-                        return false;
-                    }
-                };
-                if session.data(*id, &frame, end, out).is_err() || end {
-                    return false;
+    /// Writes the frames of streamed requests that are there and whose turn it is.
+    fn write_outflows(&mut self, state: &mut State<W>, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while let Some((id, stream)) = state.outflows.get_mut(index) {
+            let id = *id;
+            if is_full(&state.out) {
+                return cx.waker().wake_by_ref();
+            }
+            if !state.session.may_write(id) {
+                index += 1;
+                continue;
+            }
+            let Poll::Ready(next) = stream.poll_next(cx) else {
+                index += 1;
+                continue;
+            };
+            let (frame, end) = match next {
+                Some(Ok(frame)) => (frame, stream.is_finished()),
+                None => (Bytes::new(), true),
+                Some(Err(status)) => {
+                    state.outflows.swap_remove(index);
+                    self.give_up(state, id, status.at(self.link.origin()));
+                    index = 0;
+                    continue;
+                }
+            };
+            match state.session.data(id, &frame, end, &mut state.out) {
+                Ok(()) if !end => {}
+                Ok(()) => {
+                    state.outflows.swap_remove(index);
+                    // On a wire that keeps the order it may now be the turn of one that was looked at before.
+                    index = 0;
+                }
+                Err(error) => {
+                    state.outflows.swap_remove(index);
+                    self.give_up(state, id, self.link.status(Code::Unsupported, error.to_string()));
+                    index = 0;
                 }
             }
-            true
-        });
+        }
+    }
+
+    /// The request's body cannot be sent to its end: the call has failed, and nobody must take what was sent for
+    /// the whole.
+    fn give_up(&mut self, state: &mut State<W>, id: u64, status: Status) {
+        state.session.cancel(id, &mut state.out);
+        if state.calls.waits(id) {
+            self.end(state, id, Err(status));
+        }
     }
 
     fn wake(&mut self) {
@@ -374,23 +213,28 @@ impl<W: Session> ClientRole<W> {
     /// It was asked, and has not answered in time.
     fn heartbeat(&mut self, state: &mut State<W>, now: Instant, out: &mut Vec<u8>) -> Result<(), Close> {
         let interval = self.link.settings.heartbeat;
-        if self.asked && now >= self.heard.max(self.said_at) + interval {
-            return Err(Close::Slow("the peer does not answer heartbeats"));
-        }
-        let silent_since = self.heard.min(self.said_at);
-        if !self.asked && now >= silent_since + interval {
-            self.asked = state.session.ping(out);
-            self.said_at = now;
-            if !self.asked {
-                self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
+        match self.asked {
+            Some(asked) if now >= asked + interval => {
+                return Err(Close::Slow("the peer does not answer heartbeats"));
             }
+            None if now >= self.heard.min(self.said) + interval => {
+                self.said = now;
+                if state.session.ping(out) {
+                    self.asked = Some(now);
+                } else {
+                    self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 }
 
 impl<W: Session> Role for ClientRole<W> {
-    fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+    const LINGERS: bool = true;
+
+    fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
         let state = &mut *guard;
@@ -398,14 +242,17 @@ impl<W: Session> Role for ClientRole<W> {
         // Before all else, so that it never waits behind calls.
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
-        Self::write_outflows(state, cx);
+        self.write_outflows(state, cx);
         if !state.out.is_empty() {
+            if state.out.len() >= WRITE_AHEAD {
+                link.room.notify_waiters();
+            }
             if out.is_empty() {
                 std::mem::swap(out, &mut state.out);
             } else {
                 out.append(&mut state.out);
             }
-            self.said_at = now;
+            self.said = now;
         }
         if self.yields {
             self.yields = false;
@@ -422,7 +269,7 @@ impl<W: Session> Role for ClientRole<W> {
         Ok(())
     }
 
-    fn advance_unsent(&mut self, cx: &mut TaskContext<'_>) -> bool {
+    fn advance_unsent(&mut self, cx: &mut Context<'_>) -> bool {
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
         self.expire(&mut guard, Instant::now());
@@ -437,14 +284,14 @@ impl<W: Session> Role for ClientRole<W> {
         &mut self,
         batch: &Bytes,
         start: usize,
-        cx: &mut TaskContext<'_>,
+        cx: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
-        self.heard = Instant::now();
-        self.asked = false;
+        self.heard();
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
         let state = &mut *guard;
+        state.heard = true;
         let mut at = start;
         let received = loop {
             let State { session, out: calls_out, .. } = &mut *state;
@@ -481,15 +328,23 @@ impl<W: Session> Role for ClientRole<W> {
             return true;
         }
         let state = self.link.lock();
-        state.closed && state.calls.len() == 0 && state.out.is_empty()
+        state.closed && state.calls.len() == 0 && state.out.is_empty() && state.outflows.is_empty()
     }
 
-    fn wake_at(&self) -> Option<Instant> {
-        let interval = self.link.settings.heartbeat;
-        let silent_since =
-            if self.asked { self.heard.max(self.said_at) } else { self.heard.min(self.said_at) };
-        let heartbeat = silent_since + interval;
+    fn heard(&mut self) {
+        self.heard = Instant::now();
+        self.asked = None;
+    }
+
+    fn wake_at(&self, unsent: bool) -> Option<Instant> {
         let deadline = self.link.lock().calls.next_deadline();
+        if unsent {
+            return deadline; // How long the peer may take to read is the driver's to watch.
+        }
+        let heartbeat =
+            self.asked.unwrap_or_else(|| self.heard.min(self.said)) + self.link.settings.heartbeat;
         Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
     }
+
+    const ANSWERS: bool = false;
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
 use trunkline_wire::Session;
 
-use super::connection::{ClientRole, Link, Settings, Strays};
+use super::connection::ClientRole;
+use super::link::{Link, Settings, Strays};
 use crate::net::Address;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
@@ -46,6 +48,9 @@ pub(crate) struct Shared<W> {
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 
+/// A connection that lasted this long was no short one: when it is lost, the next dial follows at once.
+const SETTLED: Duration = Duration::from_secs(1);
+
 impl<W: Session> Shared<W> {
     /// The connection that calls go to now.
     pub(crate) fn current(&self) -> Option<Arc<Link<W>>> {
@@ -58,7 +63,9 @@ impl<W: Session> Shared<W> {
 
     /// Keeps the channel connected until `closed` is told.
     pub(crate) async fn keep_connected(self: Arc<Self>, mut closed: watch::Receiver<bool>) {
+        // Every choice has an order, so that a seed repeats a run.
         tokio::select! {
+            biased;
             () = Arc::clone(&self).dial_for_ever() => {}
             _ = closed.wait_for(|closed| *closed) => {}
         }
@@ -71,25 +78,37 @@ impl<W: Session> Shared<W> {
 
     async fn dial_for_ever(self: Arc<Self>) {
         let mut wait = FIRST_WAIT;
+        // The connection before was short: one of a row is dialled again at once.
+        let mut short = false;
         loop {
             self.state.send_replace(ConnectionState::Connecting);
             match dial(&self.address, self.dial_timeout).await {
                 Ok(stream) => {
-                    wait = FIRST_WAIT;
-                    self.use_connection(stream).await;
+                    let begun = Instant::now();
+                    let heard = self.use_connection(stream).await;
+                    if begun.elapsed() >= SETTLED || heard && !short {
+                        (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
+                        continue;
+                    }
+                    if !heard {
+                        // No better than a server that does not accept.
+                        let error = "the server closed the connection without a word".to_owned();
+                        self.state.send_replace(ConnectionState::Failed { error });
+                    }
                 }
                 Err(error) => {
                     self.state.send_replace(ConnectionState::Failed { error: error.to_string() });
-                    wait = next_wait(wait);
-                    tokio::time::sleep(wait).await;
                 }
             }
+            wait = next_wait(wait);
+            tokio::time::sleep(wait).await;
         }
     }
 
     /// Runs a connection until it is lost or its server announces that it will stop; then it goes on to its end
     /// beside the next one.
-    async fn use_connection(&self, stream: Stream) {
+    /// Whether the server has said anything is told.
+    async fn use_connection(&self, stream: Stream) -> bool {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
@@ -98,10 +117,13 @@ impl<W: Session> Shared<W> {
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
         tokio::select! {
+            biased;
             _ = &mut run => {}
             () = link.draining.notified() => {}
         }
         self.set_current(None);
+        self.state.send_replace(ConnectionState::Connecting);
+        link.was_heard()
     }
 }
 

@@ -15,9 +15,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use trunkline_wire::{Limits, Serialization};
 
-use super::connection::Settings;
 use super::dial::{ConnectionState, dial};
 use super::http_connection::{Answered, Connection, Lost};
+use super::link::Settings;
 use crate::metadata::{AUTH, is_reserved};
 use crate::net::{Address, pairs};
 use crate::{Body, Call, Code, Metadata, Origin, Reply, Result, Status};
@@ -108,15 +108,14 @@ impl Http {
         Ok(())
     }
 
-    /// Makes a call; with `announce` the server is told the deadline.
-    pub(super) async fn call(
-        self: &Arc<Self>,
-        call: Call,
-        deadline: Instant,
-        announce: bool,
-    ) -> Result<Reply> {
-        let one_way = call.one_way;
-        let wanted = self.request(call, announce.then_some(deadline))?;
+    /// Makes a call, within `timeout` where it has no deadline of its own.
+    pub(super) async fn call(self: &Arc<Self>, call: Call, timeout: Duration) -> Result<Reply> {
+        let (now, announced, one_way) = (Instant::now(), call.context.deadline, call.one_way);
+        let deadline = announced.unwrap_or_else(|| now + timeout);
+        if deadline <= now {
+            return Err(self.over_time().not_begun());
+        }
+        let wanted = self.request(call, announced)?;
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let text = format!("{} calls are in flight to the endpoint, the channel's limit", self.calls);
             return Err(self.status(Code::Limited, text).not_begun());
@@ -347,5 +346,42 @@ fn code_of(status: StatusCode) -> Code {
         other if other.is_server_error() => Code::Failed,
         // A redirect, or an answer to another protocol: this peer cannot do what was asked.
         _ => Code::Unsupported,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::transport::{Listener, Stream};
+
+    /// The server closes a connection that was kept in the moment between the look at it and the request.
+    #[tokio::test]
+    async fn a_call_of_which_nothing_was_sent_is_made_on_a_new_connection() {
+        let address = Address::Memory("http-unsent".into());
+        let mut listener = Listener::bind(&address).await.unwrap();
+        tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt, AsyncWriteExt};
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'P');
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
+        });
+        let settings = Settings {
+            limits: Limits::default(),
+            calls: 1,
+            heartbeat: Duration::ZERO,
+            lower_case: false,
+            address: address.to_string(),
+        };
+        let (state, _) = watch::channel(ConnectionState::Connecting);
+        let http = Http::new(address, settings, Duration::from_secs(1), state).unwrap();
+        let gone = || async {
+            let (near, _) = tokio::io::duplex(1 << 10);
+            Connection::new(Stream::Memory(near)).await.unwrap()
+        };
+        let wanted = || http.request(Call::new("A", "B", Serialization::Json, "{}"), None).unwrap();
+        let status = http.exchange((gone().await, false), wanted()).await.unwrap_err();
+        assert_eq!((status.code(), status.may_retry()), (Code::Unavailable, true), "{status}");
+        let reply = http.exchange((gone().await, true), wanted()).await.unwrap();
+        assert_eq!(reply.into_body().whole(1).await.unwrap(), "x");
     }
 }

@@ -196,3 +196,65 @@ impl hyper::rt::Write for Io {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    fn post() -> Request<Full<Bytes>> {
+        Request::post("/A/B").header("host", "x").body(Full::new(Bytes::from_static(b"body"))).unwrap()
+    }
+
+    async fn pair() -> (Connection, DuplexStream) {
+        let (near, far) = tokio::io::duplex(1 << 10);
+        (Connection::new(Stream::Memory(near)).await.unwrap(), far)
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_is_told_from_what_was() {
+        let (mut connection, far) = pair().await;
+        drop(far);
+        let lost = connection.exchange(post(), 10).await.err().unwrap();
+        assert!(lost.unsent && lost.unanswered, "{}", lost.why);
+        assert!(!connection.is_ready().await);
+
+        let (mut connection, mut far) = pair().await;
+        let (lost, ()) = tokio::join!(connection.exchange(post(), 10), async {
+            far.read_u8().await.unwrap();
+            drop(far);
+        });
+        let lost = lost.err().unwrap();
+        assert!(!lost.unsent && lost.unanswered, "{}", lost.why);
+
+        let (mut connection, mut far) = pair().await;
+        let (lost, ()) = tokio::join!(connection.exchange(post(), 10), async {
+            far.read_u8().await.unwrap();
+            far.write_all(b"HTTP").await.unwrap();
+            drop(far);
+        });
+        let lost = lost.err().unwrap();
+        assert!(!lost.unsent && !lost.unanswered, "{}", lost.why);
+    }
+
+    #[tokio::test]
+    async fn a_connection_with_something_left_on_it_is_not_ready() {
+        for (answer, ready) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 408 Late\r\n", false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+        ] {
+            let (mut connection, mut far) = pair().await;
+            assert!(connection.is_ready().await);
+            let (answered, ()) = tokio::join!(connection.exchange(post(), 10), async {
+                let mut head = [0; 64];
+                let _ = far.read(&mut head).await.unwrap();
+                far.write_all(answer.as_bytes()).await.unwrap();
+            });
+            assert_eq!(answered.map_err(|lost| lost.why).unwrap().status, 200);
+            assert_eq!(connection.is_ready().await, ready, "{answer}");
+        }
+    }
+}

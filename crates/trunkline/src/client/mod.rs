@@ -1,13 +1,17 @@
 //! Calling: channels to one endpoint, and what the clients of services are made of.
 
-mod calls;
+mod caller;
+pub(crate) mod calls;
+#[cfg(test)]
+mod calls_tests;
 mod channel;
 mod connection;
-mod dial;
+pub(crate) mod dial;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
 mod http_connection;
+pub(crate) mod link;
 mod outgoing;
 mod url;
 

@@ -113,7 +113,11 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Bytes>>> {
         loop {
-            let missing = self.frame.saturating_sub(self.rest.len()).clamp(1, BATCH);
+            // A head of which not even the length is known yet is small, but must not be read byte by byte.
+            let missing = match self.frame.saturating_sub(self.rest.len()) {
+                0 => MOVED,
+                missing => missing.min(BATCH),
+            };
             self.rest.reserve(missing);
             let read = ready!(poll_read_buf(Pin::new(io), cx, &mut (&mut self.rest).limit(missing)))?;
             if read == 0 {

@@ -20,6 +20,9 @@ use super::buffers::{self, BATCH, Inbound};
 
 /// What joins a session to calls: the server's side or the client's.
 pub(crate) trait Role {
+    /// Whether the end waits for the peer's, as long as [`Patience::half_closed`] at most.
+    const LINGERS: bool = false;
+
     /// Appends what came up since the last poll: replies that are ready, calls that were made. Called first in
     /// every round, with the task's waker to register.
     ///
@@ -49,8 +52,18 @@ pub(crate) trait Role {
     /// Whether there is nothing more to do and the connection should end.
     fn is_done(&self) -> bool;
 
-    /// When the role wants to be polled although nothing happens.
-    fn wake_at(&self) -> Option<Instant>;
+    /// When the role wants to be polled although nothing happens. While the peer does not take what was written
+    /// (`unsent`) only [`advance_unsent`](Role::advance_unsent) will be called, so only what that deals with
+    /// counts: a time that nobody moves on would be waited for without a pause.
+    fn wake_at(&self, unsent: bool) -> Option<Instant>;
+
+    /// More of a frame has come that is not whole yet.
+    fn heard(&mut self) {}
+
+    /// Whether this side answers calls. It reads a little ahead while calls have to wait, so that a caller that
+    /// goes away meanwhile is noticed, and it has no patience with one that does not take its answers. A client
+    /// waits for a busy server as long as that says anything, and takes replies from a connection that has ended.
+    const ANSWERS: bool;
 }
 
 /// What became of a batch.
@@ -84,13 +97,16 @@ pub(crate) enum Close {
     Slow(&'static str),
 }
 
-/// How many bytes of a begun frame buy it another [`Patience::frame`].
+/// How many bytes, read of a begun frame or taken of what was written, buy the peer as much time again.
 const LEAST: usize = 10 << 10;
+
+/// How much of what has to wait may be there before no more is read ahead.
+const AHEAD: usize = 8 << 10;
 
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// To take what is written to it.
+    /// To take what is written to it, or 10 KiB more of it.
     pub(crate) write: Duration,
     /// To end a begun frame, or to send 10 KiB more of it.
     pub(crate) frame: Duration,
@@ -120,10 +136,10 @@ pub(crate) struct Connection<I, R> {
     /// What the peer has not taken yet.
     unsent: Vec<u8>,
     sent: usize,
+    /// How much of `unsent` was added since the peer stopped taking it.
+    added: usize,
     read_ended: bool,
-    slow_at: Option<Instant>,
-    /// How much of a begun frame there was when `slow_at` was set.
-    slow_from: usize,
+    slow: Option<Slow>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -138,9 +154,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             waiting: (!first.is_empty()).then_some((first, 0)),
             unsent: Vec::new(),
             sent: 0,
+            added: 0,
             read_ended: false,
-            slow_at: None,
-            slow_from: 0,
+            slow: None,
             timer: None,
         }
     }
@@ -150,13 +166,20 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         let close = std::future::poll_fn(|cx| self.poll(cx)).await;
         if matches!(close, Close::Done) {
             // Says goodbye properly; where the peer is gone that cannot fail it any more.
-            let _ = tokio::time::timeout(
-                self.patience.half_closed,
-                std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)),
-            )
-            .await;
+            let _ = tokio::time::timeout(self.patience.half_closed, self.goodbye()).await;
         }
         close
+    }
+
+    /// Ends our side. A client then reads to the end of the other one: what comes to a closed socket makes the
+    /// peer throw away what it has not read yet, and a one-way call may be among it.
+    async fn goodbye(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await?;
+        while R::LINGERS && !self.read_ended {
+            let read = std::future::poll_fn(|cx| self.inbound.poll_read(&mut self.io, cx)).await?;
+            self.read_ended = read.is_none();
+        }
+        Ok(())
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
@@ -176,11 +199,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             let sending = !self.poll_unsent(cx)?;
             if !sending {
                 self.role.advance(cx, out)?;
-            } else if !self.role.advance_unsent(cx) {
+            } else if !self.role.advance_unsent(cx) || self.added >= BATCH {
+                // Whoever makes us answer and does not take the answers is not read from, either.
                 return Poll::Pending;
             }
             let waits = self.dispatch(cx, out)?;
             if sending {
+                self.added = self.added.saturating_add(out.len());
                 self.unsent.append(out);
             } else {
                 self.write(cx, out)?;
@@ -195,16 +220,34 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             {
                 return Poll::Ready(Ok(()));
             }
-            if waits.is_some() || self.read_ended {
+            if self.read_ended || waits.is_some() && !self.may_read_ahead() {
                 return Poll::Pending;
             }
-            let read = ready!(self.inbound.poll_read(&mut self.io, cx))?;
+            let before = self.inbound.len();
+            let read = self.inbound.poll_read(&mut self.io, cx);
+            if self.inbound.len() > before {
+                self.role.heard();
+            }
+            let read = ready!(read)?;
             #[cfg(test)]
             counts::READS.with(|reads| reads.set(reads.get() + 1));
             match read {
-                Some(batch) => self.waiting = Some((batch, 0)),
+                Some(batch) => self.waiting = Some((self.join(batch), 0)),
                 None => self.end_of_input()?,
             }
+        }
+    }
+
+    fn may_read_ahead(&self) -> bool {
+        let waiting = self.waiting.as_ref();
+        R::ANSWERS && waiting.is_some_and(|(batch, from)| batch.len().saturating_sub(*from) < AHEAD)
+    }
+
+    /// What was read, behind what still waits.
+    fn join(&mut self, batch: Bytes) -> Bytes {
+        match self.waiting.take() {
+            None => batch,
+            Some((before, from)) => [before.get(from..).unwrap_or_default(), &batch].concat().into(),
         }
     }
 
@@ -227,8 +270,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         match self.role.receive(&batch, start, cx, out)? {
             Received::Upto(end, frame) => {
                 if end > start {
-                    self.slow_at = None;
-                    self.slow_from = 0;
+                    self.slow
+                        .take_if(|slow| slow.what == What::Frame || slow.what == What::Write && !R::ANSWERS);
                 }
                 self.inbound.keep(batch.get(end..).unwrap_or_default(), frame);
                 Ok(None)
@@ -268,38 +311,43 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         while self.sent < self.unsent.len() {
             let rest = self.unsent.get(self.sent..).unwrap_or_default();
             match poll_write(&mut self.io, cx, rest) {
-                Poll::Ready(n) => {
-                    self.sent += n?;
-                    self.slow_at = None;
-                }
+                Poll::Ready(n) => self.sent += n?,
                 Poll::Pending => return Ok(false),
             }
         }
         if !self.unsent.is_empty() {
             self.unsent = Vec::new();
             self.sent = 0;
-            self.slow_at = None;
+            self.added = 0;
+            self.slow = None;
         }
         Ok(true)
     }
 
+    /// Notes what the peer is waited for now, and since when.
+    fn watch(&mut self) {
+        let (what, time, far) = if !self.unsent.is_empty() {
+            (What::Write, self.patience.write, self.sent)
+        } else if self.read_ended {
+            (What::HalfClosed, self.patience.half_closed, 0)
+        } else if self.inbound.is_partial() {
+            (What::Frame, self.patience.frame, self.inbound.len())
+        } else {
+            self.slow = None;
+            return;
+        };
+        let goes_on = |slow: &Slow| slow.what == what && far < slow.from.saturating_add(LEAST);
+        if !self.slow.as_ref().is_some_and(goes_on) {
+            self.slow = Some(Slow { what, at: Instant::now() + time, from: far });
+        }
+    }
+
     /// Arms the timer for what may take too long, and says when it did.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
-        let (allowed, why) = if !self.unsent.is_empty() {
-            (Some(self.patience.write), "the peer does not read its answers")
-        } else if self.read_ended {
-            (Some(self.patience.half_closed), "the caller is gone")
-        } else if self.inbound.is_partial() {
-            (Some(self.patience.frame), "a begun frame does not go on")
-        } else {
-            (None, "")
-        };
-        if self.inbound.len() >= self.slow_from.saturating_add(LEAST) {
-            self.slow_from = self.inbound.len();
-            self.slow_at = None;
-        }
-        self.slow_at = allowed.map(|time| self.slow_at.unwrap_or_else(|| Instant::now() + time));
-        let Some(at) = [self.slow_at, self.role.wake_at()].into_iter().flatten().min() else {
+        self.watch();
+        let slow_at = self.slow.as_ref().map(|slow| slow.at);
+        let wake_at = self.role.wake_at(!self.unsent.is_empty());
+        let Some(at) = [slow_at, wake_at].into_iter().flatten().min() else {
             self.timer = None;
             return Poll::Pending;
         };
@@ -310,11 +358,40 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         if timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.slow_at.is_some_and(|slow| slow <= Instant::now()) {
-            return Poll::Ready(Close::Slow(why));
+        match &self.slow {
+            Some(slow) if slow.at <= Instant::now() => Poll::Ready(Close::Slow(slow.what.text())),
+            _ => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    }
+}
+
+/// What a peer takes its time for.
+#[derive(Debug)]
+struct Slow {
+    what: What,
+    /// When it was too long.
+    at: Instant,
+    /// How far it was when that was set.
+    from: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Write,
+    HalfClosed,
+    Frame,
+}
+
+impl What {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Write => "the peer does not read what is written to it",
+            Self::HalfClosed => "the caller is gone",
+            Self::Frame => "a begun frame does not go on",
+        }
     }
 }
 

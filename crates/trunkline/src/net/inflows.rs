@@ -15,8 +15,11 @@ pub(crate) struct Inflows(Vec<Inflow>);
 struct Inflow {
     id: u64,
     sender: BodySender,
-    /// A frame whose reader had no room. There is never a second one: reading stops.
+    /// A frame whose reader had no room. There is never a second one: the session holds this call back, or
+    /// the connection is not read.
     held: Option<(Bytes, bool)>,
+    /// The session holds this call back by itself.
+    alone: bool,
 }
 
 impl Inflows {
@@ -26,7 +29,7 @@ impl Inflows {
         if !first.is_empty() {
             sender.push(first);
         }
-        self.0.push(Inflow { id, sender, held: None });
+        self.0.push(Inflow { id, sender, held: None, alone: false });
         stream
     }
 
@@ -35,16 +38,21 @@ impl Inflows {
     pub(crate) fn hold<W: Session>(&mut self, session: &mut W, id: u64, frame: Bytes, end: bool) {
         if let Some(inflow) = self.0.iter_mut().find(|inflow| inflow.id == id) {
             inflow.held = Some((frame, end));
-            session.hold(id);
+            inflow.alone = session.hold(id);
         }
     }
 
-    /// The call has ended; its body is read past.
-    pub(crate) fn close(&mut self, id: u64) {
-        self.0.retain(|inflow| inflow.id != id);
+    /// The body comes to an end in another way than by its last frame: what is still on its way is read past.
+    pub(crate) fn take<W: Session>(&mut self, session: &mut W, id: u64) -> Option<BodySender> {
+        let index = self.0.iter().position(|inflow| inflow.id == id)?;
+        let inflow = self.0.swap_remove(index);
+        if inflow.held.is_some() {
+            session.release(id);
+        }
+        Some(inflow.sender)
     }
 
-    /// Hands frames that wait to readers that have room. Whether one still waits; calls whose reader is gone
+    /// Hands frames that wait to readers that have room. Whether the connection has to wait for one; calls whose reader is gone
     /// within their body are given to `unread`.
     pub(crate) fn pass_on<W: Session>(
         &mut self,
@@ -61,7 +69,7 @@ impl Inflows {
             };
             let Poll::Ready(room) = inflow.sender.poll_ready(cx) else {
                 inflow.held = Some((frame, end));
-                stalled = true;
+                stalled |= !inflow.alone;
                 index += 1;
                 continue;
             };

@@ -3,11 +3,13 @@
 //! A `FuturesUnordered` would do, but for two things: calls are removed by their id when they are cancelled, and
 //! a call that waits costs no allocation beside its future.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Futures by key, polled when woken.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ struct Woken(Mutex<WokenState>);
 
 #[derive(Debug, Default)]
 struct WokenState {
-    slots: Vec<usize>,
+    slots: VecDeque<usize>,
     task: Option<Waker>,
 }
 
@@ -50,7 +52,7 @@ impl Wake for SlotWaker {
             return;
         }
         let mut woken = self.woken.lock();
-        woken.slots.push(self.slot);
+        woken.slots.push_back(self.slot);
         let task = woken.task.take();
         drop(woken);
         if let Some(task) = task {
@@ -95,9 +97,10 @@ impl<K, F> Pending<K, F> {
         let Some(woken) = &self.woken else {
             return Poll::Pending;
         };
-        loop {
+        // A future that wakes itself whenever it is polled must not keep the connection from everything else.
+        for _ in 0..=self.slots.len() {
             let mut state = woken.lock();
-            let Some(slot) = state.slots.pop() else {
+            let Some(slot) = state.slots.pop_front() else {
                 match &mut state.task {
                     Some(task) => task.clone_from(cx.waker()),
                     none => *none = Some(cx.waker().clone()),
@@ -114,5 +117,7 @@ impl<K, F> Pending<K, F> {
                 return Poll::Ready((self.slots.remove(slot).0, value));
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

@@ -109,11 +109,12 @@ impl<S: Service> Workers<S> {
                     let mut tasks = JoinSet::new();
                     loop {
                         tokio::select! {
+                            biased;
+                            Some(_) = tasks.join_next() => {}
                             next = dealt.recv() => match next {
                                 Some(dealt) => serve_dealt(&mut tasks, &core, dealt),
                                 None => break,
                             },
-                            Some(_) = tasks.join_next() => {}
                         }
                     }
                     // The server has stopped; what is left over its limit is cut off here.
@@ -168,12 +169,13 @@ impl<S: Service> Acceptor<S> {
         drop(accepted);
         while stopped.borrow().is_none() {
             tokio::select! {
+                biased;
                 changed = stopped.changed() => if changed.is_err() {
                     // Every handle is gone: nobody can stop the server any more.
                     std::future::pending::<()>().await;
                 },
-                Some((stream, peer, permit)) = connections.recv() => self.admit(stream, peer, permit).await,
                 Some(_) = self.tasks.join_next() => {}
+                Some((stream, peer, permit)) = connections.recv() => self.admit(stream, peer, permit).await,
             }
         }
         accepting.shutdown().await;
@@ -182,9 +184,9 @@ impl<S: Service> Acceptor<S> {
 
     async fn admit(&mut self, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
         let address = match &peer {
-            Peer::Tcp(address) if !address.ip().is_loopback() => match self.address_place(address.ip()) {
-                Some(place) => Some(place),
-                None => {
+            Peer::Tcp(address) => match self.address_place(address.ip()) {
+                Ok(place) => place,
+                Err(TooMany) => {
                     let limit = self.limits.per_address;
                     tracing::warn!(%peer, limit, "closed: too many connections from one address");
                     return;
@@ -212,14 +214,20 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    fn address_place(&self, address: IpAddr) -> Option<AddressPlace> {
+    /// A place for one more connection of this address; none is needed for the own machine.
+    fn address_place(&self, address: IpAddr) -> Result<Option<AddressPlace>, TooMany> {
+        // On a listener for both protocols an IPv4 address comes as an IPv6 one.
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return Ok(None);
+        }
         let mut counts = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
         if *count >= self.limits.per_address {
-            return None;
+            return Err(TooMany);
         }
         *count += 1;
-        Some(AddressPlace { address, counts: Arc::clone(&self.addresses) })
+        Ok(Some(AddressPlace { address, counts: Arc::clone(&self.addresses) }))
     }
 
     async fn wait_for_connections(&mut self, stopped: &mut watch::Receiver<Option<Instant>>) {
@@ -227,6 +235,7 @@ impl<S: Service> Acceptor<S> {
             let limit = stopped.borrow_and_update().unwrap_or_else(Instant::now);
             let drain = Arc::clone(&self.core.drain);
             tokio::select! {
+                biased;
                 () = std::future::poll_fn(|cx| drain.poll_idle(cx)) => return,
                 () = tokio::time::sleep_until(limit) => {
                     let connections = drain.connections();
@@ -243,6 +252,10 @@ impl<S: Service> Acceptor<S> {
     }
 }
 
+/// An address has as many connections as it may have.
+#[derive(Debug)]
+struct TooMany;
+
 type Accepted = (Stream, Peer, OwnedSemaphorePermit);
 
 /// Accepts from one listener. What cannot be accepted (no descriptors left) is tried again after a while.
@@ -251,10 +264,14 @@ async fn accept_from(mut listener: Listener, total: Arc<Semaphore>, accepted: mp
     const LAST_PAUSE: Duration = Duration::from_secs(1);
     let mut pause = FIRST_PAUSE;
     loop {
-        let Ok(permit) = Arc::clone(&total).acquire_owned().await else { return };
+        // Room is waited for, but not taken before a connection is there: another listener may need it sooner.
+        if total.acquire().await.is_err() {
+            return;
+        }
         match listener.accept().await {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
+                let Ok(permit) = Arc::clone(&total).acquire_owned().await else { return };
                 if accepted.send((stream, peer, permit)).await.is_err() {
                     return;
                 }

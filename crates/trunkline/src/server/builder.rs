@@ -263,6 +263,27 @@ impl<S> Server<S> {
         known.map(|address| address.to_string()).collect()
     }
 
+    /// The URL at which a client reaches the first of its addresses, on the rpcx wire. Empty where the system does
+    /// not say where it listens.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), trunkline::server::ServerError> {
+    /// let server = trunkline::Server::builder().listen("mem://url").bind().await?;
+    /// assert_eq!(server.url(), "mem://url?wire=rpcx");
+    /// let server = trunkline::Server::builder().listen("127.0.0.1:0").bind().await?;
+    /// assert!(server.url().starts_with("rpcx://127.0.0.1:"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut known = self.listeners.iter().filter_map(|listener| listener.local_address().ok());
+        match known.next() {
+            Some(Address::Tcp(address)) => format!("rpcx://{address}"),
+            Some(other) => format!("{other}?wire=rpcx"),
+            None => String::new(),
+        }
+    }
+
     /// To stop the server and to look at it.
     #[must_use]
     pub fn handle(&self) -> ServerHandle {
@@ -290,6 +311,7 @@ impl<S: Service> Server<S> {
         let handle = self.handle();
         let mut run = std::pin::pin!(self.run());
         tokio::select! {
+            biased;
             result = &mut run => return result,
             () = signal => handle.drain(Duration::from_secs(30)),
         }

@@ -8,33 +8,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trunkline_wire::{
-    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, PushFrame, PushHead, ReplyFrame,
-    Session,
+    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, ReplyFrame, Session,
 };
 
 use super::Core;
 use super::drain::DrainWatch;
-use super::outflows::Outflows;
 use super::router::Route;
+use super::streams::Outflow;
 use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
 use crate::codec::gzip;
 use crate::context::ConnectionInfo;
 use crate::net::buffers::{owned, share};
 use crate::net::compress;
-
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
 use crate::service::{Request, Service, reply_over_limit};
-use crate::{Body, Call, Code, Context, MethodId, Name, Push, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, MethodId, Name, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
 pub(crate) struct ServerRole<'a, W, S, F, M> {
-    session: W,
-    core: &'a Arc<Core<S>>,
+    pub(super) session: W,
+    pub(super) core: &'a Arc<Core<S>>,
     make: M,
-    info: Arc<ConnectionInfo>,
+    pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
@@ -43,23 +41,23 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     /// Request bodies that still arrive.
     inflows: Inflows,
     /// Replies whose body goes out frame by frame.
-    outflows: Outflows,
+    pub(super) outflows: Vec<Outflow>,
     peer_ended: bool,
     /// The server stops. From this moment on a connection without calls is closed: at once would lose calls that
     /// are on their way.
     draining: Option<Instant>,
-    closing: bool,
+    pub(super) closing: bool,
     /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
     blocked_ping: Option<Instant>,
 }
+
+/// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
+const BLOCKED_PING: Duration = Duration::from_millis(2500);
 
 /// How long a connection without calls stays when the server stops: long enough for what has arrived already, and
 /// where the peer was told, for the calls that it made before it heard; it closes by itself then.
 const DRAIN_UNTOLD: Duration = Duration::from_millis(5);
 const DRAIN_TOLD: Duration = Duration::from_secs(1);
-
-/// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
-const BLOCKED_PING: Duration = Duration::from_millis(2500);
 
 impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
 where
@@ -78,7 +76,7 @@ where
             pending: Pending::default(),
             held: 0,
             inflows: Inflows::default(),
-            outflows: Outflows::default(),
+            outflows: Vec::new(),
             peer_ended: false,
             draining: None,
             closing: false,
@@ -96,7 +94,7 @@ where
             Event::Data { id, body, end } => {
                 self.inflows.hold(&mut self.session, id, owned(body, batch), end);
             }
-            Event::Cancel { id } => self.on_cancel(id),
+            Event::Cancel { id } => self.on_cancel(id, out),
             Event::Closed => self.closing = true,
             // A server asks nothing of its clients.
             _ => {}
@@ -120,10 +118,12 @@ where
                 return self.write_failure(&to, &status, out);
             }
         };
-        if let (Some((route, _)), true) = (found, end) {
-            if route.in_place && self.answer_in_place(route.id, head, &body, batch, out) {
-                return;
-            }
+        if let Some((route, _)) = found
+            && route.in_place
+            && end
+            && self.answer_in_place(route.id, head, &body, batch, out)
+        {
+            return;
         }
         let mut to = ReplyTo::new(head, found, batch);
         let body = owned(body, batch);
@@ -226,15 +226,16 @@ where
         }
     }
 
-    fn on_cancel(&mut self, id: u64) {
+    fn on_cancel(&mut self, id: u64, out: &mut Vec<u8>) {
         if let Some(to) = self.pending.remove(|to| to.id == id) {
             self.held = self.held.saturating_sub(to.held);
-            self.session.forget(id);
+            self.session.forget(id, out);
         }
-        if self.outflows.close(id) {
-            self.session.forget(id);
+        if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
+            self.outflows.swap_remove(index);
+            self.session.forget(id, out);
         }
-        self.inflows.close(id);
+        drop(self.inflows.take(&mut self.session, id));
     }
 
     /// Writes what came of a call, after what it pushed.
@@ -243,7 +244,7 @@ where
         match result {
             Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
-                self.outflows.open(to, metadata, stream);
+                self.outflows.push(Outflow { to, metadata, stream, begun: false });
             }
             Ok(Reply { body: Body::Stream(_), .. }) => {
                 let text = format!("the {} wire cannot carry a streamed reply", W::NAME);
@@ -276,7 +277,7 @@ where
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
         self.closing |= status.ends_connection();
-        self.inflows.close(to.id);
+        drop(self.inflows.take(&mut self.session, to.id));
         let core = self.core;
         let head = to.head(&core.router);
         let frame = ReplyFrame {
@@ -295,7 +296,7 @@ where
             tracing::warn!(wire = W::NAME, %error, "a failure could not be written whole");
             let short = Failure::text(b"the failure's text does not fit the wire");
             if self.session.reply(&head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
-                self.session.forget(to.id);
+                self.session.forget(to.id, out);
             }
         }
     }
@@ -314,38 +315,47 @@ where
         ended
     }
 
-    /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
-    /// that sent them may follow.
-    fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
-        while let Some(push) = self.info.pushes.try_next() {
-            self.write_push(&push, out);
-        }
-    }
-
-    /// Writes the pushes that came up, and asks to be woken for the next one.
-    fn write_pushes(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) {
-        if !self.info.can_push {
-            return;
-        }
-        while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
-            self.write_push(&push, out);
-            if is_full(out) {
-                cx.waker().wake_by_ref();
-                return;
+    /// Deals with bytes of `batch` from `start` on.
+    pub(super) fn receive_from(
+        &mut self,
+        batch: &Bytes,
+        start: usize,
+        cx: &mut TaskContext<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Received, Close> {
+        let mut at = start;
+        let mut spare = Spare::empty();
+        loop {
+            if self.closing {
+                self.poll_pending(cx, out);
+                return Ok(Received::Upto(batch.len(), 0));
             }
-        }
-    }
-
-    fn write_push(&mut self, push: &Push, out: &mut Vec<u8>) {
-        let head = PushHead {
-            service: push.service.as_bytes(),
-            method: push.method.as_bytes(),
-            metadata: push.metadata.pairs(),
-            serialization: push.serialization,
-            compression: Compression::None,
-        };
-        if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
-            tracing::warn!(wire = W::NAME, %error, "a push was dropped");
+            if is_full(out) {
+                return Ok(Received::Full(at));
+            }
+            if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
+                // The reader may be a handler that is new and has not been asked with a waker of its own.
+                self.poll_pending(cx, out);
+                return Ok(Received::Blocked(at));
+            }
+            if self.held >= self.core.limits.held && !self.poll_pending(cx, out) {
+                return Ok(Received::Blocked(at));
+            }
+            let input = batch.get(at..).unwrap_or_default();
+            let step = self.session.receive(input, out)?;
+            at = at.saturating_add(step.consumed);
+            match step.next {
+                Next::Event(event) => self.on_event(event, batch, &mut spare, out),
+                Next::Again => {}
+                Next::NeedMore(frame) => {
+                    self.poll_pending(cx, out);
+                    return Ok(Received::Upto(at, frame));
+                }
+                Next::Blocked if self.poll_pending(cx, out) => {}
+                Next::Blocked => {
+                    return Ok(Received::Blocked(at));
+                }
+            }
         }
     }
 }
@@ -371,10 +381,8 @@ where
         if is_full(out) {
             cx.waker().wake_by_ref();
         }
-        let core = self.core;
-        self.outflows.write(&mut self.session, &core.router, core.limits.body, cx, out);
         self.inflows.pass_on(&mut self.session, cx, |_, _| {});
-        Ok(())
+        self.follow_up(cx, out)
     }
 
     fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
@@ -389,40 +397,15 @@ where
         cx: &mut TaskContext<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
-        let mut at = start;
-        let mut spare = Spare::empty();
-        let blocked_ping = self.blocked_ping.take();
-        loop {
-            if self.closing {
-                self.poll_pending(cx, out);
-                return Ok(Received::Upto(batch.len(), 0));
+        let received = self.receive_from(batch, start, cx, out)?;
+        match received {
+            Received::Blocked(_) => {
+                self.blocked_ping.get_or_insert_with(|| Instant::now() + BLOCKED_PING);
             }
-            if is_full(out) {
-                return Ok(Received::Full(at));
-            }
-            if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
-                return Ok(Received::Blocked(at));
-            }
-            if self.held >= self.core.limits.held && !self.poll_pending(cx, out) {
-                return Ok(Received::Blocked(at));
-            }
-            let input = batch.get(at..).unwrap_or_default();
-            let step = self.session.receive(input, out)?;
-            at = at.saturating_add(step.consumed);
-            match step.next {
-                Next::Event(event) => self.on_event(event, batch, &mut spare, out),
-                Next::Again => {}
-                Next::NeedMore(frame) => {
-                    self.poll_pending(cx, out);
-                    return Ok(Received::Upto(at, frame));
-                }
-                Next::Blocked if self.poll_pending(cx, out) => {}
-                Next::Blocked => {
-                    self.blocked_ping = blocked_ping.or_else(|| Some(Instant::now() + BLOCKED_PING));
-                    return Ok(Received::Blocked(at));
-                }
-            }
+            _ => self.blocked_ping = None,
         }
+        self.follow_up(cx, out)?;
+        Ok(received)
     }
 
     fn peer_ended(&mut self) -> bool {
@@ -431,14 +414,19 @@ where
     }
 
     fn is_done(&self) -> bool {
-        let ending = self.peer_ended || self.draining.is_some_and(|at| at <= Instant::now());
-        self.closing || (ending && self.session.in_flight() == 0)
+        let ending = || self.peer_ended || self.draining.is_some_and(|at| at <= Instant::now());
+        self.closing || self.session.in_flight() == 0 && ending()
     }
 
-    fn wake_at(&self) -> Option<Instant> {
-        let draining = self.draining.filter(|at| *at > Instant::now());
+    fn wake_at(&self, unsent: bool) -> Option<Instant> {
+        if unsent {
+            return None;
+        }
+        let draining = self.draining.filter(|at| self.session.in_flight() == 0 && Instant::now() < *at);
         [self.blocked_ping, draining].into_iter().flatten().min()
     }
+
+    const ANSWERS: bool = true;
 }
 
 impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {

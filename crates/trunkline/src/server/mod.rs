@@ -7,10 +7,12 @@ pub(crate) mod connection;
 mod counters_tests;
 pub(crate) mod drain;
 mod handle;
-pub(crate) mod outflows;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod router;
-mod serve;
+pub(crate) mod serve;
 mod stack;
+mod streams;
 pub(crate) mod work;
 
 use std::sync::Arc;

@@ -29,7 +29,7 @@ pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, pe
     match wire {
         Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
         #[cfg(feature = "http")]
-        Detected::Http => Box::pin(crate::gateway::serve(core, stream, peer, first)).await,
+        Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
         other => {
             tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
         }
@@ -43,7 +43,8 @@ pub(crate) async fn serve_wire<W: Session, S: Service>(
     peer: Peer,
     first: Bytes,
 ) {
-    let info = Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: true, pushes: PushQueue::open() });
+    let info =
+        Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: W::PUSHES, pushes: PushQueue::open() });
     let role = ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
     let close = Connection::new(stream, role, Patience::default(), first).run().await;
     log_close(&info, &close);
@@ -68,6 +69,7 @@ async fn first_bytes<S: Service>(
     let mut watch = core.drain.watch();
     let mut inbound = Inbound::default();
     let read = tokio::select! {
+        biased;
         read = read_more(&mut inbound, stream) => read,
         () = watch.begun() => return None,
     };
@@ -88,7 +90,11 @@ async fn first_bytes<S: Service>(
             }
         }
     };
-    tokio::time::timeout(FIRST_BYTES, more).await.ok().flatten()
+    let Ok(decided) = tokio::time::timeout(FIRST_BYTES, more).await else {
+        tracing::warn!(%peer, "closed: the first bytes do not say which wire is spoken, and no more came in 10 s");
+        return None;
+    };
+    decided
 }
 
 /// One read through the thread's buffer; `None` at the end of the stream or where it fails.

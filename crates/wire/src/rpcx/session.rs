@@ -116,6 +116,7 @@ impl Rpcx {
 impl Session for Rpcx {
     const NAME: &'static str = NAME;
     const STREAMS: bool = false;
+    const PUSHES: bool = true;
 
     fn server(limits: &Limits) -> Self {
         Self::new(Role::Server, limits)
@@ -205,7 +206,7 @@ impl Session for Rpcx {
         self.encode_push(frame, out)
     }
 
-    fn forget(&mut self, _: u64) {
+    fn forget(&mut self, _: u64, _: &mut Vec<u8>) {
         // A client keeps nothing about its calls; at a server the count is all there is.
         self.ended();
     }

@@ -67,7 +67,7 @@ fn wanted<S>(gateway: &Gateway<S>, asked: &Asked, names: &(String, String), body
     Ok(Wanted {
         service: names.0.clone(),
         method: names.1.clone(),
-        serialization: serialization(number.as_bytes())?,
+        serialization: serialization(number.as_bytes()).map_err(|_| invalid("invalid serialized type"))?,
         one_way: headers.get(&ONEWAY).is_some_and(|value| !value.is_empty()),
         metadata: pairs::read(headers, &META, &gateway.core.limits)?,
         deadline: deadline(headers, asked.arrived)?,

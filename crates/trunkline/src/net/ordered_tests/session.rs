@@ -1,0 +1,365 @@
+//! The session: a frame is a kind (its high bit: the body ends here), four bytes of length, and that many bytes.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use trunkline_wire::{
+    CallFrame, CallHead, Compression, Event, Failure, Limits, Mark, Next, Pairs, Payload, PushFrame,
+    ReplyFrame, ReplyHead, Serialization, Session, Step, WireError,
+};
+
+const CALL: u8 = 1;
+const DATA: u8 = 2;
+/// What was sent of the body is not the whole, and no more comes.
+const CUT: u8 = 3;
+const REPLY: u8 = 4;
+const FAIL: u8 = 5;
+const END: u8 = 0x80;
+const HEAD: usize = 5;
+
+/// How much a server keeps by itself of what comes while calls are at their limit.
+const PARKED: usize = 64 << 10;
+
+/// A call in the order: a client waits for its answer, a server has to give it.
+#[derive(Default)]
+struct Turn {
+    id: u64,
+    /// What is written when it is its turn.
+    bytes: Vec<u8>,
+    /// The answer (server) or the request (client) is whole.
+    ended: bool,
+    /// Some of the answer is written, or kept.
+    begun: bool,
+}
+
+pub(crate) struct Ordered {
+    limits: Limits,
+    server: bool,
+    next_id: u64,
+    /// Server: calls that were begun and whose answers are not written. The first one has its turn.
+    answers: VecDeque<Turn>,
+    /// Client: calls that wait for their answer, in the order of their requests on the wire.
+    asked: VecDeque<u64>,
+    /// Client: calls whose request has to wait until the one before it is whole. The first one has its turn.
+    requests: VecDeque<Turn>,
+    /// The call whose body arrives.
+    arriving: Option<u64>,
+    parked: Vec<u8>,
+}
+
+fn malformed(rule: &'static str) -> WireError {
+    WireError::Malformed { wire: Ordered::NAME, rule, offset: 0 }
+}
+
+fn frame(kind: u8, end: bool, parts: &[&[u8]], out: &mut Vec<u8>) {
+    out.push(kind | if end { END } else { 0 });
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    out.extend_from_slice(&u32::try_from(length).unwrap().to_be_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+fn reply_head(id: u64, failure: Option<Failure<'_>>) -> ReplyHead<'_> {
+    ReplyHead {
+        id,
+        failure,
+        metadata: Pairs::empty(),
+        serialization: Serialization::Raw,
+        compression: Compression::None,
+    }
+}
+
+/// Writes what has its turn.
+fn flush(turns: &mut VecDeque<Turn>, out: &mut Vec<u8>) {
+    while let Some(turn) = turns.front_mut() {
+        out.append(&mut turn.bytes);
+        if !turn.ended {
+            return;
+        }
+        turns.pop_front();
+    }
+}
+
+impl Ordered {
+    fn new(server: bool, limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            server,
+            next_id: 0,
+            answers: VecDeque::new(),
+            asked: VecDeque::new(),
+            requests: VecDeque::new(),
+            arriving: None,
+            parked: Vec::new(),
+        }
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.server && self.arriving.is_none() && self.answers.len() >= self.limits.calls
+    }
+
+    fn turn(&mut self, id: u64) -> Option<&mut Turn> {
+        self.answers.iter_mut().find(|turn| turn.id == id)
+    }
+
+    /// What one frame means, at a server.
+    fn asked_for<'a>(
+        &mut self,
+        kind: u8,
+        end: bool,
+        payload: &'a [u8],
+        own: impl Fn(&'a [u8]) -> Payload<'a>,
+    ) -> Result<Event<'a>, WireError> {
+        match (kind, self.arriving) {
+            (CALL, None) => {
+                let (&length, rest) = payload.split_first().ok_or_else(|| malformed("no method"))?;
+                let (method, body) =
+                    rest.split_at_checked(length.into()).ok_or_else(|| malformed("a cut method"))?;
+                let id = self.next_id;
+                self.next_id += 1;
+                self.answers.push_back(Turn { id, ..Turn::default() });
+                self.arriving = (!end).then_some(id);
+                let head = CallHead {
+                    id,
+                    service: b"Ordered",
+                    method,
+                    metadata: Pairs::empty(),
+                    serialization: Serialization::Raw,
+                    compression: Compression::None,
+                    one_way: false,
+                    note: 0,
+                };
+                Ok(Event::Call { head, body: own(body), end })
+            }
+            (DATA, Some(id)) => {
+                self.arriving = (!end).then_some(id);
+                Ok(Event::Data { id, body: own(payload), end })
+            }
+            (CUT, Some(id)) => {
+                self.arriving = None;
+                Ok(Event::Cancel { id })
+            }
+            _ => Err(malformed("a frame that has no business here")),
+        }
+    }
+
+    /// What one frame means, at a client.
+    fn answered<'a>(&mut self, kind: u8, end: bool, payload: &'a [u8]) -> Result<Event<'a>, WireError> {
+        let id = *self.asked.front().ok_or_else(|| malformed("an answer that nobody asked for"))?;
+        let begun = self.arriving.is_some();
+        let event = match kind {
+            REPLY if !begun => {
+                Event::Reply { head: reply_head(id, None), body: Payload::Input(payload), end }
+            }
+            DATA if begun => Event::Data { id, body: Payload::Input(payload), end },
+            FAIL | CUT => {
+                let head = reply_head(id, Some(Failure::text(payload)));
+                Event::Reply { head, body: Payload::Input(&[]), end: true }
+            }
+            _ => return Err(malformed("a frame that has no business here")),
+        };
+        let end = end || matches!(kind, FAIL | CUT);
+        self.arriving = (!end).then_some(id);
+        if end {
+            self.asked.pop_front();
+        }
+        Ok(event)
+    }
+
+    fn step<'a>(
+        &mut self,
+        input: &'a [u8],
+        own: impl Fn(&'a [u8]) -> Payload<'a>,
+    ) -> Result<Step<'a>, WireError> {
+        let more = |n| Ok(Step { consumed: 0, next: Next::NeedMore(n) });
+        let Some((&[kind, a, b, c, d], rest)) = input.split_first_chunk::<HEAD>() else { return more(0) };
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap();
+        if length > self.limits.body {
+            return Err(malformed("a frame over the limit"));
+        }
+        let Some(payload) = rest.get(..length) else { return more(HEAD + length) };
+        let (kind, end) = (kind & !END, kind & END != 0);
+        let event = if self.server {
+            self.asked_for(kind, end, payload, own)?
+        } else {
+            self.answered(kind, end, payload)?
+        };
+        Ok(Step { consumed: HEAD + length, next: Next::Event(event) })
+    }
+
+    /// One step in what was parked.
+    fn unpark<'a>(&mut self) -> Result<Step<'a>, WireError> {
+        let parked = Bytes::from(std::mem::take(&mut self.parked));
+        // The event outlives the parked bytes only where it owns its payload; its method has to be a constant.
+        let (consumed, next) = {
+            let step = self.step(&parked, Payload::Input)?;
+            let next = match step.next {
+                Next::Event(Event::Call { head, body, end }) => {
+                    let method = super::support::METHODS
+                        .iter()
+                        .find(|method| method.as_bytes() == head.method)
+                        .ok_or_else(|| malformed("an unknown method"))?
+                        .as_bytes();
+                    let body = Payload::Owned(parked.slice_ref(body.as_slice()));
+                    let head = CallHead { method, metadata: Pairs::empty(), service: b"Ordered", ..head };
+                    Next::Event(Event::Call { head, body, end })
+                }
+                Next::Event(Event::Data { id, body, end }) => Next::Event(Event::Data {
+                    id,
+                    body: Payload::Owned(parked.slice_ref(body.as_slice())),
+                    end,
+                }),
+                Next::Event(Event::Cancel { id }) => Next::Event(Event::Cancel { id }),
+                Next::NeedMore(n) => Next::NeedMore(n),
+                _ => return Err(malformed("not at a server")),
+            };
+            (step.consumed, next)
+        };
+        self.parked = parked[consumed..].to_vec();
+        Ok(Step { consumed: 0, next })
+    }
+
+    /// Whether the parked bytes begin with a whole frame.
+    fn has_frame(&self) -> bool {
+        self.parked.first_chunk::<HEAD>().is_some_and(|[_, a, b, c, d]| {
+            self.parked.len() >= HEAD + usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap()
+        })
+    }
+}
+
+impl Session for Ordered {
+    const NAME: &'static str = "ordered";
+    const STREAMS: bool = true;
+    const PUSHES: bool = false;
+
+    fn server(limits: &Limits) -> Self {
+        Self::new(true, limits)
+    }
+
+    fn client(limits: &Limits) -> Self {
+        Self::new(false, limits)
+    }
+
+    fn greet(&mut self, _: &mut Vec<u8>) {}
+
+    fn receive<'a>(&mut self, input: &'a [u8], _: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        if self.has_frame() && !self.is_blocked() {
+            return self.unpark();
+        }
+        if self.is_blocked() || !self.parked.is_empty() {
+            if input.is_empty() {
+                return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+            }
+            if self.parked.len() + input.len() > PARKED {
+                return Ok(Step { consumed: 0, next: Next::Blocked });
+            }
+            self.parked.extend_from_slice(input);
+            return Ok(Step { consumed: input.len(), next: Next::Again });
+        }
+        self.step(input, Payload::Input)
+    }
+
+    fn holds(&self) -> bool {
+        self.has_frame() && !self.is_blocked()
+    }
+
+    fn call(&mut self, call: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        if call.one_way {
+            return Err(WireError::Unsupported { wire: Self::NAME, what: "every call has an answer" });
+        }
+        let mut bytes = Vec::new();
+        let length = u8::try_from(call.method.len()).unwrap();
+        frame(CALL, call.end, &[&[length], call.method.as_bytes(), call.body], &mut bytes);
+        self.asked.push_back(call.id);
+        self.requests.push_back(Turn { id: call.id, bytes, ended: call.end, begun: true });
+        flush(&mut self.requests, out);
+        Ok(())
+    }
+
+    fn reply(
+        &mut self,
+        to: &CallHead<'_>,
+        reply: &ReplyFrame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let turn = self.turn(to.id).ok_or_else(|| malformed("nobody asked"))?;
+        match reply.failure {
+            Some(failure) => frame(FAIL, true, &[failure.message], &mut turn.bytes),
+            None => frame(REPLY, reply.end, &[reply.body], &mut turn.bytes),
+        }
+        turn.begun = true;
+        turn.ended = reply.end;
+        flush(&mut self.answers, out);
+        Ok(())
+    }
+
+    fn begin(&mut self, _: &CallHead<'_>, _: &mut Vec<u8>) -> Option<Mark> {
+        None
+    }
+
+    fn finish(&mut self, _: Mark, _: &mut Vec<u8>) {
+        unreachable!("nothing was begun");
+    }
+
+    fn data(&mut self, id: u64, body: &[u8], end: bool, out: &mut Vec<u8>) -> Result<(), WireError> {
+        assert!(self.may_write(id), "the driver asks first");
+        let turns = if self.server { &mut self.answers } else { &mut self.requests };
+        let turn = turns.front_mut().unwrap();
+        frame(DATA, end, &[body], &mut turn.bytes);
+        turn.ended = end;
+        flush(turns, out);
+        Ok(())
+    }
+
+    fn push(&mut self, _: &PushFrame<'_>, _: &mut Vec<u8>) -> Result<(), WireError> {
+        Err(WireError::Unsupported { wire: Self::NAME, what: "a server only answers" })
+    }
+
+    fn may_write(&self, id: u64) -> bool {
+        let turns = if self.server { &self.answers } else { &self.requests };
+        turns.front().is_some_and(|turn| turn.id == id)
+    }
+
+    fn forget(&mut self, id: u64, out: &mut Vec<u8>) {
+        if !self.server {
+            self.cancel(id, out);
+        } else if let Some(turn) = self.turn(id) {
+            let kind = if turn.begun { CUT } else { FAIL };
+            frame(kind, true, &[b"the call was given up"], &mut turn.bytes);
+            turn.ended = true;
+            flush(&mut self.answers, out);
+        }
+    }
+
+    fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
+        match self.requests.iter().position(|turn| turn.id == id) {
+            // Its request has its turn, and is not whole.
+            Some(0) => {
+                let turn = self.requests.front_mut().unwrap();
+                frame(CUT, true, &[], &mut turn.bytes);
+                turn.ended = true;
+                flush(&mut self.requests, out);
+                true
+            }
+            // Nothing of it was written.
+            Some(index) => {
+                self.requests.remove(index);
+                self.asked.retain(|other| *other != id);
+                false
+            }
+            // Its answer comes all the same, and finds nobody.
+            None => false,
+        }
+    }
+
+    fn ping(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn drain(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn in_flight(&self) -> usize {
+        self.answers.len()
+    }
+}

@@ -1,0 +1,141 @@
+//! What a server sends beyond whole replies: bodies frame by frame, and messages of its own.
+
+use std::future::Future;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use trunkline_wire::{Compression, Failure, Metadata, PushFrame, PushHead, ReplyFrame, Session};
+
+use super::connection::ServerRole;
+use super::work::ReplyTo;
+use crate::net::driver::{Close, Received, is_full};
+use crate::service::{Service, reply_over_limit};
+use crate::{BodyStream, Call, Push, Reply, Result};
+
+/// A reply whose body goes out frame by frame.
+pub(crate) struct Outflow {
+    pub(crate) to: ReplyTo,
+    pub(crate) metadata: Metadata,
+    pub(crate) stream: BodyStream,
+    pub(crate) begun: bool,
+}
+
+impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
+where
+    W: Session,
+    S: Service,
+    F: Future<Output = Result<Reply>> + Send + 'a,
+    M: Fn(&'a S, Call) -> F,
+{
+    /// Writes the frames of all streams that are there and whose turn it is.
+    pub(crate) fn write_outflows(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        let mut index = 0;
+        while index < self.outflows.len() && !is_full(out) {
+            if self.write_outflow(index, cx, out) {
+                self.outflows.swap_remove(index);
+                // On a wire that keeps the order it may now be the turn of one that was looked at before.
+                index = 0;
+            } else {
+                index += 1;
+            }
+        }
+        if is_full(out) && !self.outflows.is_empty() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// What a round may have made possible: streams that are new or have their turn now, and what the session
+    /// held back.
+    pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        if !self.outflows.is_empty() {
+            self.write_outflows(cx, out);
+        }
+        while self.session.holds() && !self.closing && !is_full(out) {
+            // Its bytes are the session's own, so there is no batch; what it does not emit now it emits later.
+            if let Received::Blocked(_) = self.receive_from(&Bytes::new(), 0, cx, out)? {
+                break;
+            }
+            self.write_outflows(cx, out);
+        }
+        Ok(())
+    }
+
+    /// Writes the frames of one stream that are there. Whether it has ended.
+    fn write_outflow(&mut self, index: usize, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        let Some(flow) = self.outflows.get_mut(index) else { return false };
+        if !self.session.may_write(flow.to.id) {
+            return false;
+        }
+        while let Poll::Ready(next) = flow.stream.poll_next(cx) {
+            let (frame, failure) = match next {
+                Some(Ok(frame)) if frame.len() > self.core.limits.body => {
+                    (Bytes::new(), Some(reply_over_limit(self.core.limits.body)))
+                }
+                Some(Ok(frame)) => (frame, None),
+                Some(Err(status)) => (Bytes::new(), Some(status)),
+                None => (Bytes::new(), None),
+            };
+            let end = failure.is_some() || flow.stream.is_finished();
+            let result = if flow.begun && failure.is_none() {
+                self.session.data(flow.to.id, &frame, end, out)
+            } else {
+                let failure = failure.as_ref().map(|status| Failure {
+                    message: status.message().as_bytes(),
+                    code: Some(status.code().number()),
+                    details: None,
+                });
+                let metadata = flow.metadata.pairs();
+                let compression = Compression::None;
+                let frame = ReplyFrame { failure, metadata, compression, body: &frame, end };
+                self.session.reply(&flow.to.head(&self.core.router), &frame, out)
+            };
+            flow.begun = true;
+            if result.is_err() {
+                self.session.forget(flow.to.id, out);
+                return true;
+            }
+            if end {
+                return true;
+            }
+            if is_full(out) {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
+    /// that sent them may follow.
+    pub(crate) fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
+        while let Some(push) = self.info.pushes.try_next() {
+            self.write_push(&push, out);
+        }
+    }
+
+    /// Writes the pushes that came up, and asks to be woken for the next one.
+    pub(crate) fn write_pushes(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
+        if !self.info.can_push {
+            return;
+        }
+        while let Poll::Ready(push) = self.info.pushes.poll_next(cx) {
+            self.write_push(&push, out);
+            if is_full(out) {
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    fn write_push(&mut self, push: &Push, out: &mut Vec<u8>) {
+        let head = PushHead {
+            service: push.service.as_bytes(),
+            method: push.method.as_bytes(),
+            metadata: push.metadata.pairs(),
+            serialization: push.serialization,
+            compression: Compression::None,
+        };
+        if let Err(error) = self.session.push(&PushFrame { head, body: &push.body }, out) {
+            tracing::warn!(wire = W::NAME, %error, "a push was dropped");
+        }
+    }
+}
