@@ -24,7 +24,6 @@ pub(crate) struct CommandLine {
 }
 
 #[derive(Debug, Subcommand)]
-#[command(disable_help_subcommand = true)]
 pub(crate) enum Verb {
     /// Serves the sample services on one port, and calls itself once on each wire
     Demo(Demo),

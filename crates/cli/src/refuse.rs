@@ -10,10 +10,9 @@ const LATER_VERBS: [&str; 10] =
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 25] = [
+const LATER_FLAGS: [&str; 21] = [
     "--advertise",
     "--batch",
-    "--cert",
     "--console",
     "--discovery",
     "--explain",
@@ -21,7 +20,6 @@ const LATER_FLAGS: [&str; 25] = [
     "--files",
     "--hedge",
     "--html",
-    "--key",
     "--listen",
     "--log-file",
     "--node",
@@ -34,8 +32,6 @@ const LATER_FLAGS: [&str; 25] = [
     "--retry",
     "--select",
     "--services",
-    "--token",
-    "--body-limit",
 ];
 /// Where calls will go, some day.
 const LATER_SCHEMES: [&str; 10] =
@@ -43,7 +39,7 @@ const LATER_SCHEMES: [&str; 10] =
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
-    let verb = std::env::args().nth(1).unwrap_or_default();
+    let verb = std::env::args_os().nth(1).unwrap_or_default().to_string_lossy().into_owned();
     let help = match verb.as_str() {
         "demo" | "call" | "ls" | "describe" | "template" => format!("trunkline {verb} --help"),
         _ => "trunkline --help".to_owned(),

@@ -165,3 +165,18 @@ fn the_body_limit_is_named_and_the_server_goes_on() {
         call(r#"{"Bytes":-1}"#).fails(1, "negative");
     }
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_limit_of_open_files_is_raised_as_far_as_it_goes() {
+    use std::process::{Command, Stdio};
+    let run = "ulimit -Sn 100 && exec \"$0\" demo --listen 127.0.0.1:0 --no-calls";
+    let mut command = Command::new("sh");
+    command.args(["-c", run, env!("CARGO_BIN_EXE_trunkline")]);
+    let demo = Demo::of(command.stdin(Stdio::null()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", demo.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "{line}");
+    assert_ne!(words[3], "100", "the test needs a hard limit above 100");
+}

@@ -96,9 +96,24 @@ fn what_is_wrong_gets_one_line() {
 }
 
 #[test]
+#[cfg(unix)]
+fn what_is_not_utf8_gets_one_line_too() {
+    use std::os::unix::ffi::OsStrExt;
+    let word = std::ffi::OsStr::from_bytes(b"\xff");
+    for args in [&[word][..], &["ls".as_ref(), word]] {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_trunkline")).args(args).output().unwrap();
+        assert_eq!(done.status.code(), Some(2));
+        let text = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(text.starts_with("trunkline: ") && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
 fn help_has_examples_and_no_colours_in_a_pipe() {
     for args in [
         &["--help"][..],
+        &["help"],
+        &["help", "call"],
         &["-h"],
         &["demo", "--help"],
         &["call", "--help"],

@@ -10,6 +10,8 @@ pub mod codec;
 mod context;
 pub mod describe;
 pub mod layer;
+#[cfg(all(test, trunkline_loom))]
+mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
@@ -19,6 +21,7 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+mod sync;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};

@@ -1,8 +1,7 @@
 //! Messages that a server sends of its own accord, on their way to the connection.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use trunkline_wire::{PushHead, Serialization};
 
 use crate::codec::Payload;
 use crate::context::ConnectionInfo;
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::{Code, Metadata, Name, Result, Status};
 
 /// One message of the server's own.
@@ -84,7 +84,7 @@ struct State {
 }
 
 /// How many pushes wait on a connection before their senders have to.
-const WAITING: usize = 1024;
+const WAITING: usize = if cfg!(all(test, trunkline_loom)) { 1 } else { 1024 };
 
 /// How many bytes of pushes wait on a connection before their senders have to.
 const WAITING_BYTES: usize = 1 << 20;
@@ -138,7 +138,7 @@ impl PushQueue {
         }
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, push: &mut Option<Push>) -> Poll<Result<()>> {
+    pub(crate) fn poll_send(&self, cx: &mut Context<'_>, push: &mut Option<Push>) -> Poll<Result<()>> {
         let mut state = self.lock();
         if !state.open {
             return Poll::Ready(Err(Status::new(Code::Unavailable, "the caller is gone").not_begun()));

@@ -1,4 +1,10 @@
 //! Calls between our own client and server on the rpcx wire, in memory and on paused time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 

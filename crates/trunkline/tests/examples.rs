@@ -1,5 +1,7 @@
 //! Runs every example: it ends by itself, with exit code 0, and says what it promises.
 
+#![allow(clippy::unwrap_used, reason = "a test says so by panicking")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io;

@@ -117,8 +117,12 @@ impl Demo {
     /// A demo with these arguments.
     pub fn with(args: &[&str]) -> Self {
         let args: Vec<&str> = ["demo"].iter().chain(args).copied().collect();
-        let mut command = command(&args);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::of(command(&args).stdin(Stdio::null()))
+    }
+
+    /// The demo that this command starts.
+    pub fn of(command: &mut Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Running(command.spawn().unwrap());
         let mut stdout = BufReader::new(process.0.stdout.take().unwrap());
         let stderr = BufReader::new(process.0.stderr.take().unwrap());
@@ -167,6 +171,11 @@ impl Demo {
                 return line;
             }
         }
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     pub fn signal(&self, signal: Signal) {

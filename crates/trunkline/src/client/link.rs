@@ -47,11 +47,11 @@ pub(crate) struct Link<W> {
 }
 
 /// How many bytes of calls wait to be written before a further call has to wait itself.
-pub(super) const WRITE_AHEAD: usize = 1 << 20;
+pub(crate) const WRITE_AHEAD: usize = 1 << 20;
 
-pub(super) struct State<W> {
+pub(crate) struct State<W> {
     pub(super) session: W,
-    pub(super) out: Vec<u8>,
+    pub(crate) out: Vec<u8>,
     pub(super) calls: Calls,
     /// The connection's task, where it sleeps and has to be woken for what is in `out`.
     pub(super) task: Option<Waker>,
@@ -89,7 +89,7 @@ impl<W: Session> Link<W> {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<W>> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,7 +1,9 @@
 //! Calling: channels to one endpoint, and what the clients of services are made of.
 
 mod caller;
-mod calls;
+pub(crate) mod calls;
+#[cfg(test)]
+mod calls_tests;
 mod channel;
 mod connection;
 pub(crate) mod dial;

@@ -3,10 +3,14 @@
 pub(crate) mod buffers;
 pub(crate) mod compress;
 pub(crate) mod driver;
+#[cfg(test)]
+mod fault_tests;
 pub(crate) mod inflows;
 #[cfg(test)]
 mod ordered_tests;
 pub(crate) mod pending;
+#[cfg(test)]
+pub(crate) mod tests_support;
 pub(crate) mod transport;
 
 pub use transport::{Address, InvalidAddress};

@@ -4,11 +4,12 @@
 //! a call that waits costs no allocation beside its future.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// Futures by key, polled when woken.
 #[derive(Debug)]

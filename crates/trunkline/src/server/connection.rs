@@ -118,10 +118,12 @@ where
                 return self.write_failure(&to, &status, out);
             }
         };
-        if let (Some((route, _)), true) = (found, end) {
-            if route.in_place && self.answer_in_place(route.id, head, &body, batch, out) {
-                return;
-            }
+        if let Some((route, _)) = found
+            && route.in_place
+            && end
+            && self.answer_in_place(route.id, head, &body, batch, out)
+        {
+            return;
         }
         let mut to = ReplyTo::new(head, found, batch);
         let body = owned(body, batch);

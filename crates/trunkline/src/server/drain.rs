@@ -1,10 +1,11 @@
 //! Stopping without losing a call: who still works, and who waits for them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 
 /// One server's stop. Connections hold a [`DrainWatch`] each; whoever drains waits until all are gone.
 #[derive(Debug, Default)]

@@ -1,4 +1,10 @@
 //! A service of hand-written bytes, for tests that look at calls and not at codecs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 #![allow(dead_code, reason = "each test program uses its part")]
 
 use std::sync::Arc;

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use trunkline_wire::{Limits, Serialization};
 
 use super::session::Ordered;
-use crate::client::dial::{ConnectionState, Shared};
-use crate::client::link::{Settings, Strays};
 use crate::describe::{MethodInfo, ServiceInfo};
 use crate::layer::{DeadlineLayer, Layer};
+use crate::net::tests_support::Client;
 use crate::net::transport::{Address, Listener};
 use crate::server::serve::serve_wire;
 use crate::server::{Core, Router};
@@ -210,43 +208,8 @@ pub(crate) async fn serve_with(name: &str, change: impl FnOnce(&mut Limits)) -> 
     (Serving { counters, tasks }, name.to_owned())
 }
 
-/// A client of one connection, made of what a channel is made of.
-#[derive(Clone)]
-pub(crate) struct Client {
-    shared: Arc<Shared<Ordered>>,
-    _open: Arc<watch::Sender<bool>>,
-}
-
-pub(crate) fn client(name: &str) -> Client {
-    let settings = Settings {
-        limits: Limits::default(),
-        calls: 65_536,
-        heartbeat: Duration::from_secs(5),
-        lower_case: false,
-        address: format!("mem://{name}"),
-    };
-    let shared = Arc::new(Shared::<Ordered> {
-        current: std::sync::Mutex::default(),
-        state: watch::channel(ConnectionState::Connecting).0,
-        pushes: broadcast::channel(1).0,
-        strays: Arc::<Strays>::default(),
-        settings: Arc::new(settings),
-        address: Address::Memory(name.to_owned()),
-        dial_timeout: Duration::from_secs(3),
-    });
-    let (open, closed) = watch::channel(false);
-    tokio::spawn(Arc::clone(&shared).keep_connected(closed));
-    Client { shared, _open: Arc::new(open) }
-}
-
-impl Client {
-    pub(crate) async fn call(&self, call: Call) -> Result<Reply> {
-        self.shared.call(call, Duration::from_secs(600)).await
-    }
-
-    pub(crate) fn strays(&self) -> u64 {
-        self.shared.strays.replies.load(Ordering::Relaxed)
-    }
+pub(crate) fn client(name: &str) -> Client<Ordered> {
+    Client::new(name)
 }
 
 pub(crate) fn call(method: &'static str, body: impl Into<Body>) -> Call {

@@ -1,0 +1,225 @@
+//! Any order of replies, deadlines, givings-up and losses, against a model: every call ends exactly once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tokio::time::Instant;
+
+use super::calls::{Calls, Outcome};
+use crate::{Body, Code, Reply, Status};
+
+const LIMIT: usize = 5;
+
+#[derive(Debug, Clone)]
+enum Act {
+    /// With so many milliseconds.
+    Insert(u64),
+    /// A reply to the call that was begun as the n-th: in time, late, or doubled.
+    Reply(usize),
+    /// A reply to nobody.
+    Strange(u64),
+    /// The caller looks.
+    Poll(usize),
+    /// The caller gives up.
+    Remove(usize),
+    Pass(u64),
+    Lost,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (1u64..100).prop_map(Act::Insert),
+        4 => (0usize..40).prop_map(Act::Reply),
+        1 => any::<u64>().prop_map(Act::Strange),
+        3 => (0usize..40).prop_map(Act::Poll),
+        1 => (0usize..40).prop_map(Act::Remove),
+        2 => (1u64..50).prop_map(Act::Pass),
+        1 => Just(Act::Lost),
+    ]
+}
+
+#[derive(Default)]
+struct Woken(AtomicU64);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What the model knows of a call.
+#[derive(Debug, Clone, PartialEq)]
+enum Is {
+    Waiting(Instant),
+    Replied,
+    Late,
+    Lost,
+    /// The caller has it, or has gone.
+    Over,
+}
+
+struct Model {
+    calls: Calls,
+    ids: Vec<u64>,
+    is: HashMap<u64, Is>,
+    woken: HashMap<u64, Arc<Woken>>,
+    polled: HashMap<u64, bool>,
+    now: Instant,
+}
+
+fn reply(id: u64) -> Outcome {
+    Ok(Reply::new(id.to_be_bytes().to_vec()))
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            calls: Calls::new(LIMIT),
+            ids: Vec::new(),
+            is: HashMap::new(),
+            woken: HashMap::new(),
+            polled: HashMap::new(),
+            now: Instant::now(),
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.is.values().filter(|is| **is != Is::Over).count()
+    }
+
+    /// A call ended: whoever has looked is woken, once.
+    fn ended(&mut self, id: u64, waker: Option<Waker>) {
+        assert_eq!(waker.is_some(), self.polled[&id], "whoever waits is woken");
+        waker.into_iter().for_each(Waker::wake);
+        assert_eq!(self.woken[&id].0.load(Ordering::SeqCst), u64::from(self.polled[&id]));
+    }
+
+    fn act(&mut self, act: &Act) {
+        let nth = |n: usize| self.ids.get(n).copied();
+        match *act {
+            Act::Insert(time) => {
+                let deadline = self.now + Duration::from_millis(time);
+                let inserted = self.calls.insert(deadline);
+                assert_eq!(inserted.is_some(), self.held() < LIMIT, "{LIMIT} calls, and not one more");
+                let Some((id, _)) = inserted else { return };
+                assert!(self.is.insert(id, Is::Waiting(deadline)).is_none(), "an id comes back");
+                self.ids.push(id);
+                self.woken.insert(id, Arc::default());
+                self.polled.insert(id, false);
+            }
+            Act::Reply(n) => {
+                let Some(id) = nth(n) else { return };
+                let waits = matches!(self.is[&id], Is::Waiting(_));
+                let ended = self.calls.end(id, reply(id));
+                assert_eq!(ended.is_some(), waits, "only who waits is answered");
+                if let Some(waker) = ended {
+                    self.is.insert(id, Is::Replied);
+                    self.ended(id, waker);
+                }
+            }
+            Act::Strange(id) => {
+                if !self.is.contains_key(&id) {
+                    assert!(self.calls.end(id, reply(id)).is_none() && !self.calls.waits(id));
+                    assert!(self.calls.remove(id).is_none());
+                }
+            }
+            Act::Poll(n) => {
+                let Some(id) = nth(n) else { return };
+                self.poll(id);
+            }
+            Act::Remove(n) => {
+                let Some(id) = nth(n) else { return };
+                let outcome = self.calls.remove(id);
+                let had = matches!(self.is[&id], Is::Replied | Is::Late | Is::Lost);
+                assert_eq!(outcome.is_some(), had);
+                self.is.insert(id, Is::Over);
+            }
+            Act::Pass(time) => self.pass(Duration::from_millis(time)),
+            Act::Lost => {
+                let mut wakers = 0;
+                let lost = || Err(Status::new(Code::Unavailable, "lost"));
+                self.calls.end_all(lost, |waker| {
+                    wakers += u64::from(waker.is_some());
+                    waker.into_iter().for_each(Waker::wake);
+                });
+                let mut expected = 0;
+                for (id, is) in &mut self.is {
+                    if matches!(is, Is::Waiting(_)) {
+                        *is = Is::Lost;
+                        expected += u64::from(self.polled[id]);
+                    }
+                }
+                assert_eq!(wakers, expected);
+            }
+        }
+        assert_eq!(self.calls.len(), self.held());
+    }
+
+    fn poll(&mut self, id: u64) {
+        let waker = Waker::from(Arc::clone(&self.woken[&id]));
+        let polled = self.calls.poll(id, &mut Context::from_waker(&waker));
+        match (self.is[&id].clone(), polled) {
+            (Is::Waiting(_), Poll::Pending) => {
+                self.polled.insert(id, true);
+                return;
+            }
+            (Is::Replied, Poll::Ready(Some(Ok(reply)))) => {
+                let Body::Full(body) = reply.into_body() else { panic!("a stream") };
+                assert_eq!(*body, id.to_be_bytes(), "somebody else's reply");
+            }
+            (Is::Late, Poll::Ready(Some(Err(status)))) => assert_eq!(status.message(), "late"),
+            (Is::Lost, Poll::Ready(Some(Err(status)))) => assert_eq!(status.message(), "lost"),
+            (Is::Over, Poll::Ready(None)) => {}
+            (is, polled) => panic!("{is:?}: {polled:?}"),
+        }
+        self.is.insert(id, Is::Over);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        let mut ended = Vec::new();
+        self.calls.expire(
+            self.now,
+            || Err(Status::new(Code::DeadlineExceeded, "late")),
+            |id, waker| ended.push((id, waker)),
+        );
+        let now = self.now;
+        for (id, waker) in ended {
+            assert!(matches!(self.is[&id], Is::Waiting(deadline) if deadline <= now), "too early");
+            self.is.insert(id, Is::Late);
+            self.ended(id, waker);
+        }
+        let next = self.is.values().filter_map(|is| match is {
+            Is::Waiting(deadline) => Some(*deadline),
+            _ => None,
+        });
+        let next = next.min();
+        assert!(next.is_none_or(|next| next > now), "a deadline was passed over");
+        // The task sleeps until then: it must not be later than the earliest one.
+        assert!(next.is_none_or(|next| self.calls.next_deadline().is_some_and(|at| at <= next)));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn every_call_ends_exactly_once(acts in prop::collection::vec(act(), 1..120)) {
+        let mut model = Model::new();
+        for act in &acts {
+            model.act(act);
+        }
+        // In the end all are over time, and every caller learns how its call ended, once.
+        model.pass(Duration::from_secs(1));
+        for id in model.ids.clone() {
+            prop_assert!(!matches!(model.is[&id], Is::Waiting(_)));
+            model.poll(id);
+            model.poll(id);
+        }
+        prop_assert_eq!(model.calls.len(), 0);
+    }
+}
