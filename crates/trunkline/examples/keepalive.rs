@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begun = Instant::now();
     let mut state = channel.state();
     let lost = state.wait_for(|state| matches!(state, ConnectionState::Failed { .. })).await?.clone();
-    println!("lost after {} ms: {lost:?}", begun.elapsed().as_millis());
+    println!("after {} ms: {lost:?}", begun.elapsed().as_millis());
 
     // A server comes up at the same address. The channel dials it, whether somebody calls or not.
     let server = Server::builder().serve(HealthServer::new(Healthy)).listen(&address).bind().await?;

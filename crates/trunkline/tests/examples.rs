@@ -30,7 +30,7 @@ const EXAMPLES: &[Example] = &[
     Example("error", true, &["for everybody: 200 cents are missing", "for Rust: NotEnough { missing: 200 }"]),
     Example("gateway", cfg!(feature = "http"), &["HTTP/1.1 200 OK", r#"{"c":7}"#, "divide by zero"]),
     Example("jsonrpc", cfg!(feature = "http"), &[r#"{"jsonrpc":"2.0","result":{"c":3},"id":1}"#, "-32601"]),
-    Example("keepalive", true, &["lost after ", "connected again", "healthy"]),
+    Example("keepalive", true, &["ms: Failed { error: ", "connected again", "healthy"]),
     Example("layer", true, &["ann called Weather.Report: answered", "refused: eve is no tenant"]),
     Example("metadata", true, &["Helo Ann", "language = cy", "wire = rpcx"]),
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),

@@ -89,17 +89,17 @@ impl<W: Session> Shared<W> {
                 Ok(stream) => {
                     let begun = Instant::now();
                     let heard = self.use_connection(stream).await;
-                    if begun.elapsed() >= SETTLED || heard && !short {
+                    if begun.elapsed() >= SETTLED || heard.is_ok() && !short {
                         (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
                         continue;
                     }
-                    if heard {
+                    match heard {
                         // The server is there: calls wait for the next connection, which comes soon.
-                        wait = wait.min(SHORT_WAIT);
-                    } else {
+                        Ok(()) => wait = wait.min(SHORT_WAIT),
                         // No better than a server that does not accept.
-                        let error = "the server closed the connection without a word".to_owned();
-                        self.state.send_replace(ConnectionState::Failed { error });
+                        Err(error) => {
+                            self.state.send_replace(ConnectionState::Failed { error });
+                        }
                     }
                 }
                 Err(error) => {
@@ -113,8 +113,10 @@ impl<W: Session> Shared<W> {
 
     /// Runs a connection until it is lost or its server announces that it will stop; then it goes on to its end
     /// beside the next one.
-    /// Whether the server has said anything is told.
-    async fn use_connection(&self, stream: Stream) -> bool {
+    ///
+    /// # Errors
+    /// The server has not said anything: why the connection ended.
+    async fn use_connection(&self, stream: Stream) -> Result<(), String> {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
@@ -122,14 +124,15 @@ impl<W: Session> Shared<W> {
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            _ = &mut run => {}
-            () = link.draining.notified() => {}
-        }
+            ended = &mut run => ended.ok(),
+            // Something was heard.
+            () = link.draining.notified() => None,
+        };
         self.set_current(None);
         self.state.send_replace(ConnectionState::Connecting);
-        link.was_heard()
+        if link.was_heard() { Ok(()) } else { Err(ended.unwrap_or_default()) }
     }
 }
 
@@ -144,10 +147,15 @@ pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<S
     }
 }
 
-async fn run<W: Session>(connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) {
+/// Runs a connection to its end; why it ended.
+async fn run<W: Session>(connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) -> String {
     // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
     let mut end = FailAll { link: &link, close: Close::Done };
     end.close = connection.run().await;
+    match &end.close {
+        Close::Done => "the server closed the connection without a word".to_owned(),
+        close => format!("the connection was lost: {close}"),
+    }
 }
 
 struct FailAll<'a, W: Session> {
