@@ -48,6 +48,9 @@ pub(crate) struct Shared<W> {
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(30);
 
+/// From this the wait after a short connection to a server that answered is drawn: three times as much at most.
+const SHORT_WAIT: Duration = Duration::from_millis(150);
+
 /// A connection that lasted this long was no short one: when it is lost, the next dial follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
 
@@ -90,7 +93,10 @@ impl<W: Session> Shared<W> {
                         (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
                         continue;
                     }
-                    if !heard {
+                    if heard {
+                        // The server is there: calls wait for the next connection, which comes soon.
+                        wait = wait.min(SHORT_WAIT);
+                    } else {
                         // No better than a server that does not accept.
                         let error = "the server closed the connection without a word".to_owned();
                         self.state.send_replace(ConnectionState::Failed { error });
