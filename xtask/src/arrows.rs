@@ -23,7 +23,7 @@ const LEVELS: [&[&str]; 5] = [
         "typed",
         "__private",
     ],
-    &["layer", "balance", "discovery"],
+    &["layer", "balance", "discovery", "tower"],
     &["net"],
     &["server", "client", "reflect"],
     &["gateway", "socket", "node", "peer", "file", "process", "telemetry", "console"],
