@@ -1,5 +1,6 @@
 //! Keeping a channel connected: one dial at a time, eagerly again when a connection is lost.
 
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl<W: Session> Shared<W> {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
-        let connection = Connection::new(stream, role, Patience::default(), Bytes::new());
+        let connection = Connection::new(stream, role, &Patience::USUAL, Bytes::new());
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
@@ -142,10 +143,15 @@ impl<W: Session> Shared<W> {
     }
 }
 
-async fn run<W: Session>(connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) {
-    // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
-    let mut end = FailAll { link: &link, close: Close::Done };
-    end.close = connection.run().await;
+fn run<W: Session>(
+    mut connection: Connection<Stream, ClientRole<W>>,
+    link: Arc<Link<W>>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
+        let mut end = FailAll { link: &link, close: Close::Done };
+        end.close = connection.run().await;
+    }
 }
 
 struct FailAll<'a, W: Session> {

@@ -111,14 +111,13 @@ pub(crate) struct Patience {
     pub(crate) half_closed: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            write: Duration::from_secs(10),
-            frame: Duration::from_secs(10),
-            half_closed: Duration::from_secs(1),
-        }
-    }
+impl Patience {
+    /// What every peer is given.
+    pub(crate) const USUAL: Self = Self {
+        write: Duration::from_secs(10),
+        frame: Duration::from_secs(10),
+        half_closed: Duration::from_secs(1),
+    };
 }
 
 /// A connection: see the module's documentation. It ends with the reason.
@@ -126,7 +125,7 @@ impl Default for Patience {
 pub(crate) struct Connection<I, R> {
     io: I,
     role: R,
-    patience: Patience,
+    patience: &'static Patience,
     inbound: Inbound,
     /// What was read and has to wait, from where on, and why.
     waiting: Option<(Bytes, usize)>,
@@ -136,13 +135,14 @@ pub(crate) struct Connection<I, R> {
     /// How much of `unsent` was added since the peer stopped taking it.
     added: usize,
     read_ended: bool,
+    done: bool,
     slow: Option<Slow>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     /// Drives `role` over `io`. `first` was read from it already.
-    pub(crate) fn new(io: I, role: R, patience: Patience, first: Bytes) -> Self {
+    pub(crate) fn new(io: I, role: R, patience: &'static Patience, first: Bytes) -> Self {
         Self {
             io,
             role,
@@ -153,23 +153,41 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             sent: 0,
             added: 0,
             read_ended: false,
+            done: false,
             slow: None,
             timer: None,
         }
     }
 
-    /// Runs the connection to its end.
-    pub(crate) async fn run(mut self) -> Close {
-        let close = std::future::poll_fn(|cx| self.poll(cx)).await;
-        if matches!(close, Close::Done) {
-            // Says goodbye properly; where the peer is gone that cannot fail it any more.
-            let _ = tokio::time::timeout(
-                self.patience.half_closed,
-                std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)),
-            )
-            .await;
+    /// Runs the connection to its end. (Not by value: a future keeps what it is given beside what it moves it to,
+    /// and an idle connection has to be small.)
+    pub(crate) async fn run(&mut self) -> Close {
+        std::future::poll_fn(|cx| self.poll_run(cx)).await
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        if !self.done {
+            let close = ready!(self.poll(cx));
+            if !matches!(close, Close::Done) {
+                return Poll::Ready(close);
+            }
+            self.done = true;
+            self.timer = None;
         }
-        close
+        // Says goodbye properly; where the peer is gone that cannot fail it any more.
+        let goodbye = Pin::new(&mut self.io).poll_shutdown(cx);
+        let limit = self.patience.half_closed;
+        if goodbye.is_ready()
+            || self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
+                .as_mut()
+                .poll(cx)
+                .is_ready()
+        {
+            return Poll::Ready(Close::Done);
+        }
+        Poll::Pending
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
