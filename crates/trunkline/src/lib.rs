@@ -17,10 +17,13 @@ pub mod metadata;
 mod net;
 mod push;
 pub mod random;
+pub mod reflect;
 pub mod server;
 mod service;
 mod status;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
@@ -62,3 +65,8 @@ pub mod __private {
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }
+
+/// The code of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

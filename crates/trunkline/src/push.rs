@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use trunkline_wire::{PushHead, Serialization};
 
+use crate::codec::Payload;
 use crate::context::ConnectionInfo;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, Ordering};
 use crate::{Code, Metadata, Name, Result, Status};
@@ -27,6 +28,29 @@ pub struct Push {
 }
 
 impl Push {
+    /// A message with this value as its body.
+    ///
+    /// # Errors
+    /// The serialisation cannot carry the value.
+    pub fn new<T: Payload>(
+        service: impl Into<Name>,
+        method: impl Into<Name>,
+        serialization: Serialization,
+        value: T,
+    ) -> Result<Self> {
+        let body = value.into_bytes(serialization)?;
+        let (service, method, metadata) = (service.into(), method.into(), Metadata::new());
+        Ok(Self { service, method, metadata, serialization, body })
+    }
+
+    /// The value in the body.
+    ///
+    /// # Errors
+    /// The body is no such value: [`Code::InvalidInput`] with codec and field.
+    pub fn decode<T: Payload>(&self) -> Result<T> {
+        Ok(T::decode_bytes(self.serialization, &self.body)?)
+    }
+
     /// What a client received, with what lies in `batch` shared and not copied.
     pub(crate) fn received(head: &PushHead<'_>, body: Bytes, share: impl FnOnce(&[u8]) -> Bytes) -> Self {
         let name = |bytes: &[u8]| Name::from(String::from_utf8_lossy(bytes).into_owned());

@@ -12,7 +12,7 @@ use crate::service::{Answer, ReplyBuf, Request};
 use crate::{Body, Bytes, Call, Code, Context, Metadata, Reply, Result, Status};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
-/// [`Outgoing::annotated`](crate::client::Outgoing::annotated) gives what came.
+/// `Outgoing::annotated` gives what came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Annotated<T> {
     /// The reply.
@@ -218,5 +218,118 @@ impl<R> MissingPanic<R> for &Missing<R> {
     #[expect(clippy::panic, reason = "it is a test that lacks a closure")]
     fn fail(&self, text: &'static str) -> R {
         panic!("{text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trunkline_wire::{CallHead, Compression, Pairs};
+
+    use super::*;
+    use crate::server::Router;
+    use crate::{NamedService, Peer, Service};
+
+    #[derive(Debug, serde::Serialize, serde::Deserialize, crate::Message)]
+    struct Number {
+        value: i64,
+    }
+
+    #[crate::service]
+    trait Quick {
+        async fn slow(&self, number: Number) -> Result<Number>;
+        fn double(&self, number: Number) -> Result<Number>;
+        fn echo(&self, body: &[u8], reply: &mut ReplyBuf<'_>) -> Result<()>;
+        fn ping(&self) -> Result<()>;
+    }
+
+    struct Machine;
+
+    impl Quick for Machine {
+        async fn slow(&self, number: Number) -> Result<Number> {
+            Ok(number)
+        }
+
+        fn double(&self, number: Number) -> Result<Number> {
+            let value = number.value.checked_mul(2).ok_or_else(|| Status::failed("too large"))?;
+            Ok(Number { value })
+        }
+
+        fn echo(&self, body: &[u8], reply: &mut ReplyBuf<'_>) -> Result<()> {
+            reply.extend_from_slice(body);
+            Ok(())
+        }
+
+        fn ping(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The method's answer in place, behind bytes that were in the buffer before; none where it declines.
+    fn in_place(method: &str, serialization: Serialization, body: &[u8]) -> Option<Result<Vec<u8>>> {
+        let mut router = Router::default();
+        router.add(QuickServer::new(Machine)).unwrap();
+        let (route, _) = router.find(b"Quick", method.as_bytes()).unwrap();
+        let head = CallHead {
+            id: 1,
+            service: b"Quick",
+            method: method.as_bytes(),
+            metadata: Pairs::default(),
+            serialization,
+            compression: Compression::None,
+            one_way: false,
+            note: 0,
+        };
+        let request = Request { method: route.id, head: &head, body, peer: &Peer::Local };
+        let mut out = b"before".to_vec();
+        let answer = router.answer(&request, &mut ReplyBuf::new(&mut out, 100));
+        assert_eq!(route.in_place, matches!(answer, Answer::Done(_)), "the description says what is so");
+        assert!(out.starts_with(b"before"));
+        match answer {
+            Answer::Done(result) => Some(result.map(|()| out.split_off(6))),
+            Answer::Declined => None,
+        }
+    }
+
+    fn code(result: Option<Result<Vec<u8>>>) -> (Code, String) {
+        let status = result.unwrap().unwrap_err();
+        (status.code(), status.message().to_owned())
+    }
+
+    #[test]
+    fn plain_methods_are_answered_in_place() {
+        let json = Serialization::Json;
+        assert_eq!(in_place("Double", json, br#"{"value":21}"#).unwrap().unwrap(), br#"{"value":42}"#);
+        assert_eq!(in_place("double", json, br#"{"value":-1}"#).unwrap().unwrap(), br#"{"value":-2}"#);
+        assert_eq!(in_place("Echo", Serialization::Raw, b"as it is").unwrap().unwrap(), b"as it is");
+        assert_eq!(in_place("Ping", json, b"").unwrap().unwrap(), b"{}");
+        assert!(in_place("Slow", json, br#"{"value":1}"#).is_none());
+    }
+
+    #[test]
+    fn what_is_wrong_in_place_is_said() {
+        let json = Serialization::Json;
+        let failed = (Code::Failed, "too large".to_owned());
+        assert_eq!(code(in_place("Double", json, br#"{"value":9223372036854775807}"#)), failed);
+        let (kind, text) = code(in_place("Double", json, br#"{"value":"x"}"#));
+        assert_eq!(kind, Code::InvalidInput);
+        assert!(text.starts_with("json: field value: "), "{text}");
+        assert_eq!(code(in_place("Double", Serialization::Raw, b"1")).0, Code::Unsupported);
+        let (kind, text) = code(in_place("Double", Serialization::Other(9), b"1"));
+        assert_eq!((kind, text.as_str()), (Code::Unsupported, "can not find codec for 9"));
+    }
+
+    #[test]
+    fn a_reply_over_the_limit_is_thrown_away() {
+        let mut out = Vec::new();
+        let mut reply = ReplyBuf::new(&mut out, 100);
+        Machine.echo(&[7; 101], &mut reply).unwrap();
+        assert!(reply.is_empty() && reply.limit_check().is_err());
+    }
+
+    #[test]
+    fn a_service_is_described_without_being_called() {
+        let info = QuickServer::new(Machine).describe();
+        let names: Vec<_> = info.methods.iter().map(|method| (method.name, method.in_place)).collect();
+        assert_eq!(names, [("Slow", false), ("Double", true), ("Echo", true), ("Ping", true)]);
     }
 }

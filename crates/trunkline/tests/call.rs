@@ -1,4 +1,10 @@
 //! Calls between our own client and server on the rpcx wire, in memory and on paused time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 
@@ -8,7 +14,7 @@ use std::time::Duration;
 use support::{Test, bytes, call, serve, serve_in_memory};
 use tokio::time::Instant;
 use trunkline::client::{Channel, ConnectionState};
-use trunkline::{Code, Metadata, Server, Service};
+use trunkline::{Code, Limits, Metadata, Server, Service};
 
 async fn connect(name: &str) -> Channel {
     Channel::connect(&format!("mem://{name}?wire=rpcx")).await.unwrap()
@@ -217,6 +223,38 @@ async fn a_stop_waits_for_calls_and_no_longer() {
     assert!(begun.elapsed() < Duration::from_millis(1600), "{:?}", begun.elapsed());
 }
 
+/// Calls that were made before their client heard of the stop are answered; later ones may be made elsewhere.
+#[tokio::test(start_paused = true)]
+async fn a_stop_loses_no_call() {
+    for round in 0..20 {
+        let name = format!("call-drain-{round}");
+        let handle = serve_in_memory(&name).await;
+        let channel = connect(&name).await;
+        channel.call(call("Owned", "")).await.unwrap();
+        let callers: Vec<_> = (0..8)
+            .map(|_| {
+                let channel = channel.clone();
+                tokio::spawn(async move {
+                    let mut answered = 0;
+                    loop {
+                        match channel.call(call("Sleep", "1")).await {
+                            Ok(_) => answered += 1,
+                            Err(status) => break (answered, status),
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_micros(20_000 + round * 97)).await;
+        handle.drain(Duration::from_secs(30));
+        for caller in callers {
+            let (answered, status) = caller.await.unwrap();
+            assert!(answered > 0);
+            assert!(status.may_retry(), "{status}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_has_a_hard_limit() {
     let handle = serve_in_memory("call-drain-hard").await;
@@ -266,6 +304,31 @@ async fn calls_over_the_limit_wait_unread() {
     assert!(begun.elapsed() >= Duration::from_millis(290), "{:?}", begun.elapsed());
 }
 
+/// The bodies of calls that wait are bounded together, not only in number.
+#[tokio::test(start_paused = true)]
+async fn bodies_over_the_limit_together_wait_unread() {
+    let mut limits = Limits::default();
+    limits.held = 1000;
+    let builder = Server::builder().serve(Test::default()).limits(limits).listen("mem://call-held");
+    let (handle, _) = serve(builder).await;
+    let channel = connect("call-held").await;
+    // 100 milliseconds, in a text of 600 bytes: two of them are over the limit, and the third waits.
+    let body = format!("{:0600}", 100);
+    let begun = Instant::now();
+    let calls: Vec<_> = (0..6)
+        .map(|_| {
+            let (channel, body) = (channel.clone(), body.clone());
+            tokio::spawn(async move { channel.call(call("Sleep", body)).await })
+        })
+        .collect();
+    until(|| handle.report().calls == 2).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+        assert!(handle.report().calls <= 2);
+    }
+    assert!(begun.elapsed() >= Duration::from_millis(300), "{:?}", begun.elapsed());
+}
+
 /// The heartbeats of a client whose calls wait unread wait, too; it must not take the server for dead.
 #[tokio::test(start_paused = true)]
 async fn a_busy_server_is_not_taken_for_a_silent_one() {
@@ -295,6 +358,22 @@ async fn a_token_is_asked_for() {
     assert_eq!(status.code(), Code::Unauthenticated);
     let status = channel.call(call("Owned", "x")).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_shows_its_token_where_the_call_has_none() {
+    serve(Server::builder().serve(Test::default()).token("good").listen("mem://call-channel-token")).await;
+    let builder = |token: &str| Channel::builder("mem://call-channel-token?wire=rpcx").token(token);
+    assert!(!format!("{:?}", builder("good")).contains("good"), "a token is not printed");
+    let metadata: Metadata = [("tenant", "a")].into_iter().collect();
+    let good = builder("good").connect().await.unwrap();
+    let reply = good.call(call("Meta", "").with_metadata(metadata.clone())).await.unwrap();
+    assert_eq!(reply.metadata().get("tenant"), Some("a"), "the call's own metadata goes with it");
+    let bad = builder("bad").connect().await.unwrap();
+    let status = bad.call(call("Echo", "x")).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let own: Metadata = [("__AUTH", "good")].into_iter().collect();
+    bad.call(call("Echo", "x").with_metadata(own)).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! Bodies that the Go programs sent (the payloads of recorded frames), read and written again.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod codec_common;
 
@@ -156,6 +157,7 @@ fn thrift_of_rpcx() {
 }
 
 /// The benchmark message of rpcx's programs.
+#[cfg(feature = "protobuf")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Message)]
 struct BenchmarkMessage {
     field1: String,
@@ -228,6 +230,7 @@ struct BenchmarkMessage {
 }
 
 /// say-request.bin, 581 bytes, with the text of its eight strings taken out.
+#[cfg(feature = "protobuf")]
 const SAY_REQUEST: &str = "
     0a36~10a08d0618a08d062236~30a08d063a36~4a36~6001680170018001a08d068801019201
     36~b001a08d06b801a08d06c00101c801a08d06e801a08d06f00101d80301e003a08d069804a08d06a004a08d06f00401800501
@@ -235,6 +238,7 @@ const SAY_REQUEST: &str = "
     8d068011a08d06c011a08d06";
 
 /// The text of every string in it.
+#[cfg(feature = "protobuf")]
 const SAY_TEXT: &str = "许多往事在眼前一幕一幕，变的那麼模糊";
 
 #[cfg(feature = "protobuf")]

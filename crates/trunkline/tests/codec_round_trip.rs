@@ -1,4 +1,5 @@
 //! One type travels in every codec.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod codec_common;
 

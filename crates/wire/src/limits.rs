@@ -15,6 +15,9 @@ pub struct Limits {
     pub metadata_pairs: usize,
     /// Most calls that a connection may have in flight; the next one waits unread. Default 1,024.
     pub calls: usize,
+    /// Most bytes of bodies of the calls that a connection has in flight and that had to wait, after inflation; the
+    /// next call waits unread. Default 64 MiB. A call that is alone may be larger.
+    pub held: usize,
     /// How often its own limit a body that is too large is read past before the connection is closed.
     /// Default 16.
     pub skip_factor: usize,
@@ -28,6 +31,7 @@ impl Default for Limits {
             metadata: 16 << 10,
             metadata_pairs: 128,
             calls: 1024,
+            held: 64 << 20,
             skip_factor: 16,
         }
     }

@@ -123,7 +123,7 @@ func replies(st protocol.SerializeType) error {
 func byteSizes(st protocol.SerializeType) error {
 	return with("Echo", func(c *client.Client) error {
 		r := flags.Rand("bytes")
-		for _, n := range append(stand.Sizes, r.Intn(3000), int(flags.BodyLimit)/4*3-2) {
+		for _, n := range append(stand.Sizes, r.Intn(3000), int(flags.BodyLimit)/4*3-5) {
 			for _, method := range []string{"Echo", "Owned"} {
 				if err := byteEcho(c, r, method, n, in(st)); err != nil {
 					return err

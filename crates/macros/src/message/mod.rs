@@ -40,6 +40,7 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
         quote!(__t::Field::write(&self.#ident, #spec, to)?;)
     });
 
+    let value = standing_alone(&input);
     Ok(quote! {
         const _: () = {
             use ::trunkline::__private as __t;
@@ -55,12 +56,12 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
                     #(fields.field::<#types>(#specs);)*
                     let _ = fields;
                 }
-                fn write_fields<W: __t::Writer>(&self, to: &mut W) -> __t::Result<()> {
+                fn write_fields<__W: __t::Writer>(&self, to: &mut __W) -> __t::Result<()> {
                     #(#writes)*
                     let _ = to;
                     __t::Ok(())
                 }
-                fn read_field<R: __t::Reader>(&mut self, number: u32, from: &mut R) -> __t::Result<bool> {
+                fn read_field<__R: __t::Reader>(&mut self, number: u32, from: &mut __R) -> __t::Result<bool> {
                     match number {
                         #(#numbers => __t::Field::read(&mut self.#idents, #specs, from)?,)*
                         _ => { let _ = from; return __t::Ok(false) }
@@ -70,27 +71,36 @@ pub(crate) fn derive(input: TokenStream) -> Result<TokenStream> {
                 }
             }
 
-            #[automatically_derived]
-            impl #generics __t::Value for #ident #arguments #bounds {
-                const KIND: __t::Kind = __t::Kind::Message;
-                fn empty() -> Self {
-                    __t::Message::empty()
-                }
-                fn is_zero(&self) -> bool {
-                    true
-                }
-                fn put<W: __t::Writer>(&self, _: __t::Form, to: &mut W) -> __t::Result<()> {
-                    to.message(|to| __t::Message::write_fields(self, to))
-                }
-                fn take<R: __t::Reader>(&mut self, _: __t::Form, from: &mut R) -> __t::Result<()> {
-                    from.message(|number, from| __t::Message::read_field(self, number, from))
-                }
-                fn describe(_: __t::Form, registry: &mut __t::Registry) -> __t::Type {
-                    registry.message::<Self>()
-                }
-            }
+            #value
         };
     })
+}
+
+/// A message as a value within another.
+fn standing_alone(input: &DeriveInput) -> TokenStream {
+    let ident = &input.ident;
+    let (generics, arguments, bounds) = input.generics.split_for_impl();
+    quote! {
+        #[automatically_derived]
+        impl #generics __t::Value for #ident #arguments #bounds {
+            const KIND: __t::Kind = __t::Kind::Message;
+            fn empty() -> Self {
+                __t::Message::empty()
+            }
+            fn is_zero(&self) -> bool {
+                true
+            }
+            fn put<__W: __t::Writer>(&self, _: __t::Form, to: &mut __W) -> __t::Result<()> {
+                to.message(|to| __t::Message::write_fields(self, to))
+            }
+            fn take<__R: __t::Reader>(&mut self, _: __t::Form, from: &mut __R) -> __t::Result<()> {
+                from.message(|number, from| __t::Message::read_field(self, number, from))
+            }
+            fn describe(_: __t::Form, registry: &mut __t::Registry) -> __t::Type {
+                registry.message::<Self>()
+            }
+        }
+    }
 }
 
 struct NumberedField<'a> {

@@ -11,7 +11,7 @@ pub(super) fn service_name(arguments: TokenStream) -> Result<Option<String>> {
         if !meta.path.is_ident("name") {
             return Err(meta.error("#[service] takes one setting: #[service(name = \"…\")]"));
         }
-        name = Some(checked_name(&meta.value()?.parse()?)?);
+        name = Some(checked_name("", &meta.value()?.parse()?)?);
         Ok(())
     });
     parser.parse2(arguments)?;
@@ -37,11 +37,9 @@ impl MethodAttributes {
         for attribute in attributes {
             let path = attribute.path();
             if path.is_ident("idempotent") {
-                attribute.meta.require_path_only()?;
-                all.idempotent = true;
+                all.idempotent = bare(method, attribute)?;
             } else if path.is_ident("spawn") {
-                attribute.meta.require_path_only()?;
-                all.spawn = true;
+                all.spawn = bare(method, attribute)?;
             } else if path.is_ident("rename") {
                 all.rename = Some(rename(method, attribute)?);
             } else if COMPILER.iter().any(|known| path.is_ident(known)) {
@@ -58,9 +56,17 @@ impl MethodAttributes {
     }
 }
 
+/// An attribute that is there or not.
+fn bare(method: &Ident, attribute: &Attribute) -> Result<bool> {
+    if matches!(attribute.meta, Meta::Path(_)) {
+        return Ok(true);
+    }
+    Err(Error::new_spanned(attribute, format!("`{method}`: this attribute stands alone, without a value")))
+}
+
 fn rename(method: &Ident, attribute: &Attribute) -> Result<String> {
     match text(attribute) {
-        Some(text) => checked_name(text),
+        Some(text) => checked_name(&format!("`{method}`: "), text),
         None => {
             let text = format!("`{method}`: write it as #[rename = \"NewName\"]");
             Err(Error::new_spanned(attribute, text))
@@ -69,11 +75,11 @@ fn rename(method: &Ident, attribute: &Attribute) -> Result<String> {
 }
 
 /// A name that every wire can carry.
-fn checked_name(name: &LitStr) -> Result<String> {
+fn checked_name(whose: &str, name: &LitStr) -> Result<String> {
     let text = name.value();
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
     if text.is_empty() || text.len() > 255 || !text.chars().all(fits) {
-        let problem = "a name has 1 to 255 ASCII letters, digits, `_`, `-`, `.` and `/`";
+        let problem = format!("{whose}a name has 1 to 255 ASCII letters, digits, `_`, `-`, `.` and `/`");
         return Err(Error::new_spanned(name, problem));
     }
     Ok(text)

@@ -23,6 +23,7 @@ pub(super) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#conditions)*
+        #[allow(deprecated)]
         impl<T: #ident> #ident for ::std::sync::Arc<T> {
             #(#forwards)*
         }

@@ -39,6 +39,7 @@ pub(super) fn emit(service: &Service) -> TokenStream {
         }
 
         #(#conditions)*
+        #[allow(deprecated)]
         impl<T: #contract> ::trunkline::Service for #server<T> {
             async fn call(&self, call: ::trunkline::Call) -> ::trunkline::Result<::trunkline::Reply> {
                 #[allow(unused_mut)]

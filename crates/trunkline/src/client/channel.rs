@@ -9,9 +9,12 @@ use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
 use super::dial::{ConnectionState, Shared};
+#[cfg(feature = "http")]
+use super::http::{self, Http};
 use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
-use crate::{Call, Code, Origin, Push, Reply, Result, Service, Status};
+use crate::metadata::AUTH;
+use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,12 +28,19 @@ const PUSHES: usize = 1024;
 ///
 /// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
 /// call frees all that it held and, where the server can understand it, stops the work there.
+///
+/// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. It
+/// carries JSON and raw bodies; deadline and metadata are headers. A call without an answer ends when it is given
+/// to its connection, which waits for the answer that HTTP has all the same. A call that was in flight when its
+/// connection was lost is made once more only where the connection had been kept for it and either nothing was
+/// sent, or the call is idempotent and no answer had begun.
 #[derive(Clone)]
 pub struct Channel(Arc<Inner>);
 
 struct Inner {
     kind: Kind,
     timeout: Duration,
+    token: Option<Token>,
     origin: Origin,
     state: watch::Receiver<ConnectionState>,
     pushes: broadcast::Sender<Push>,
@@ -38,9 +48,21 @@ struct Inner {
     closed: watch::Sender<bool>,
 }
 
+/// What the caller shows; it is not printed.
+#[derive(Clone)]
+struct Token(String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
 /// The wires that a channel speaks; one line each.
 enum Kind {
     Rpcx(Arc<Shared<rpcx::Rpcx>>),
+    #[cfg(feature = "http")]
+    Http(Arc<Http>),
 }
 
 impl Drop for Inner {
@@ -73,6 +95,7 @@ pub struct ChannelStats {
 pub struct ChannelBuilder {
     url: Result<Url, InvalidUrl>,
     timeout: Duration,
+    token: Option<Token>,
     dial_timeout: Duration,
     heartbeat: Duration,
     calls: usize,
@@ -85,6 +108,7 @@ impl Channel {
         ChannelBuilder {
             url: url.parse(),
             timeout: DEFAULT_TIMEOUT,
+            token: None,
             dial_timeout: Duration::from_secs(3),
             heartbeat: Duration::from_secs(5),
             calls: 65_536,
@@ -92,7 +116,7 @@ impl Channel {
         }
     }
 
-    /// Connects to `rpcx://HOST:PORT` and its like with the default settings.
+    /// Connects to `rpcx://HOST:PORT`, `http://HOST:PORT` and their like with the default settings.
     ///
     /// # Errors
     /// The URL cannot be read ([`Code::InvalidInput`]), or nobody answers there ([`Code::Unavailable`]).
@@ -126,9 +150,17 @@ impl Channel {
 }
 
 impl Service for Channel {
-    async fn call(&self, call: Call) -> Result<Reply> {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        if let Some(Token(token)) = &self.0.token
+            && call.metadata().get(AUTH).is_none()
+        {
+            let pairs = Metadata::builder().with_all(call.context.metadata.pairs());
+            call.context.metadata = pairs.with(AUTH, token).build();
+        }
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.call(call, self.0.timeout).await,
         }
     }
 }
@@ -137,6 +169,13 @@ impl ChannelBuilder {
     /// How long a call may take where it does not say itself. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Shows this token to the server with every call that does not bring one of its own (`__AUTH` in its
+    /// metadata). Default: none.
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(Token(token.into()));
         self
     }
 
@@ -153,7 +192,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536.
+    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536. Over HTTP each has a
+    /// connection of its own.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.calls = calls;
         self
@@ -197,14 +237,20 @@ impl ChannelBuilder {
                 tokio::spawn(Arc::clone(&shared).keep_connected(closing));
                 (Kind::Rpcx(shared), rpcx::Rpcx::NAME)
             }
+            #[cfg(feature = "http")]
             Wire::Http => {
-                let text = format!("cannot call http://{address}: channels do not speak HTTP yet");
+                let http = Http::new(url.address, settings, self.dial_timeout, state)?;
+                (Kind::Http(Arc::new(http)), http::NAME)
+            }
+            #[cfg(not(feature = "http"))]
+            Wire::Http => {
+                let text = format!("cannot call {address} over HTTP: built without the feature http");
                 return Err(Status::new(Code::Unsupported, text).not_begun());
             }
         };
         let origin = Origin { address, wire, attempt: 1 };
-        let timeout = self.timeout;
-        Ok(Channel(Arc::new(Inner { kind, timeout, origin, state: watched, pushes, strays, closed })))
+        let (timeout, token) = (self.timeout, self.token);
+        Ok(Channel(Arc::new(Inner { kind, timeout, token, origin, state: watched, pushes, strays, closed })))
     }
 
     /// Connects.
@@ -217,6 +263,8 @@ impl ChannelBuilder {
         let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
         match &channel.0.kind {
             Kind::Rpcx(shared) => shared.ready(limit).await?,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.connect().await?,
         }
         Ok(channel)
     }

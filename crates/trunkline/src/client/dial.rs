@@ -1,6 +1,5 @@
 //! Keeping a channel connected: one dial at a time, eagerly again when a connection is lost.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +15,8 @@ use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
 use crate::random;
 
-/// How a channel stands.
+/// How a channel stands. Over HTTP it dials when a call needs a connection, so that the state is how the last
+/// dial went, and a call does not wait for it: `Connecting` before the first one, then `Connected` or `Failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -85,21 +85,21 @@ impl<W: Session> Shared<W> {
         let mut short = false;
         loop {
             self.state.send_replace(ConnectionState::Connecting);
-            match self.dial().await {
+            match dial(&self.address, self.dial_timeout).await {
                 Ok(stream) => {
                     let begun = Instant::now();
                     let heard = self.use_connection(stream).await;
-                    if begun.elapsed() >= SETTLED || heard && !short {
+                    if begun.elapsed() >= SETTLED || heard.is_ok() && !short {
                         (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
                         continue;
                     }
-                    if heard {
+                    match heard {
                         // The server is there: calls wait for the next connection, which comes soon.
-                        wait = wait.min(SHORT_WAIT);
-                    } else {
+                        Ok(()) => wait = wait.min(SHORT_WAIT),
                         // No better than a server that does not accept.
-                        let error = "the server closed the connection without a word".to_owned();
-                        self.state.send_replace(ConnectionState::Failed { error });
+                        Err(error) => {
+                            self.state.send_replace(ConnectionState::Failed { error });
+                        }
                     }
                 }
                 Err(error) => {
@@ -111,20 +111,12 @@ impl<W: Session> Shared<W> {
         }
     }
 
-    async fn dial(&self) -> std::io::Result<Stream> {
-        match tokio::time::timeout(self.dial_timeout, Stream::dial(&self.address)).await {
-            Ok(dialled) => dialled,
-            Err(_) => {
-                let text = format!("no connection within {} ms", self.dial_timeout.as_millis());
-                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
-            }
-        }
-    }
-
     /// Runs a connection until it is lost or its server announces that it will stop; then it goes on to its end
     /// beside the next one.
-    /// Whether the server has said anything is told.
-    async fn use_connection(&self, stream: Stream) -> bool {
+    ///
+    /// # Errors
+    /// The server has not said anything: why the connection ended.
+    async fn use_connection(&self, stream: Stream) -> Result<(), String> {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
@@ -132,25 +124,37 @@ impl<W: Session> Shared<W> {
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
-        tokio::select! {
+        let ended = tokio::select! {
             biased;
-            _ = &mut run => {}
-            () = link.draining.notified() => {}
-        }
+            ended = &mut run => ended.ok(),
+            // Something was heard.
+            () = link.draining.notified() => None,
+        };
         self.set_current(None);
         self.state.send_replace(ConnectionState::Connecting);
-        link.was_heard()
+        if link.was_heard() { Ok(()) } else { Err(ended.unwrap_or_default()) }
     }
 }
 
-fn run<W: Session>(
-    mut connection: Connection<Stream, ClientRole<W>>,
-    link: Arc<Link<W>>,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
-        let mut end = FailAll { link: &link, close: Close::Done };
-        end.close = connection.run().await;
+/// Dials once, for at most this long.
+pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
+    match tokio::time::timeout(time, Stream::dial(address)).await {
+        Ok(dialled) => dialled,
+        Err(_) => {
+            let text = format!("no connection within {} ms", time.as_millis());
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+        }
+    }
+}
+
+/// Runs a connection to its end; why it ended.
+async fn run<W: Session>(mut connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) -> String {
+    // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
+    let mut end = FailAll { link: &link, close: Close::Done };
+    end.close = connection.run().await;
+    match &end.close {
+        Close::Done => "the server closed the connection without a word".to_owned(),
+        close => format!("the connection was lost: {close}"),
     }
 }
 

@@ -46,16 +46,16 @@ pub struct Outgoing<'a, S, A, T> {
     reply: PhantomData<fn() -> T>,
 }
 
-impl<'a, S, A: Payload, T> Outgoing<'a, S, A, T> {
-    /// A call of this method with this argument, in MessagePack; where the argument is
-    /// [`Bytes`](crate::Bytes), raw.
+impl<'a, S, A: Payload, T: Payload> Outgoing<'a, S, A, T> {
+    /// A call of this method with this argument: in MessagePack, or raw where the argument is
+    /// [`Bytes`](crate::Bytes), or in protobuf where it is a type of prost's.
     pub fn new(service: &'a S, name: impl Into<Name>, method: impl Into<Name>, argument: A) -> Self {
         Self {
             service,
             name: name.into(),
             method: method.into(),
             argument,
-            serialization: A::DEFAULT,
+            serialization: A::DEFAULT.or(T::DEFAULT).unwrap_or(Serialization::MessagePack),
             deadline: None,
             metadata: Metadata::new(),
             compress: false,
@@ -74,20 +74,18 @@ impl<S, A, T> Outgoing<'_, S, A, T> {
         self.deadline(at)
     }
 
-    /// The call must have ended by then.
+    /// The call must have ended by then. Of several deadlines the soonest counts.
     pub fn deadline(mut self, at: Instant) -> Self {
-        self.deadline = Some(at);
+        self.deadline = Some(self.deadline.map_or(at, |sooner| sooner.min(at)));
         self
     }
 
-    /// The call is part of the work for another one: it ends when that one's time is over, or before, where it
-    /// has a sooner deadline of its own. Call it last: a later [`deadline`](Self::deadline) replaces it.
-    pub fn within(mut self, context: &Context) -> Self {
-        self.deadline = match (self.deadline, context.deadline()) {
-            (Some(own), Some(outer)) => Some(own.min(outer)),
-            (own, outer) => own.or(outer),
-        };
-        self
+    /// The call is part of the work for another one: it ends at the latest when that one's time is over.
+    pub fn within(self, context: &Context) -> Self {
+        match context.deadline() {
+            Some(at) => self.deadline(at),
+            None => self,
+        }
     }
 
     /// Sends this metadata, instead of what was set before.

@@ -44,6 +44,7 @@ impl Error {
     }
 
     /// The body is over a limit once it is inflated.
+    #[cfg(feature = "gzip")]
     #[cold]
     pub(crate) fn too_large(codec: &'static str, what: impl fmt::Display) -> Self {
         Self::new(Kind::TooLarge, codec, what)
@@ -56,6 +57,7 @@ impl Error {
     }
 
     /// The same error; where it does not know yet which codec it came from, it is this one.
+    #[cfg(any(feature = "protobuf", feature = "thrift"))]
     #[cold]
     pub(crate) fn in_codec(mut self, codec: &'static str) -> Self {
         if self.0.codec.is_empty() {

@@ -18,7 +18,7 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
     let mut from = serde_json::Deserializer::from_slice(body);
-    let track = Track::new(true);
+    let track = Track::new(body, true);
     let message = lenient::read(&mut from, &track).map_err(|e| track.locate(Error::body(CODEC, text(&e))))?;
     from.end().map_err(|e| Error::body(CODEC, text(&e)))?;
     Ok(message)

@@ -4,6 +4,8 @@
 //! [`bytes::Bytes`] (the body as it is), `()` (the message without fields) and prost's types
 //! ([`prost_payload!`](crate::prost_payload)).
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 use trunkline_wire::Serialization;
 
@@ -27,6 +29,32 @@ pub use protobuf::{prost_decode, prost_encode};
 
 /// How deep messages may be nested in protobuf, Thrift and MessagePack; JSON has 128.
 pub(crate) const MAX_DEPTH: usize = 64;
+
+/// A message may take this much memory whatever the size of its body.
+const FREE_MEMORY: usize = 4 << 20;
+
+/// Beyond [`FREE_MEMORY`], a message may take so many bytes of memory for a byte of its body. Elements that are
+/// empty on the wire are not so in memory: without a bound a body of 4 MiB could ask for gigabytes.
+const MEMORY_RATIO: usize = 64;
+
+/// What a message may still take while it is read.
+pub(crate) struct Budget(Cell<usize>);
+
+impl Budget {
+    fn of(body: &[u8]) -> Self {
+        Self(Cell::new(FREE_MEMORY.saturating_add(body.len().saturating_mul(MEMORY_RATIO))))
+    }
+
+    /// Takes memory for an element or a nested message; `false` where there is none left.
+    fn take(&self, bytes: usize) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// What to say when it is exceeded.
+    const EXCEEDED: &str = "the message would take more than 64 times the memory of its body";
+}
 
 /// A value that travels as the body of a call or a reply.
 ///
@@ -54,6 +82,10 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// assert_eq!(error.to_string(), r#"json: field B: invalid type: string "x", expected i64"#);
 /// # Ok::<(), trunkline::codec::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel as the body of a call or a reply",
+    note = "derive serde's Serialize and Deserialize and trunkline::Message for it, or use trunkline::Bytes or ()"
+)]
 pub trait Payload: Sized {
     /// Appends the body to `out`; on an error `out` is as it was.
     ///
@@ -79,9 +111,9 @@ pub trait Payload: Sized {
     /// What the type looks like, for `describe`, `template` and fingerprints.
     fn schema() -> Schema;
 
-    /// What a client sends it in, unless it is told otherwise.
+    /// What a client sends it in, unless it is told otherwise; none where that is for the reply's type to say.
     #[doc(hidden)]
-    const DEFAULT: Serialization = Serialization::MessagePack;
+    const DEFAULT: Option<Serialization> = Some(Serialization::MessagePack);
 
     /// The body in memory of its own; [`Bytes`] gives itself without a copy.
     #[doc(hidden)]
@@ -110,7 +142,7 @@ impl Payload for Bytes {
         Schema::raw()
     }
 
-    const DEFAULT: Serialization = Serialization::Raw;
+    const DEFAULT: Option<Serialization> = Some(Serialization::Raw);
 
     fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
         Ok(self)
@@ -136,6 +168,8 @@ impl Payload for () {
     fn schema() -> Schema {
         Schema::of::<crate::message::Empty>()
     }
+
+    const DEFAULT: Option<Serialization> = None;
 }
 
 impl<M: Message> Payload for M {
@@ -209,6 +243,9 @@ macro_rules! prost_payload {
             fn schema() -> $crate::message::Schema {
                 $crate::message::Schema::opaque(::std::stringify!($type))
             }
+
+            const DEFAULT: ::std::option::Option<$crate::wire::Serialization> =
+                ::std::option::Option::Some($crate::wire::Serialization::Protobuf);
         }
     )+};
 }

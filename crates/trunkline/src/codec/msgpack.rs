@@ -29,7 +29,7 @@ pub(crate) fn encode_any<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
     let mut from = reader(body);
-    let track = Track::new(false);
+    let track = Track::new(body, false);
     let message = lenient::read(&mut from, &track).map_err(|e| track.locate(Error::body(CODEC, text(&e))))?;
     end(&mut from)?;
     Ok(message)
@@ -70,6 +70,7 @@ fn text(error: &ReadError) -> String {
             "the body ends too early".to_owned()
         }
         ReadError::DepthLimitExceeded => format!("nested deeper than {MAX_DEPTH}"),
+        ReadError::Uncategorized(text) | ReadError::Syntax(text) => text.clone(),
         other => other.to_string(),
     }
 }

@@ -8,7 +8,7 @@ use prost::encoding::{
     DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
 };
 
-use super::{Error, MAX_DEPTH, not_built};
+use super::{Budget, Error, MAX_DEPTH, not_built};
 use trunkline_wire::Serialization;
 
 use crate::message::{self, Entry, Form, Kind, Message, Spec};
@@ -65,11 +65,12 @@ pub(crate) fn write(
 }
 
 /// Reads the fields of one message.
-pub(crate) fn read<'a>(
-    body: &'a [u8],
-    field: impl FnMut(u32, &mut Reader<'a>) -> Result<bool, Error>,
+pub(crate) fn read(
+    body: &[u8],
+    field: impl FnMut(u32, &mut Reader<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut from = Reader { rest: body, wire: WireType::LengthDelimited, depth: 0 };
+    let budget = Budget::of(body);
+    let mut from = Reader { rest: body, wire: WireType::LengthDelimited, depth: 0, budget: &budget };
     from.fields(field).map_err(|e| e.in_codec(CODEC))
 }
 
@@ -241,6 +242,7 @@ pub(crate) struct Reader<'a> {
     /// The wire type of the value that comes next.
     wire: WireType,
     depth: usize,
+    budget: &'a Budget,
 }
 
 impl<'a> Reader<'a> {
@@ -272,7 +274,7 @@ impl<'a> Reader<'a> {
         if self.depth >= MAX_DEPTH {
             return Err(Error::body(CODEC, format_args!("nested deeper than {MAX_DEPTH}")));
         }
-        Ok(Self { rest: self.delimited()?, wire: self.wire, depth: self.depth.saturating_add(1) })
+        Ok(Self { rest: self.delimited()?, depth: self.depth.saturating_add(1), ..*self })
     }
 
     fn fields(&mut self, mut field: impl FnMut(u32, &mut Self) -> Result<bool, Error>) -> Result<(), Error> {
@@ -321,11 +323,15 @@ impl message::Reader for Reader<'_> {
             return take(self);
         }
         self.expect(WireType::LengthDelimited)?;
-        let mut packed = Self { rest: self.delimited()?, wire, depth: self.depth };
+        let mut packed = Self { rest: self.delimited()?, wire, ..*self };
         while !packed.rest.is_empty() {
             take(&mut packed)?;
         }
         Ok(())
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        if self.budget.take(bytes) { Ok(()) } else { Err(Error::body(CODEC, Budget::EXCEEDED)) }
     }
 
     fn map(&mut self, kinds: (Kind, Kind), form: Form, entry: &mut impl Entry<Self>) -> Result<(), Error> {

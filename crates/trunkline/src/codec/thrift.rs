@@ -2,7 +2,7 @@
 //!
 //! Every length is held against the bytes that are left before anything is done with it.
 
-use super::{Error, MAX_DEPTH};
+use super::{Budget, Error, MAX_DEPTH};
 use crate::message::{self, Entry, Form, Kind, Message, Reader as _, Spec, Writer as _};
 
 const CODEC: &str = "thrift";
@@ -39,11 +39,12 @@ pub(crate) fn write(
 }
 
 /// Reads one struct, and nothing behind it.
-pub(crate) fn read<'a>(
-    body: &'a [u8],
-    field: impl FnMut(u32, &mut Reader<'a>) -> Result<bool, Error>,
+pub(crate) fn read(
+    body: &[u8],
+    field: impl FnMut(u32, &mut Reader<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut from = Reader { rest: body, ty: STRUCT, depth: 0 };
+    let budget = Budget::of(body);
+    let mut from = Reader { rest: body, ty: STRUCT, depth: 0, budget: &budget };
     from.message(field).map_err(|e| e.in_codec(CODEC))?;
     match from.rest.len() {
         0 => Ok(()),
@@ -209,6 +210,7 @@ pub(crate) struct Reader<'a> {
     /// The type of the value that comes next.
     ty: u8,
     depth: usize,
+    budget: &'a Budget,
 }
 
 impl<'a> Reader<'a> {
@@ -335,6 +337,10 @@ impl message::Reader for Reader<'_> {
             take(self)?;
         }
         Ok(())
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), Error> {
+        if self.budget.take(bytes) { Ok(()) } else { Err(Error::body(CODEC, Budget::EXCEEDED)) }
     }
 
     fn map(&mut self, kinds: (Kind, Kind), _: Form, entry: &mut impl Entry<Self>) -> Result<(), Error> {

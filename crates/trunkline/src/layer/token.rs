@@ -74,10 +74,10 @@ impl<S: Service> Service for Token<S> {
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
-        if self.token.is_some() {
-            if let Err(status) = self.check(request.metadata().get_bytes(metadata::AUTH.as_bytes())) {
-                return Answer::Done(Err(status));
-            }
+        if self.token.is_some()
+            && let Err(status) = self.check(request.metadata().get_bytes(metadata::AUTH.as_bytes()))
+        {
+            return Answer::Done(Err(status));
         }
         self.inner.answer(request, reply)
     }

@@ -9,7 +9,6 @@ use std::hash::{BuildHasher, Hash};
 use crate::codec::Error;
 
 use super::schema::{Registry, Type};
-use super::{Blob, Message};
 
 /// What a value is on a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -126,6 +125,9 @@ pub trait Reader: Sized {
         take: impl FnMut(&mut Self) -> Result<(), Error>,
     ) -> Result<(), Error>;
 
+    /// Takes memory for an element or a nested message out of what the body is worth.
+    fn charge(&mut self, bytes: usize) -> Result<(), Error>;
+
     /// Entries of a map. There may be more of the same map later.
     fn map(&mut self, kinds: (Kind, Kind), form: Form, entry: &mut impl Entry<Self>) -> Result<(), Error>;
 
@@ -202,174 +204,6 @@ pub trait Field: Sized {
     fn read<R: Reader>(&mut self, spec: &Spec<'_>, from: &mut R) -> Result<(), Error>;
 }
 
-macro_rules! scalars {
-    ($($type:ty, $kind:ident, $zero:expr, |$value:ident, $form:ident, $to:ident| $put:expr, |$from:ident| $take:expr;)*) => {$(
-        impl Value for $type {
-            const KIND: Kind = Kind::$kind;
-            fn empty() -> Self {
-                $zero
-            }
-            #[inline]
-            fn is_zero(&self) -> bool {
-                *self == $zero
-            }
-            #[inline]
-            fn put<W: Writer>(&self, $form: Form, $to: &mut W) -> Result<(), Error> {
-                let $value = *self;
-                $put
-            }
-            #[inline]
-            fn take<R: Reader>(&mut self, $form: Form, $from: &mut R) -> Result<(), Error> {
-                *self = $take;
-                Ok(())
-            }
-            fn describe(form: Form, _: &mut Registry) -> Type {
-                Type::Scalar(Kind::$kind, form)
-            }
-        }
-    )*};
-}
-
-macro_rules! integers {
-    ($($type:ty, $kind:ident, $method:ident;)*) => {
-        scalars! {$(
-            $type, $kind, 0, |value, form, to| to.$method(Kind::$kind, form, value.into()),
-            |from| <$type>::try_from(from.$method(Kind::$kind, form)?).map_err(|_| out_of_range())?;
-        )*}
-        $(impl Key for $type {})*
-    };
-}
-
-/// Readers give what fits; this is for one that does not.
-#[cold]
-fn out_of_range() -> Error {
-    Error::body("", "the number is out of range")
-}
-
-integers! {
-    i8, I8, int;
-    i16, I16, int;
-    i32, I32, int;
-    i64, I64, int;
-    u8, U8, uint;
-    u16, U16, uint;
-    u32, U32, uint;
-    u64, U64, uint;
-}
-
-scalars! {
-    bool, Bool, false, |value, _form, to| to.bool(value), |from| from.bool()?;
-}
-
-macro_rules! floats {
-    ($($type:ty, $kind:ident, $method:ident;)*) => {$(
-        impl Value for $type {
-            const KIND: Kind = Kind::$kind;
-            fn empty() -> Self {
-                0.0
-            }
-            fn is_zero(&self) -> bool {
-                // Minus nought is a value of its own.
-                self.to_bits() == 0
-            }
-            fn put<W: Writer>(&self, _: Form, to: &mut W) -> Result<(), Error> {
-                to.$method(*self)
-            }
-            fn take<R: Reader>(&mut self, _: Form, from: &mut R) -> Result<(), Error> {
-                *self = from.$method()?;
-                Ok(())
-            }
-            fn describe(form: Form, _: &mut Registry) -> Type {
-                Type::Scalar(Kind::$kind, form)
-            }
-        }
-    )*};
-}
-
-floats! {
-    f32, F32, f32;
-    f64, F64, f64;
-}
-
-impl Value for String {
-    const KIND: Kind = Kind::Text;
-
-    fn empty() -> Self {
-        Self::new()
-    }
-
-    #[inline]
-    fn is_zero(&self) -> bool {
-        self.is_empty()
-    }
-
-    #[inline]
-    fn put<W: Writer>(&self, _: Form, to: &mut W) -> Result<(), Error> {
-        to.bytes(self.as_bytes())
-    }
-
-    #[inline]
-    fn take<R: Reader>(&mut self, _: Form, from: &mut R) -> Result<(), Error> {
-        from.text()?.clone_into(self);
-        Ok(())
-    }
-
-    fn describe(form: Form, _: &mut Registry) -> Type {
-        Type::Scalar(Kind::Text, form)
-    }
-}
-
-impl Key for String {}
-
-impl Value for Blob {
-    const KIND: Kind = Kind::Blob;
-
-    fn empty() -> Self {
-        Self::default()
-    }
-
-    fn is_zero(&self) -> bool {
-        self.is_empty()
-    }
-
-    fn put<W: Writer>(&self, _: Form, to: &mut W) -> Result<(), Error> {
-        to.bytes(self)
-    }
-
-    fn take<R: Reader>(&mut self, _: Form, from: &mut R) -> Result<(), Error> {
-        *self = from.bytes()?.into();
-        Ok(())
-    }
-
-    fn describe(form: Form, _: &mut Registry) -> Type {
-        Type::Scalar(Kind::Blob, form)
-    }
-}
-
-impl<M: Message> Value for Box<M> {
-    const KIND: Kind = Kind::Message;
-
-    fn empty() -> Self {
-        Self::new(M::empty())
-    }
-
-    fn is_zero(&self) -> bool {
-        true
-    }
-
-    fn put<W: Writer>(&self, _: Form, to: &mut W) -> Result<(), Error> {
-        to.message(|to| self.write_fields(to))
-    }
-
-    fn take<R: Reader>(&mut self, _: Form, from: &mut R) -> Result<(), Error> {
-        from.message(|number, from| self.read_field(number, from))
-    }
-
-    fn describe(_: Form, registry: &mut Registry) -> Type {
-        registry.message::<M>()
-    }
-}
-
 impl<V: Value> Field for V {
     fn empty() -> Self {
         V::empty()
@@ -426,6 +260,7 @@ impl<V: Value> Field for Vec<V> {
 
     fn read<R: Reader>(&mut self, spec: &Spec<'_>, from: &mut R) -> Result<(), Error> {
         let taken = from.list(V::KIND, spec.form, |from| {
+            from.charge(size_of::<V>())?;
             let mut value = V::empty();
             value.take(spec.form, from).map_err(|e| e.at_index(self.len()))?;
             self.push(value);
@@ -446,6 +281,7 @@ struct Entries<'a, M, K, V> {
 
 impl<R: Reader, M: Extend<(K, V)>, K: Key, V: Value> Entry<R> for Entries<'_, M, K, V> {
     fn key(&mut self, from: &mut R) -> Result<(), Error> {
+        from.charge(size_of::<(K, V)>())?;
         let key = self.key.insert(K::empty());
         key.take(Form::Plain, from).map_err(|e| e.at_index(self.count))
     }

@@ -12,6 +12,7 @@ use crate::codec::Error;
 mod blob;
 mod field;
 mod render;
+mod scalars;
 mod schema;
 
 pub use blob::Blob;

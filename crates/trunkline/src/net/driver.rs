@@ -20,6 +20,9 @@ use super::buffers::{self, BATCH, Inbound};
 
 /// What joins a session to calls: the server's side or the client's.
 pub(crate) trait Role {
+    /// Whether the end waits for the peer's, as long as [`Patience::half_closed`] at most.
+    const LINGERS: bool = false;
+
     /// Appends what came up since the last poll: replies that are ready, calls that were made. Called first in
     /// every round, with the task's waker to register.
     ///
@@ -135,7 +138,9 @@ pub(crate) struct Connection<I, R> {
     /// How much of `unsent` was added since the peer stopped taking it.
     added: usize,
     read_ended: bool,
+    /// All is done but the goodbye, and our side is ended.
     done: bool,
+    shut: bool,
     slow: Option<Slow>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -154,6 +159,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             added: 0,
             read_ended: false,
             done: false,
+            shut: false,
             slow: None,
             timer: None,
         }
@@ -175,19 +181,26 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             self.timer = None;
         }
         // Says goodbye properly; where the peer is gone that cannot fail it any more.
-        let goodbye = Pin::new(&mut self.io).poll_shutdown(cx);
-        let limit = self.patience.half_closed;
-        if goodbye.is_ready()
-            || self
-                .timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)))
-                .as_mut()
-                .poll(cx)
-                .is_ready()
-        {
+        if self.poll_goodbye(cx).is_ready() {
             return Poll::Ready(Close::Done);
         }
-        Poll::Pending
+        let limit = self.patience.half_closed;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| Close::Done)
+    }
+
+    /// Ends our side. A client then reads to the end of the other one: what comes to a closed socket makes the
+    /// peer throw away what it has not read yet, and a one-way call may be among it.
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
+        while R::LINGERS && !self.read_ended {
+            let read = ready!(self.inbound.poll_read(&mut self.io, cx))?;
+            self.read_ended = read.is_none();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
@@ -236,7 +249,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             if self.inbound.len() > before {
                 self.role.heard();
             }
-            match ready!(read)? {
+            let read = ready!(read)?;
+            #[cfg(test)]
+            counts::READS.with(|reads| reads.set(reads.get() + 1));
+            match read {
                 Some(batch) => self.waiting = Some((self.join(batch), 0)),
                 None => self.end_of_input()?,
             }
@@ -298,10 +314,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         while written < out.len() {
             let rest = out.get(written..).unwrap_or_default();
             let rest = rest.get(..BATCH).unwrap_or(rest);
-            match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => written += n,
-                Poll::Ready(Err(error)) => return Err(error.into()),
+            match poll_write(&mut self.io, cx, rest) {
+                Poll::Ready(n) => written += n?,
                 Poll::Pending => {
                     self.unsent.extend_from_slice(out.get(written..).unwrap_or_default());
                     break;
@@ -317,10 +331,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         while self.sent < self.unsent.len() {
             let rest = self.unsent.get(self.sent..).unwrap_or_default();
-            match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Err(Close::Io(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(n)) => self.sent += n,
-                Poll::Ready(Err(error)) => return Err(error.into()),
+            match poll_write(&mut self.io, cx, rest) {
+                Poll::Ready(n) => self.sent += n?,
                 Poll::Pending => return Ok(false),
             }
         }
@@ -401,6 +413,31 @@ impl What {
             Self::HalfClosed => "the caller is gone",
             Self::Frame => "a begun frame does not go on",
         }
+    }
+}
+
+/// Writes once. A socket that takes nothing is broken.
+fn poll_write<I: AsyncWrite + Unpin>(
+    io: &mut I,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    #[cfg(test)]
+    counts::WRITES.with(|writes| writes.set(writes.get() + 1));
+    match ready!(Pin::new(io).poll_write(cx, bytes)) {
+        Ok(0) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        result => Poll::Ready(result),
+    }
+}
+
+/// How often this thread has read and written, for the test that bounds it.
+#[cfg(test)]
+pub(crate) mod counts {
+    use std::cell::Cell;
+
+    thread_local! {
+        pub(crate) static READS: Cell<u64> = const { Cell::new(0) };
+        pub(crate) static WRITES: Cell<u64> = const { Cell::new(0) };
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -188,7 +189,9 @@ impl Listener {
         match address {
             Address::Tcp(address) => bind_tcp(address).await.map(Self::Tcp),
             Address::Unix(path) => {
-                if path.exists() && UnixStream::connect(path).await.is_err() {
+                // Only a socket: a file of another kind is not ours to remove.
+                let socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+                if socket && UnixStream::connect(path).await.is_err() {
                     std::fs::remove_file(path)?;
                 }
                 Ok(Self::Unix(UnixListener::bind(path)?, path.clone()))

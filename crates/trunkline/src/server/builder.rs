@@ -16,6 +16,7 @@ use super::stack::{Policies, Stack, stack};
 use crate::Service;
 use crate::layer::{AdmissionLayer, Counters, DeadlineLayer, Layer, NoLayer, Stacked, TokenLayer};
 use crate::net::transport::{Address, InvalidAddress, Listener};
+use crate::reflect::{Described, Description, ReflectionServer};
 use crate::service::NamedService;
 
 /// Why a server does not start.
@@ -55,6 +56,7 @@ pub struct ServerBuilder<L = NoLayer> {
     connections: ConnectionLimits,
     policies: Policies,
     threads: usize,
+    describe: bool,
     error: Option<ServerError>,
 }
 
@@ -68,6 +70,7 @@ impl Default for ServerBuilder {
             connections: ConnectionLimits::default(),
             policies: Policies::default(),
             threads: 0,
+            describe: false,
             error: None,
         }
     }
@@ -91,6 +94,12 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Serves `Trunkline.Describe`, too: it says what is served here, for `trunkline ls` and its like. Default: not.
+    pub fn with_describe(mut self) -> Self {
+        self.describe = true;
+        self
+    }
+
     /// Listens on this address, too: `HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH`, `mem://NAME`. Port 0 picks
     /// one.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
@@ -110,6 +119,7 @@ impl<L> ServerBuilder<L> {
             connections: self.connections,
             policies: self.policies,
             threads: self.threads,
+            describe: self.describe,
             error: self.error,
         }
     }
@@ -179,7 +189,7 @@ where
     ///
     /// # Errors
     /// An address is taken or cannot be read, or two services have one name.
-    pub async fn bind(self) -> Result<Server<Stack<L::Service>>, ServerError> {
+    pub async fn bind(mut self) -> Result<Server<Stack<L::Service>>, ServerError> {
         if let Some(error) = self.error {
             return Err(error);
         }
@@ -193,6 +203,10 @@ where
                 .await
                 .map_err(|source| ServerError::Listen { address: text.clone(), source })?;
             listeners.push(listener);
+        }
+        if self.describe {
+            let described = Described(Description::of(self.router.services()));
+            self.router.add(ReflectionServer::new(described))?;
         }
         let router = Arc::new(self.router);
         let counters = Arc::new(Counters::new(router.method_count()));
@@ -220,7 +234,7 @@ where
 /// A server that listens. Begin with [`Server::builder`].
 #[must_use = "a server accepts nothing until it is run"]
 pub struct Server<S = ()> {
-    core: Arc<Core<S>>,
+    pub(super) core: Arc<Core<S>>,
     listeners: Vec<Listener>,
     connections: ConnectionLimits,
     threads: usize,
@@ -247,6 +261,27 @@ impl<S> Server<S> {
     pub fn addresses(&self) -> Vec<String> {
         let known = self.listeners.iter().filter_map(|listener| listener.local_address().ok());
         known.map(|address| address.to_string()).collect()
+    }
+
+    /// The URL at which a client reaches the first of its addresses, on the rpcx wire. Empty where the system does
+    /// not say where it listens.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), trunkline::server::ServerError> {
+    /// let server = trunkline::Server::builder().listen("mem://url").bind().await?;
+    /// assert_eq!(server.url(), "mem://url?wire=rpcx");
+    /// let server = trunkline::Server::builder().listen("127.0.0.1:0").bind().await?;
+    /// assert!(server.url().starts_with("rpcx://127.0.0.1:"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut known = self.listeners.iter().filter_map(|listener| listener.local_address().ok());
+        match known.next() {
+            Some(Address::Tcp(address)) => format!("rpcx://{address}"),
+            Some(other) => format!("{other}?wire=rpcx"),
+            None => String::new(),
+        }
     }
 
     /// To stop the server and to look at it.

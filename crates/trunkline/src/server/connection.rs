@@ -36,14 +36,16 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     drain: DrainWatch,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
+    /// How many bytes of bodies those calls came with.
+    held: usize,
     /// Request bodies that still arrive.
     inflows: Inflows,
     /// Replies whose body goes out frame by frame.
     pub(super) outflows: Vec<Outflow>,
     peer_ended: bool,
-    draining: bool,
-    /// The peer was told that the server stops, and is given until then to close.
-    told: Option<Instant>,
+    /// The server stops. From this moment on a connection without calls is closed: at once would lose calls that
+    /// are on their way.
+    draining: Option<Instant>,
     pub(super) closing: bool,
     /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
     blocked_ping: Option<Instant>,
@@ -52,9 +54,10 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
 /// How often a peer that waits unread hears from us: half of the usual interval of heartbeats.
 const BLOCKED_PING: Duration = Duration::from_millis(2500);
 
-/// How long a peer that was told of the stop may take to close its side, so that no call that is on its way to
-/// us is lost.
-const TOLD: Duration = Duration::from_secs(1);
+/// How long a connection without calls stays when the server stops: long enough for what has arrived already, and
+/// where the peer was told, for the calls that it made before it heard; it closes by itself then.
+const DRAIN_UNTOLD: Duration = Duration::from_millis(5);
+const DRAIN_TOLD: Duration = Duration::from_secs(1);
 
 impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
 where
@@ -71,11 +74,11 @@ where
             info,
             drain: core.drain.watch(),
             pending: Pending::default(),
+            held: 0,
             inflows: Inflows::default(),
             outflows: Vec::new(),
             peer_ended: false,
-            draining: false,
-            told: None,
+            draining: None,
             closing: false,
             blocked_ping: None,
         }
@@ -115,19 +118,22 @@ where
                 return self.write_failure(&to, &status, out);
             }
         };
-        if let (Some((route, _)), true) = (found, end) {
-            if route.in_place && self.answer_in_place(route.id, head, &body, batch, out) {
-                return;
-            }
+        if let Some((route, _)) = found
+            && route.in_place
+            && end
+            && self.answer_in_place(route.id, head, &body, batch, out)
+        {
+            return;
         }
-        let to = ReplyTo::new(head, found, batch);
+        let mut to = ReplyTo::new(head, found, batch);
         let body = owned(body, batch);
+        to.held = body.len();
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
         let call = self.make_call(head, found, body, batch);
         if found.is_some_and(|(route, _)| route.spawned) {
             let core = Arc::clone(self.core);
             let task = tokio::spawn(async move { core.stack.call(call).await });
-            self.pending.insert(to, Work::Spawned(Spawned(task)));
+            self.wait_for(to, Work::Spawned(Spawned(task)));
             return;
         }
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
@@ -139,8 +145,13 @@ where
                 self.finish(to, result, out);
                 spare.give(work);
             }
-            Poll::Pending => self.pending.insert(to, work),
+            Poll::Pending => self.wait_for(to, work),
         }
+    }
+
+    fn wait_for(&mut self, to: ReplyTo, work: Work<F>) {
+        self.held = self.held.saturating_add(to.held);
+        self.pending.insert(to, work);
     }
 
     fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
@@ -216,7 +227,8 @@ where
     }
 
     fn on_cancel(&mut self, id: u64, out: &mut Vec<u8>) {
-        if self.pending.remove(|to| to.id == id).is_some() {
+        if let Some(to) = self.pending.remove(|to| to.id == id) {
+            self.held = self.held.saturating_sub(to.held);
             self.session.forget(id, out);
         }
         if let Some(index) = self.outflows.iter().position(|flow| flow.to.id == id) {
@@ -296,6 +308,7 @@ where
             let Poll::Ready((to, result)) = self.pending.poll_next(cx, Work::poll) else {
                 break;
             };
+            self.held = self.held.saturating_sub(to.held);
             self.finish(to, result, out);
             ended = true;
         }
@@ -325,6 +338,9 @@ where
                 self.poll_pending(cx, out);
                 return Ok(Received::Blocked(at));
             }
+            if self.held >= self.core.limits.held && !self.poll_pending(cx, out) {
+                return Ok(Received::Blocked(at));
+            }
             let input = batch.get(at..).unwrap_or_default();
             let step = self.session.receive(input, out)?;
             at = at.saturating_add(step.consumed);
@@ -352,10 +368,9 @@ where
     M: Fn(&'a S, Call) -> F,
 {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        if !self.draining && self.drain.poll_begun(cx).is_ready() {
-            self.draining = true;
-            // Who was told closes by itself, when the calls that it has on the way are answered.
-            self.told = self.session.drain(out).then(|| Instant::now() + TOLD);
+        if self.draining.is_none() && self.drain.poll_begun(cx).is_ready() {
+            let told = self.session.drain(out);
+            self.draining = Some(Instant::now() + if told { DRAIN_TOLD } else { DRAIN_UNTOLD });
         }
         self.write_pushes(cx, out);
         if self.blocked_ping.is_some_and(|at| at <= Instant::now()) {
@@ -399,16 +414,16 @@ where
     }
 
     fn is_done(&self) -> bool {
-        let told = || self.told.is_some_and(|until| Instant::now() < until);
-        self.closing || self.session.in_flight() == 0 && (self.peer_ended || self.draining && !told())
+        let ending = || self.peer_ended || self.draining.is_some_and(|at| at <= Instant::now());
+        self.closing || self.session.in_flight() == 0 && ending()
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {
         if unsent {
             return None;
         }
-        let told = self.told.filter(|until| self.session.in_flight() == 0 && Instant::now() < *until);
-        [self.blocked_ping, told].into_iter().flatten().min()
+        let draining = self.draining.filter(|at| self.session.in_flight() == 0 && Instant::now() < *at);
+        [self.blocked_ping, draining].into_iter().flatten().min()
     }
 
     const ANSWERS: bool = true;

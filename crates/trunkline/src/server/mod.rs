@@ -3,8 +3,12 @@
 mod accept;
 mod builder;
 pub(crate) mod connection;
+#[cfg(test)]
+mod counters_tests;
 pub(crate) mod drain;
 mod handle;
+#[cfg(feature = "http")]
+pub(crate) mod http;
 pub(crate) mod router;
 pub(crate) mod serve;
 mod stack;
@@ -16,6 +20,8 @@ use std::sync::Arc;
 pub use builder::{Server, ServerBuilder, ServerError};
 pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
+#[cfg(feature = "http")]
+pub(crate) use serve::serve_wire;
 use trunkline_wire::Limits;
 
 use drain::Drain;

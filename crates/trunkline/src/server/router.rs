@@ -161,14 +161,15 @@ impl Service for Router {
         }
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {
-            Some((_, service)) => service.call_boxed(call).await,
+            // Through the box: a box of a service is a service too, and would box the future again.
+            Some((_, service)) => (**service).call_boxed(call).await,
             None => Err(self.unknown(&call)),
         }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         match self.services.get(usize::from(request.method.service)) {
-            Some((_, service)) => service.answer_dyn(request, reply),
+            Some((_, service)) => (**service).answer_dyn(request, reply),
             None => Answer::Declined,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_wire::detect::{self, Detected, Detection};
 use trunkline_wire::{Session, rpcx};
 
@@ -36,7 +37,7 @@ pub(crate) fn serve<S: Service>(
         match wire {
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
             #[cfg(feature = "http")]
-            Detected::Http => Box::pin(crate::gateway::serve(core, stream, peer, first)).await,
+            Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
             other => {
                 tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
             }
@@ -47,7 +48,7 @@ pub(crate) fn serve<S: Service>(
 /// Serves a connection that speaks the wire `W`; `first` was read from it already.
 pub(crate) fn serve_wire<W: Session, S: Service>(
     core: Arc<Core<S>>,
-    stream: Stream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     peer: Peer,
     first: Bytes,
 ) -> impl Future<Output = ()> + Send {

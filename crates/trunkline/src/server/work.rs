@@ -70,6 +70,8 @@ pub(crate) struct ReplyTo {
     pub(crate) id: u64,
     pub(crate) compression: Compression,
     pub(crate) one_way: bool,
+    /// How many bytes of memory the call's body took.
+    pub(crate) held: usize,
     note: u64,
     serialization: Serialization,
     method: Option<MethodId>,
@@ -98,6 +100,7 @@ impl ReplyTo {
             serialization: head.serialization,
             compression: head.compression,
             one_way: head.one_way,
+            held: 0,
             method,
             names,
         }

@@ -1,5 +1,5 @@
 //! What the codec tests share: a message of every type, and a way to make many of them.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -87,6 +87,7 @@ fn encode_any(
 /// # Errors
 /// [`Error::is_body`] where the bytes are not such a body (raw ones: not UTF-8, which come out as they are);
 /// [`Error::is_unsupported`] as for [`encode`].
+#[cfg_attr(not(any(feature = "protobuf", feature = "thrift")), allow(unused_variables))]
 pub fn decode(how: Serialization, body: &[u8], schema: Option<&Schema>) -> Result<String, Error> {
     match how {
         Serialization::Raw => {

@@ -34,6 +34,7 @@ impl Tree {
     }
 
     /// What it is, for errors.
+    #[cfg(any(feature = "protobuf", feature = "thrift"))]
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Null => "null",

@@ -1,0 +1,167 @@
+//! The command line: verbs, flags, help.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use trunkline::Serialization;
+
+use crate::values;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 answered, 1 the service failed the call, 2 usage or bad input, 3 transport, 4 deadline";
+
+/// One service, every wire: serve it, call it, look at it.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, max_term_width = 100, subcommand_required = true)]
+#[command(after_help = "\
+Examples:
+  trunkline demo
+  trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{\"A\":6,\"B\":7}'
+  trunkline ls rpcx://127.0.0.1:8972")]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Serves the sample services on one port, and calls itself once on each wire
+    Demo(Demo),
+    /// Makes one call; the reply's JSON goes to stdout
+    Call(Call),
+    /// Lists the methods of a Trunkline server, one a line
+    Ls(Ls),
+    /// Says what a service's methods take and give
+    Describe(Describe),
+    /// Prints a JSON body with every field of a method's request
+    Template(Template),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The first line on stdout is `ready ADDR…`, once every listener accepts. Logs go to stderr.
+INT or TERM drains: calls in flight are answered; a second signal ends at once.
+
+Examples:
+  trunkline demo
+  trunkline demo --listen 127.0.0.1:0 --once
+  trunkline demo --listen 0.0.0.0:8972 --listen unix:///tmp/demo.sock --no-calls
+  trunkline demo --token secret")]
+pub(crate) struct Demo {
+    /// Where to listen: HOST:PORT, tcp://HOST:PORT or unix://PATH; port 0 picks one; may repeat
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8972")]
+    pub(crate) listen: Vec<String>,
+    /// How many runtimes of one thread each [default: one a core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Does not call itself
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) no_calls: bool,
+    /// Ends after the calls to itself: 0 if every answer was right, else 1
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Prints JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The largest body of a request and of a reply, in bytes, after inflation
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) body_limit: u32,
+    /// Asks every caller for this token
+    #[arg(long, value_name = "T", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH?wire=rpcx
+    pub(crate) url: String,
+    /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
+    #[arg(short = 'H', long = "header", value_name = "KEY:VALUE", value_parser = values::header)]
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+JSON is sent in the codec that is asked for; raw sends the bytes as they are. For protobuf and thrift the schema
+is asked from the server (Trunkline.Describe). A server that does not describe itself, as those written in Go, is
+taken at its names: Arith.Mul and the other methods of `trunkline demo` have the fields that they have there.
+{EXIT_CODES}
+
+Examples:
+  trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{{\"A\":6,\"B\":7}}'
+  trunkline call http://127.0.0.1:8972 Arith.Div @args.json -v
+  trunkline call rpcx://127.0.0.1:8972 Hello.Say --codec protobuf --timeout 200ms
+  head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c"))]
+pub(crate) struct Call {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Whom to call, for example Arith.Mul
+    #[arg(value_name = "SERVICE.METHOD")]
+    pub(crate) method: String,
+    /// The request: JSON, @FILE, or @- for standard input [default: {}; with --codec raw no bytes]
+    #[arg(value_name = "JSON|@FILE|@-", allow_negative_numbers = true)]
+    pub(crate) body: Option<String>,
+    /// How long the call may take, for example 200ms; the server is told [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// json, msgpack, protobuf, thrift or raw
+    #[arg(long, value_name = "CODEC", default_value = "json", value_parser = values::codec)]
+    pub(crate) codec: Serialization,
+    /// Wants no answer
+    #[arg(long)]
+    pub(crate) oneway: bool,
+    /// Says address, attempts, time and metadata on stderr
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Prints the reply as one line of JSON whatever the codec: raw bytes as a text, in base64 where they are none
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+{EXIT_CODES}
+
+Examples:
+  trunkline ls rpcx://127.0.0.1:8972
+  trunkline ls http://127.0.0.1:8972 --json"))]
+pub(crate) struct Ls {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Prints an array of the same texts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+{EXIT_CODES}
+
+Examples:
+  trunkline describe rpcx://127.0.0.1:8972 Arith
+  trunkline describe rpcx://127.0.0.1:8972 Arith.Mul --json"))]
+pub(crate) struct Describe {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// What to describe
+    #[arg(value_name = "SERVICE[.METHOD]")]
+    pub(crate) name: String,
+    /// Prints JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+{EXIT_CODES}
+
+Examples:
+  trunkline template rpcx://127.0.0.1:8972 Arith.Mul
+  trunkline template rpcx://127.0.0.1:8972 Hello.Say > say.json"))]
+pub(crate) struct Template {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// The method
+    #[arg(value_name = "SERVICE.METHOD")]
+    pub(crate) method: String,
+}

@@ -1,0 +1,116 @@
+//! The demo's calls to itself, as a table.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+use trunkline::client::Url;
+use trunkline::{Address, Call, Metadata, Result, Serialization, Service, Status, metadata};
+
+use crate::endpoint::{Endpoint, REPLY_LIMIT};
+use crate::http::Http;
+
+/// How long one of the calls may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One call and what came of it.
+pub(crate) struct Row {
+    wire: &'static str,
+    call: &'static str,
+    answer: Result<Value, String>,
+    took: Duration,
+}
+
+impl Row {
+    /// Whether the answer is the one that it must be.
+    pub(crate) fn is_right(&self) -> bool {
+        self.answer.as_ref().is_ok_and(|answer| *answer == json!({ "C": 42 }))
+    }
+
+    fn answer(&self) -> String {
+        match &self.answer {
+            Ok(answer) if self.is_right() => answer.to_string(),
+            Ok(answer) => format!("WRONG: {answer}"),
+            Err(error) => format!("FAILED: {error}"),
+        }
+    }
+}
+
+/// Calls `Arith.Mul` at this address, on each wire once. The time is that of the connection and the call.
+pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Row> {
+    let address = &dialled(address);
+    let json_rpc = async {
+        let address: Address = address.parse().map_err(|error| format!("{error}"))?;
+        let params = json!({ "A": 6, "B": 7 });
+        let answer = Http::new(address).json_rpc("Arith.Mul", params, token).await;
+        answer.map_err(|status| status.to_string())
+    };
+    vec![
+        row("rpcx", "Arith.Mul {\"A\":6,\"B\":7}", service_call(address, "rpcx", token)).await,
+        row("http", "POST /Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "http", token)).await,
+        row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc).await,
+    ]
+}
+
+/// Where to dial a server that listens on all addresses.
+fn dialled(address: &str) -> String {
+    let all = [("0.0.0.0:", "127.0.0.1:"), ("[::]:", "[::1]:")];
+    let local = all.iter().find_map(|(from, to)| Some(format!("{to}{}", address.strip_prefix(from)?)));
+    local.unwrap_or_else(|| address.to_owned())
+}
+
+async fn row(
+    wire: &'static str,
+    call: &'static str,
+    work: impl Future<Output = Result<Value, String>>,
+) -> Row {
+    let begun = Instant::now();
+    let answer = timeout(PATIENCE, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    Row { wire, call, answer, took: begun.elapsed() }
+}
+
+async fn service_call(address: &str, wire: &str, token: Option<&str>) -> Result<Value, String> {
+    let text = |status: Status| status.to_string();
+    let scheme = if address.contains("://") { "" } else { "tcp://" };
+    let url: Url = format!("{scheme}{address}?wire={wire}").parse().map_err(|error| format!("{error}"))?;
+    let endpoint = Endpoint::connect(&url, Instant::now() + PATIENCE).await.map_err(text)?;
+    let pairs = token.into_iter().fold(Metadata::builder(), |all, token| all.with(metadata::AUTH, token));
+    let call =
+        Call::new("Arith", "Mul", Serialization::Json, r#"{"A":6,"B":7}"#).with_metadata(pairs.build());
+    let body = endpoint.call(call).await.map_err(text)?.into_body().whole(REPLY_LIMIT).await.map_err(text)?;
+    serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
+}
+
+/// The table, or one JSON object a line.
+pub(crate) fn render(rows: &[Row], json: bool) -> String {
+    let mut text = String::new();
+    if json {
+        for row in rows {
+            let (took, right) = (row.took.as_micros(), row.is_right());
+            let call = json!({
+                "event": "call", "wire": row.wire, "call": row.call, "answer": row.answer(), "right": right,
+                "time_us": u64::try_from(took).unwrap_or(u64::MAX),
+            });
+            _ = writeln!(text, "{call}");
+        }
+        return text;
+    }
+    let wide = |column: fn(&Row) -> String, least: usize| {
+        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default().max(least)
+    };
+    let (wires, calls) = (wide(|row| row.wire.to_owned(), 4), wide(|row| row.call.to_owned(), 4));
+    let answers = wide(Row::answer, 6);
+    _ = writeln!(text, "{:wires$}  {:calls$}  {:answers$}  time", "wire", "call", "answer");
+    for row in rows {
+        let millis = row.took.as_secs_f64() * 1000.0;
+        _ = writeln!(
+            text,
+            "{:wires$}  {:calls$}  {:answers$}  {millis:.2} ms",
+            row.wire,
+            row.call,
+            row.answer()
+        );
+    }
+    text
+}

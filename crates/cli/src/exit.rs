@@ -1,0 +1,73 @@
+//! How the command ends: an exit code, and one line that says why.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use trunkline::{Code, Status};
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    code: u8,
+    line: String,
+}
+
+impl Failure {
+    /// Exit 1: the service, or whoever answered, says no.
+    pub(crate) fn service(line: impl Into<String>) -> Self {
+        Self { code: 1, line: line.into() }
+    }
+
+    /// Exit 2: the command line or the input is wrong. The program's name goes before the line, and the line is
+    /// one line.
+    pub(crate) fn usage(line: impl AsRef<str>) -> Self {
+        Self { code: 2, line: named(line.as_ref()) }
+    }
+
+    /// Exit 3: nobody there, or the connection was lost.
+    pub(crate) fn transport(line: impl AsRef<str>) -> Self {
+        Self { code: 3, line: named(line.as_ref()) }
+    }
+
+    /// Exit 4: the time is over.
+    pub(crate) fn deadline(line: impl AsRef<str>) -> Self {
+        Self { code: 4, line: named(line.as_ref()) }
+    }
+
+    /// What a failed call to this address exits with. What the service says is printed exactly as it says it.
+    pub(crate) fn of_call(status: &Status, address: &str) -> Self {
+        let message = status.message();
+        match status.code() {
+            Code::Unavailable if status.may_retry() => {
+                Self::transport(format!("cannot reach {address}: {message}"))
+            }
+            Code::Unavailable => Self::transport(format!("{address}: {message}")),
+            Code::DeadlineExceeded => Self::deadline(format!("{address}: {message}")),
+            _ => Self::service(message),
+        }
+    }
+
+    /// Says it on stderr.
+    pub(crate) fn report(&self) -> ExitCode {
+        if !self.line.is_empty() {
+            // Where stderr is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{}", self.line);
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+fn named(line: &str) -> String {
+    format!("trunkline: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+/// Writes to stdout. A reader who has seen enough is no failure.
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format!("cannot write to stdout: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,6 @@
+#[trunkline::service]
+struct Arith {
+    last: i64,
+}
+
+fn main() {}

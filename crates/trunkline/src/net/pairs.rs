@@ -1,0 +1,142 @@
+//! Metadata as HTTP carries it: one header of URL-encoded pairs, both ways, and the names of a path.
+
+use http::{HeaderMap, HeaderName, header};
+use trunkline_wire::{Limits, Pairs};
+
+use crate::metadata::{AUTH, is_reserved};
+use crate::{Code, Metadata, Result, Status};
+
+/// The header of the metadata.
+pub(crate) const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
+
+/// The metadata of a request or an answer: the pairs in the header `name`, and the token from `Authorization`. Reserved keys
+/// are left out of the pairs: only the gateway itself sets them.
+///
+/// # Errors
+/// The header cannot be decoded, a key or a value has a line end or NUL in it, or there is more than the limits
+/// allow.
+pub(crate) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> Result<Metadata> {
+    let invalid = |why: &str| Status::new(Code::InvalidInput, format!("{name}: {why}")).not_begun();
+    let mut builder = Metadata::builder();
+    let mut seen: Vec<Vec<u8>> = Vec::new();
+    let text = headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
+    for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+        if seen.len() >= limits.metadata_pairs {
+            return Err(invalid("there are more pairs than the limit allows"));
+        }
+        let equals = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+        let (key, value) = pair.split_at(equals);
+        let decode = |text| decode(text, true).ok_or_else(|| invalid("a pair is not URL-encoded"));
+        let (key, value) = (decode(key)?, decode(value.get(1..).unwrap_or_default())?);
+        if key.iter().chain(&value).any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+            return Err(invalid("a key or a value has a line end or NUL in it"));
+        }
+        // Of several values the first counts, as at the Go servers.
+        if !is_reserved(&key) && !seen.contains(&key) {
+            builder = builder.with_bytes(&key, &value);
+        }
+        seen.push(key);
+    }
+    if let Some(token) = headers.get(header::AUTHORIZATION) {
+        builder = builder.with_bytes(AUTH.as_bytes(), token.as_bytes());
+    }
+    let metadata = builder.build();
+    match Pairs::parse(metadata.pairs().as_bytes(), limits) {
+        Ok(_) => Ok(metadata),
+        Err(error) => Err(invalid(error.rule)),
+    }
+}
+
+/// Metadata as a header's value: pairs in the order of their keys.
+pub(crate) fn write(metadata: &Metadata) -> String {
+    let mut pairs: Vec<_> = metadata.iter().collect();
+    pairs.sort();
+    let mut text = String::new();
+    for (key, value) in pairs {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        encode(key, true, &mut text);
+        text.push('=');
+        encode(value, true, &mut text);
+    }
+    text
+}
+
+/// Encodes what is no letter, digit or one of `-_.~` as `%41`, in a query the blank as `+`.
+pub(crate) fn encode(bytes: &[u8], query: bool, text: &mut String) {
+    for &byte in bytes {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                text.push(char::from(byte));
+            }
+            b' ' if query => text.push('+'),
+            _ => {
+                text.push('%');
+                for digit in [byte >> 4, byte & 15] {
+                    let digit = char::from_digit(u32::from(digit), 16).unwrap_or('0');
+                    text.push(digit.to_ascii_uppercase());
+                }
+            }
+        }
+    }
+}
+
+/// Decodes `%41`, and in a query `+`; `None` where an escape is cut or no number.
+pub(crate) fn decode(text: &[u8], query: bool) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(&byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(*rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            b'+' if query => b' ',
+            other => other,
+        });
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &[u8]) -> Result<Metadata> {
+        let mut headers = HeaderMap::new();
+        headers.insert(META, http::HeaderValue::from_bytes(text).unwrap());
+        read(&headers, &META, &Limits::default())
+    }
+
+    #[test]
+    fn pairs_go_both_ways_as_go_writes_them() {
+        let metadata = parse(b"m=%C3%B6&k=v+w&&e=&k=second&n").unwrap();
+        let pairs: Vec<_> = metadata.iter().collect();
+        let expected: [(&[u8], &[u8]); 4] =
+            [(b"m", "ö".as_bytes()), (b"k", b"v w"), (b"e", b""), (b"n", b"")];
+        assert_eq!(pairs, expected);
+        assert_eq!(write(&metadata), "e=&k=v+w&m=%C3%B6&n=");
+        assert_eq!(write(&Metadata::builder().with("a&b", "c=d\n").build()), "a%26b=c%3Dd%0A");
+    }
+
+    /// E16: easymicro takes every key, also those that its server trusts.
+    #[test]
+    fn e16_reserved_keys_are_left_out() {
+        let metadata =
+            parse(b"__AUTH=admin&__ServerTimeout=1&__trunkline_code=1&__rpcx_error__=x&a=b").unwrap();
+        assert_eq!(metadata.iter().count(), 1);
+        assert_eq!(metadata.get("a"), Some("b"));
+    }
+
+    #[test]
+    fn line_ends_and_broken_escapes_are_refused() {
+        for text in [&b"a=b%0d%0aX: y"[..], b"a%0A=b", b"a=%00", b"%0d=", b"a=%4", b"a=%", b"a=%zz", b"a=%+1"]
+        {
+            assert_eq!(parse(text).unwrap_err().code(), Code::InvalidInput, "{text:?}");
+        }
+        let many = (0..129).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
+        assert!(parse(many.as_bytes()).is_err());
+        assert!(parse(format!("a={}", "b".repeat(17 << 10)).as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,240 @@
+//! JSON-RPC 2.0, by its specification, with the words that rpcx's clients know.
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::{Method, StatusCode};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond};
+use super::plain;
+use crate::net::pairs;
+use crate::service::reply_over_limit;
+use crate::{Code, Metadata, Result, Serialization, Service, Status};
+
+const NO_JSON: i32 = -32700;
+const NO_REQUEST: i32 = -32600;
+const UNKNOWN_METHOD: i32 = -32601;
+const BAD_PARAMS: i32 = -32602;
+const CALL_FAILED: i32 = -32603;
+
+/// A request object. What stands in it is kept as it was written.
+#[derive(Deserialize)]
+struct Object<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    /// Absent in a notification; `null` is an id.
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Serialize)]
+struct Reply<'a> {
+    jsonrpc: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error<'a>>,
+    id: &'a RawValue,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: i32,
+    message: &'a str,
+    /// Always `null`, as Go writes it.
+    data: (),
+}
+
+/// A failure: its code and its text.
+struct Failure(i32, String);
+
+impl Failure {
+    fn new(code: i32, text: impl Into<String>) -> Self {
+        Self(code, text.into())
+    }
+}
+
+/// What is the same for all calls of one HTTP request.
+struct Shared<'a, S> {
+    gateway: &'a Gateway<S>,
+    metadata: Metadata,
+    deadline: Option<Instant>,
+}
+
+/// Answers a request with `X-JSONRPC-2.0: true`.
+pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> Answer {
+    if asked.parts.method != Method::POST {
+        return plain::not_allowed(&asked, "POST");
+    }
+    let headers = &asked.parts.headers;
+    let body = match asked.body {
+        Ok(body) => body,
+        // The transport refused it: there is nothing yet that could be a request of JSON-RPC.
+        Err(bad) => {
+            return respond(bad.http, JSON, failure(&Failure::new(NO_REQUEST, bad.status.message()), null()));
+        }
+    };
+    let metadata = pairs::read(headers, &pairs::META, &gateway.core.limits);
+    let shared = metadata.and_then(|metadata| {
+        let deadline = deadline(headers, asked.arrived)?;
+        Ok(Shared { gateway, metadata, deadline })
+    });
+    let text = match shared {
+        Ok(shared) => answer_body(&shared, &body).await,
+        Err(status) => Some(failure(&Failure::new(NO_REQUEST, status.message()), null())),
+    };
+    match text {
+        Some(text) => respond(StatusCode::OK, JSON, text),
+        None => respond(StatusCode::OK, "", ""),
+    }
+}
+
+const JSON: &str = "application/json";
+
+/// The answer's text; `None` where only notifications came.
+async fn answer_body<S: Service>(shared: &Shared<'_, S>, body: &Bytes) -> Option<String> {
+    let document: &RawValue = match serde_json::from_slice(body) {
+        Ok(document) => document,
+        Err(error) => return Some(failure(&Failure::new(NO_JSON, error.to_string()), null())),
+    };
+    if !document.get().starts_with('[') {
+        return answer_one(shared, document).await;
+    }
+    let limits = &shared.gateway.core.limits;
+    let calls: Vec<&RawValue> = serde_json::from_str(document.get()).unwrap_or_default();
+    if calls.is_empty() {
+        return Some(failure(&Failure::new(NO_REQUEST, "the batch is empty"), null()));
+    }
+    if calls.len() > limits.calls {
+        let text = format!("the batch has more than {} calls, the limit", limits.calls);
+        return Some(failure(&Failure::new(NO_REQUEST, text), null()));
+    }
+    let mut running: FuturesUnordered<_> = calls
+        .iter()
+        .enumerate()
+        .map(|(index, call)| async move { (index, answer_one(shared, call).await) })
+        .collect();
+    let mut answers = vec![None; calls.len()];
+    let mut length = 0usize;
+    while let Some((index, answer)) = running.next().await {
+        let (Some(text), Some(place)) = (answer, answers.get_mut(index)) else { continue };
+        // Together they are one body, and its limit is kept while they come in.
+        let text = if length.saturating_add(text.len()) > limits.body {
+            let id = calls.get(index).and_then(|call| id_of(call)).unwrap_or(null());
+            failure(&Failure::new(CALL_FAILED, reply_over_limit(limits.body).message()), id)
+        } else {
+            length = length.saturating_add(text.len());
+            text
+        };
+        *place = Some(text);
+    }
+    let answers: Vec<String> = answers.into_iter().flatten().collect();
+    (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+}
+
+/// Answers one request object; `None` for a notification.
+async fn answer_one<S: Service>(shared: &Shared<'_, S>, request: &RawValue) -> Option<String> {
+    let Ok(object) = serde_json::from_str::<Object<'_>>(request.get()) else {
+        return Some(failure(
+            &Failure::new(NO_REQUEST, "the request is not an object of JSON-RPC 2.0"),
+            null(),
+        ));
+    };
+    let id = object.id;
+    if let Err(invalid) = check(&object) {
+        return Some(failure(&invalid, id.filter(|id| is_id(id)).unwrap_or(null())));
+    }
+    let result = call(shared, &object).await;
+    let id = id?;
+    let text = match &result {
+        Ok(body) => success(body, id),
+        Err(failed) => failure(failed, id),
+    };
+    Some(text)
+}
+
+fn check(object: &Object<'_>) -> Result<(), Failure> {
+    if object.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
+        return Err(Failure::new(NO_REQUEST, "the member jsonrpc is not \"2.0\""));
+    }
+    if !object.method.is_some_and(|method| method.get().starts_with('"')) {
+        return Err(Failure::new(NO_REQUEST, "the member method is missing or not a string"));
+    }
+    match object.id {
+        Some(id) if !is_id(id) => Err(Failure::new(NO_REQUEST, "the id is not a number, a string or null")),
+        _ => Ok(()),
+    }
+}
+
+fn is_id(id: &RawValue) -> bool {
+    id.get() == "null" || id.get().starts_with(|c: char| c == '"' || c == '-' || c.is_ascii_digit())
+}
+
+fn id_of<'a>(request: &'a RawValue) -> Option<&'a RawValue> {
+    serde_json::from_str::<Object<'a>>(request.get()).ok()?.id.filter(|id| is_id(id))
+}
+
+async fn call<S: Service>(shared: &Shared<'_, S>, object: &Object<'_>) -> Result<Bytes, Failure> {
+    let method = object.method.map(RawValue::get).unwrap_or_default();
+    let name: String =
+        serde_json::from_str(method).map_err(|error| Failure::new(NO_REQUEST, error.to_string()))?;
+    let Some((service, method)) = name.rsplit_once('.') else {
+        // The text is rpcx's.
+        return Err(Failure::new(UNKNOWN_METHOD, "must contains servicepath and method"));
+    };
+    let known = shared.gateway.core.router.find(service.as_bytes(), method.as_bytes()).is_some();
+    let params = object.params.map_or("{}", RawValue::get);
+    let wanted = Wanted {
+        service: service.to_owned(),
+        method: method.to_owned(),
+        serialization: Serialization::Json,
+        one_way: object.id.is_none(),
+        metadata: shared.metadata.clone(),
+        deadline: shared.deadline,
+        body: Bytes::copy_from_slice(params.as_bytes()),
+    };
+    let (body, _) = shared.gateway.call(wanted).await.map_err(|status| failed(&status, known))?;
+    Ok(body)
+}
+
+fn failed(status: &Status, known: bool) -> Failure {
+    let code = match status.code() {
+        Code::NotFound if !known => UNKNOWN_METHOD,
+        Code::InvalidInput => BAD_PARAMS,
+        _ => CALL_FAILED,
+    };
+    Failure::new(code, status.message())
+}
+
+fn success(body: &[u8], id: &RawValue) -> String {
+    let body = if body.is_empty() { b"null" } else { body };
+    match serde_json::from_slice::<&RawValue>(body) {
+        Ok(result) => write(&Reply { jsonrpc: "2.0", result: Some(result), error: None, id }),
+        Err(_) => failure(&Failure::new(CALL_FAILED, "the reply is not JSON"), id),
+    }
+}
+
+fn failure(failure: &Failure, id: &RawValue) -> String {
+    let error = Error { code: failure.0, message: &failure.1, data: () };
+    write(&Reply { jsonrpc: "2.0", result: None, error: Some(error), id })
+}
+
+fn write(reply: &Reply<'_>) -> String {
+    // Texts and checked JSON can always be written.
+    serde_json::to_string(reply).unwrap_or_default()
+}
+
+fn null() -> &'static RawValue {
+    RawValue::NULL
+}

@@ -1,0 +1,152 @@
+//! The plain form: `POST /Service/Method` with a JSON body, no special header needed.
+
+use http::{HeaderValue, Method, StatusCode, header};
+use serde::Serialize;
+
+use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond, respond_text};
+use super::page;
+use crate::net::pairs;
+use crate::{Code, Result, Serialization, Service, Status};
+
+const JSON: &str = "application/json";
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: Error<'a>,
+}
+
+#[derive(Serialize)]
+struct Error<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+/// The body of every failure: `{"error":{"code":…,"message":…}}`.
+pub(super) fn error_body(code: Code, message: &str) -> Vec<u8> {
+    serde_json::to_vec(&Failed { error: Error { code: code.name(), message } }).unwrap_or_default()
+}
+
+/// The status of a failed call.
+fn status_of(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidInput | Code::Unsupported => StatusCode::BAD_REQUEST,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Limited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable | Code::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::Failed | Code::Internal | Code::Cancelled => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The code of a request that was refused before it was one.
+pub(super) fn code_of(status: StatusCode) -> Code {
+    match status {
+        StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+        StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Code::TooLarge,
+        _ => Code::InvalidInput,
+    }
+}
+
+/// The answer to a failed call.
+pub(super) fn failed(status: &Status) -> Answer {
+    failed_as(status_of(status.code()), status)
+}
+
+fn failed_as(http: StatusCode, status: &Status) -> Answer {
+    let mut answer = respond(http, JSON, error_body(status.code(), status.message()));
+    if http == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}
+
+/// Answers a request without special headers.
+pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> Answer {
+    match asked.parts.uri.path() {
+        "/" => return page::answer(gateway, &asked).await,
+        "/_rpcx_" | "/_goRPC_" => return not_a_handshake(&asked),
+        _ => {}
+    }
+    let Some((service, method)) = names(asked.parts.uri.path()) else {
+        return failed(&Status::new(Code::NotFound, "the path is not /Service/Method"));
+    };
+    if asked.parts.method != Method::POST {
+        return other_method(gateway, &asked, &service, &method);
+    }
+    if let Err(bad) = &asked.body {
+        return failed_as(bad.http, &bad.status);
+    }
+    match call(gateway, asked, service, method).await {
+        Ok(answer) => answer,
+        Err(status) => failed(&status),
+    }
+}
+
+async fn call<S: Service>(
+    gateway: &Gateway<S>,
+    asked: Asked,
+    service: String,
+    method: String,
+) -> Result<Answer> {
+    let headers = &asked.parts.headers;
+    let wanted = Wanted {
+        service,
+        method,
+        serialization: Serialization::Json,
+        one_way: false,
+        metadata: pairs::read(headers, &pairs::META, &gateway.core.limits)?,
+        deadline: deadline(headers, asked.arrived)?,
+        body: asked.body.map_err(|bad| bad.status)?,
+    };
+    let (body, metadata) = gateway.call(wanted).await?;
+    let mut answer = respond(StatusCode::OK, JSON, body);
+    if !metadata.is_empty() {
+        let value = HeaderValue::try_from(pairs::write(&metadata));
+        let too_large = |_| Status::new(Code::TooLarge, "the reply's metadata does not fit a header");
+        answer.headers_mut().insert(pairs::META, value.map_err(too_large)?);
+    }
+    Ok(answer)
+}
+
+/// The two names of a path, decoded.
+pub(super) fn names(path: &str) -> Option<(String, String)> {
+    let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+    let decode = |text: &str| {
+        let bytes = pairs::decode(text.as_bytes(), false)?;
+        String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+    };
+    if method.contains('/') {
+        return None;
+    }
+    Some((decode(service)?, decode(method)?))
+}
+
+fn other_method<S>(gateway: &Gateway<S>, asked: &Asked, service: &str, method: &str) -> Answer {
+    if gateway.core.router.find(service.as_bytes(), method.as_bytes()).is_none() {
+        let text = format!("there is no method {method} of a service {service} here");
+        return failed(&Status::new(Code::NotFound, text));
+    }
+    not_allowed(asked, "POST")
+}
+
+/// The answer to a request with another method than the path takes.
+pub(super) fn not_allowed(asked: &Asked, allow: &'static str) -> Answer {
+    let text = format!("{} is not allowed here; use {allow}", asked.parts.method);
+    let mut answer = failed_as(StatusCode::METHOD_NOT_ALLOWED, &Status::new(Code::Unsupported, text));
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    answer
+}
+
+/// What asks a path of the handshakes for something else.
+fn not_a_handshake(asked: &Asked) -> Answer {
+    let headers = &asked.parts.headers;
+    if asked.parts.uri.path() == "/_rpcx_" && headers.contains_key(header::UPGRADE) {
+        let text = "the upgrade is not a WebSocket of version 13 with a key of 16 bytes";
+        let mut answer = failed(&Status::new(Code::InvalidInput, text));
+        answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        return answer;
+    }
+    respond_text(StatusCode::METHOD_NOT_ALLOWED, "405 must CONNECT\n", "CONNECT")
+}
