@@ -120,7 +120,7 @@ impl<W: Session> Shared<W> {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
-        let connection = Connection::new(stream, role, Patience::default(), Bytes::new());
+        let connection = Connection::new(stream, role, &Patience::USUAL, Bytes::new());
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
@@ -148,7 +148,7 @@ pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<S
 }
 
 /// Runs a connection to its end; why it ended.
-async fn run<W: Session>(connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) -> String {
+async fn run<W: Session>(mut connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) -> String {
     // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
     let mut end = FailAll { link: &link, close: Close::Done };
     end.close = connection.run().await;

@@ -111,14 +111,13 @@ pub(crate) struct Patience {
     pub(crate) half_closed: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            write: Duration::from_secs(10),
-            frame: Duration::from_secs(10),
-            half_closed: Duration::from_secs(1),
-        }
-    }
+impl Patience {
+    /// What every peer is given.
+    pub(crate) const USUAL: Self = Self {
+        write: Duration::from_secs(10),
+        frame: Duration::from_secs(10),
+        half_closed: Duration::from_secs(1),
+    };
 }
 
 /// A connection: see the module's documentation. It ends with the reason.
@@ -126,7 +125,7 @@ impl Default for Patience {
 pub(crate) struct Connection<I, R> {
     io: I,
     role: R,
-    patience: Patience,
+    patience: &'static Patience,
     inbound: Inbound,
     /// What was read and has to wait, from where on, and why.
     waiting: Option<(Bytes, usize)>,
@@ -136,13 +135,16 @@ pub(crate) struct Connection<I, R> {
     /// How much of `unsent` was added since the peer stopped taking it.
     added: usize,
     read_ended: bool,
+    /// All is done but the goodbye, and our side is ended.
+    done: bool,
+    shut: bool,
     slow: Option<Slow>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
     /// Drives `role` over `io`. `first` was read from it already.
-    pub(crate) fn new(io: I, role: R, patience: Patience, first: Bytes) -> Self {
+    pub(crate) fn new(io: I, role: R, patience: &'static Patience, first: Bytes) -> Self {
         Self {
             io,
             role,
@@ -153,30 +155,49 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             sent: 0,
             added: 0,
             read_ended: false,
+            done: false,
+            shut: false,
             slow: None,
             timer: None,
         }
     }
 
-    /// Runs the connection to its end.
-    pub(crate) async fn run(mut self) -> Close {
-        let close = std::future::poll_fn(|cx| self.poll(cx)).await;
-        if matches!(close, Close::Done) {
-            // Says goodbye properly; where the peer is gone that cannot fail it any more.
-            let _ = tokio::time::timeout(self.patience.half_closed, self.goodbye()).await;
+    /// Runs the connection to its end. (Not by value: a future keeps what it is given beside what it moves it to,
+    /// and an idle connection has to be small.)
+    pub(crate) async fn run(&mut self) -> Close {
+        std::future::poll_fn(|cx| self.poll_run(cx)).await
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Close> {
+        if !self.done {
+            let close = ready!(self.poll(cx));
+            if !matches!(close, Close::Done) {
+                return Poll::Ready(close);
+            }
+            self.done = true;
+            self.timer = None;
         }
-        close
+        // Says goodbye properly; where the peer is gone that cannot fail it any more.
+        if self.poll_goodbye(cx).is_ready() {
+            return Poll::Ready(Close::Done);
+        }
+        let limit = self.patience.half_closed;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        timer.as_mut().poll(cx).map(|()| Close::Done)
     }
 
     /// Ends our side, then reads to the end of the other one: what comes to a closed socket makes the peer throw
     /// away what it has not read yet, and a reply or a one-way call may be among it.
-    async fn goodbye(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await?;
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut = true;
+        }
         while !self.read_ended {
-            let read = std::future::poll_fn(|cx| self.inbound.poll_read(&mut self.io, cx)).await?;
+            let read = ready!(self.inbound.poll_read(&mut self.io, cx))?;
             self.read_ended = read.is_none();
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Close> {

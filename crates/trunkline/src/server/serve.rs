@@ -1,5 +1,6 @@
 //! One accepted connection: which wire it speaks, and the session that fits.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,32 +23,43 @@ use crate::{Peer, Service};
 const FIRST_BYTES: Duration = Duration::from_secs(10);
 
 /// Serves one connection to its end.
-pub(crate) async fn serve<S: Service>(core: Arc<Core<S>>, mut stream: Stream, peer: Peer) {
-    let Some((wire, first)) = first_bytes(&core, &mut stream, &peer).await else {
-        return;
-    };
-    match wire {
-        Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
-        #[cfg(feature = "http")]
-        Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
-        other => {
-            tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
+// Written so that a future does not hold its arguments twice: an idle connection has to be small.
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps a copy of its arguments")]
+pub(crate) fn serve<S: Service>(
+    core: Arc<Core<S>>,
+    mut stream: Stream,
+    peer: Peer,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let Some((wire, first)) = first_bytes(&core, &mut stream, &peer).await else {
+            return;
+        };
+        match wire {
+            Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
+            #[cfg(feature = "http")]
+            Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
+            other => {
+                tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
+            }
         }
     }
 }
 
 /// Serves a connection that speaks the wire `W`; `first` was read from it already.
-pub(crate) async fn serve_wire<W: Session, S: Service>(
+pub(crate) fn serve_wire<W: Session, S: Service>(
     core: Arc<Core<S>>,
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     peer: Peer,
     first: Bytes,
-) {
+) -> impl Future<Output = ()> + Send {
     let info =
         Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: W::PUSHES, pushes: PushQueue::open() });
-    let role = ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
-    let close = Connection::new(stream, role, Patience::default(), first).run().await;
-    log_close(&info, &close);
+    async move {
+        let role =
+            ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
+        let close = Connection::new(stream, role, &Patience::USUAL, first).run().await;
+        log_close(&info, &close);
+    }
 }
 
 fn log_close(info: &ConnectionInfo, close: &Close) {

@@ -384,3 +384,16 @@ fn a_large_head_is_not_read_byte_by_byte() {
     }
     assert!(io.1 <= 4, "{} reads", io.1);
 }
+
+/// What each connection takes in its task: futures grow without anybody noticing.
+#[tokio::test]
+async fn a_connection_is_small() {
+    let router = Arc::new(crate::server::Router::default());
+    let (stack, limits) = (Arc::clone(&router), trunkline_wire::Limits::default());
+    let core = Arc::new(crate::server::Core { stack, router, limits, drain: Arc::default() });
+    let stream = crate::net::transport::Stream::Memory(tokio::io::duplex(1).0);
+    let connection = crate::server::serve::serve(core, stream, crate::Peer::Memory(0));
+    let size = std::mem::size_of_val(&connection);
+    println!("{size} bytes");
+    assert!(size <= 800, "{size} bytes");
+}

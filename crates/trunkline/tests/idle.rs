@@ -1,0 +1,92 @@
+//! What a connection costs that made one call and then does nothing: at most 2 KiB in the server.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::{Test, frame};
+use trunkline::Server;
+
+const CHILD: &str = "TRUNKLINE_IDLE_SERVE";
+
+/// The server process of the tests below; by itself it does nothing.
+#[test]
+fn child_server() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let server = Server::builder().serve(Test::default()).listen("127.0.0.1:0").bind().await.unwrap();
+        println!("\nready {}", server.addresses()[0]);
+        server.run().await.unwrap();
+    });
+}
+
+/// Resident memory of a process in bytes.
+fn resident(process: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Rss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+fn connect_and_call(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    for method in ["Echo", "Owned"] {
+        let request = frame(0, 1, method, &[b'x'; 581]);
+        stream.write_all(&request).unwrap();
+        let mut reply = vec![0; request.len()];
+        stream.read_exact(&mut reply).unwrap();
+        assert!(reply.ends_with(b"xxx"));
+    }
+    stream
+}
+
+/// Bytes of resident memory for each of so many connections that made a call of each kind.
+fn bytes_per_connection(count: usize) -> u64 {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child_server", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
+    let address = ready.expect("the server does not start");
+    // What the process needs once, whoever connects: a hundred connections come and stay.
+    let mut streams: Vec<_> = (0..100).map(|_| connect_and_call(&address)).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let before = resident(child.id());
+    streams.extend((0..count).map(|_| connect_and_call(&address)));
+    std::thread::sleep(Duration::from_millis(200));
+    let after = resident(child.id());
+    // They are all still served.
+    for stream in streams.iter_mut().step_by(97) {
+        let request = frame(0, 2, "Owned", b"still");
+        stream.write_all(&request).unwrap();
+        let mut reply = vec![0; request.len()];
+        stream.read_exact(&mut reply).unwrap();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    (after - before) / count as u64
+}
+
+#[test]
+fn a_thousand_idle_connections_take_at_most_2_kib_each() {
+    let bytes = bytes_per_connection(1_000);
+    println!("{bytes} bytes for each of 1,000 idle connections");
+    assert!(bytes <= 2 << 10, "{bytes} bytes each");
+}
+
+#[test]
+#[ignore = "opens 10,000 connections (cargo test -- --ignored)"]
+fn ten_thousand_idle_connections_take_at_most_2_kib_each() {
+    let bytes = bytes_per_connection(10_000);
+    println!("{bytes} bytes for each of 10,000 idle connections");
+    assert!(bytes <= 2 << 10, "{bytes} bytes each");
+}
