@@ -22,6 +22,8 @@ pub mod server;
 mod service;
 mod status;
 mod sync;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};

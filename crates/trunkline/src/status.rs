@@ -63,6 +63,12 @@ impl Code {
         }
     }
 
+    /// The code of such a word as [`name`](Code::name) gives; `None` where nobody here knows it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        (1..=12).map(Self::from_number).find(|code| code.name() == name)
+    }
+
     /// The kind of a failure that a Go peer tells by its text alone.
     pub(crate) fn of_go_text(text: &[u8]) -> Self {
         const TEXTS: [(&[u8], Code); 6] = [
@@ -301,8 +307,10 @@ mod tests {
     fn codes_keep_their_numbers() {
         for number in 1..=12 {
             assert_eq!(Code::from_number(number).number(), number);
+            assert_eq!(Code::from_name(Code::from_number(number).name()), Some(Code::from_number(number)));
         }
         assert_eq!(Code::from_number(999), Code::Failed);
+        assert_eq!(Code::from_name("nothing"), None);
     }
 
     #[test]

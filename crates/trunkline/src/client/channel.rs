@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
 use super::dial::{ConnectionState, Shared};
+#[cfg(feature = "http")]
+use super::http::{self, Http};
 use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::metadata::AUTH;
@@ -26,6 +28,12 @@ const PUSHES: usize = 1024;
 ///
 /// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
 /// call frees all that it held and, where the server can understand it, stops the work there.
+///
+/// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. It
+/// carries JSON and raw bodies; deadline and metadata are headers. A call without an answer ends when it is given
+/// to its connection, which waits for the answer that HTTP has all the same. A call that was in flight when its
+/// connection was lost is made once more only where the connection had been kept for it and either nothing was
+/// sent, or the call is idempotent and no answer had begun.
 #[derive(Clone)]
 pub struct Channel(Arc<Inner>);
 
@@ -53,6 +61,8 @@ impl std::fmt::Debug for Token {
 /// The wires that a channel speaks; one line each.
 enum Kind {
     Rpcx(Arc<Shared<rpcx::Rpcx>>),
+    #[cfg(feature = "http")]
+    Http(Arc<Http>),
 }
 
 impl Drop for Inner {
@@ -106,7 +116,7 @@ impl Channel {
         }
     }
 
-    /// Connects to `rpcx://HOST:PORT` and its like with the default settings.
+    /// Connects to `rpcx://HOST:PORT`, `http://HOST:PORT` and their like with the default settings.
     ///
     /// # Errors
     /// The URL cannot be read ([`Code::InvalidInput`]), or nobody answers there ([`Code::Unavailable`]).
@@ -149,6 +159,8 @@ impl Service for Channel {
         }
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.call(call, self.0.timeout).await,
         }
     }
 }
@@ -180,7 +192,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536.
+    /// The most calls in flight; one more fails with [`Code::Limited`]. Default 65,536. Over HTTP each has a
+    /// connection of its own.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
         self.calls = calls;
         self
@@ -224,8 +237,14 @@ impl ChannelBuilder {
                 tokio::spawn(Arc::clone(&shared).keep_connected(closing));
                 (Kind::Rpcx(shared), rpcx::Rpcx::NAME)
             }
+            #[cfg(feature = "http")]
             Wire::Http => {
-                let text = format!("cannot call http://{address}: channels do not speak HTTP yet");
+                let http = Http::new(url.address, settings, self.dial_timeout, state)?;
+                (Kind::Http(Arc::new(http)), http::NAME)
+            }
+            #[cfg(not(feature = "http"))]
+            Wire::Http => {
+                let text = format!("cannot call {address} over HTTP: built without the feature http");
                 return Err(Status::new(Code::Unsupported, text).not_begun());
             }
         };
@@ -244,6 +263,8 @@ impl ChannelBuilder {
         let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
         match &channel.0.kind {
             Kind::Rpcx(shared) => shared.ready(limit).await?,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.connect().await?,
         }
         Ok(channel)
     }

@@ -15,7 +15,8 @@ use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
 use crate::random;
 
-/// How a channel stands.
+/// How a channel stands. Over HTTP it dials when a call needs a connection, so that the state is how the last
+/// dial went, and a call does not wait for it: `Connecting` before the first one, then `Connected` or `Failed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionState {
@@ -46,6 +47,9 @@ pub(crate) struct Shared<W> {
 /// The first wait after a failed dial, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(30);
+
+/// From this the wait after a short connection to a server that answered is drawn: three times as much at most.
+const SHORT_WAIT: Duration = Duration::from_millis(150);
 
 /// A connection that lasted this long was no short one: when it is lost, the next dial follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -81,7 +85,7 @@ impl<W: Session> Shared<W> {
         let mut short = false;
         loop {
             self.state.send_replace(ConnectionState::Connecting);
-            match self.dial().await {
+            match dial(&self.address, self.dial_timeout).await {
                 Ok(stream) => {
                     let begun = Instant::now();
                     let heard = self.use_connection(stream).await;
@@ -89,9 +93,13 @@ impl<W: Session> Shared<W> {
                         (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
                         continue;
                     }
-                    if let Err(error) = heard {
+                    match heard {
+                        // The server is there: calls wait for the next connection, which comes soon.
+                        Ok(()) => wait = wait.min(SHORT_WAIT),
                         // No better than a server that does not accept.
-                        self.state.send_replace(ConnectionState::Failed { error });
+                        Err(error) => {
+                            self.state.send_replace(ConnectionState::Failed { error });
+                        }
                     }
                 }
                 Err(error) => {
@@ -100,16 +108,6 @@ impl<W: Session> Shared<W> {
             }
             wait = next_wait(wait);
             tokio::time::sleep(wait).await;
-        }
-    }
-
-    async fn dial(&self) -> std::io::Result<Stream> {
-        match tokio::time::timeout(self.dial_timeout, Stream::dial(&self.address)).await {
-            Ok(dialled) => dialled,
-            Err(_) => {
-                let text = format!("no connection within {} ms", self.dial_timeout.as_millis());
-                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
-            }
         }
     }
 
@@ -135,6 +133,17 @@ impl<W: Session> Shared<W> {
         self.set_current(None);
         self.state.send_replace(ConnectionState::Connecting);
         if link.was_heard() { Ok(()) } else { Err(ended.unwrap_or_default()) }
+    }
+}
+
+/// Dials once, for at most this long.
+pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
+    match tokio::time::timeout(time, Stream::dial(address)).await {
+        Ok(dialled) => dialled,
+        Err(_) => {
+            let text = format!("no connection within {} ms", time.as_millis());
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
+        }
     }
 }
 

@@ -7,6 +7,10 @@ mod calls_tests;
 mod channel;
 mod connection;
 pub(crate) mod dial;
+#[cfg(feature = "http")]
+mod http;
+#[cfg(feature = "http")]
+mod http_connection;
 pub(crate) mod link;
 mod outgoing;
 mod url;

@@ -29,7 +29,7 @@ impl Wire {
 }
 
 /// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
-/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=rpcx`.
+/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=rpcx` (also `?wire=http`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Where to dial.
@@ -75,6 +75,7 @@ impl FromStr for Url {
                 None => return Err(invalid("say which wire to speak: ?wire=rpcx".into())),
             },
             (_, Some(_)) => return Err(invalid("the scheme says the wire already".into())),
+            ("https", None) => return Err(invalid("TLS is not spoken yet; http:// is".into())),
             (other, None) => return Err(invalid(format!("the scheme {other} is not known"))),
         };
         let address = address.parse().map_err(|error| invalid(format!("{error}")))?;
@@ -121,6 +122,7 @@ mod tests {
         for (text, why) in [
             ("127.0.0.1:80", "scheme is missing"),
             ("iip://a:1", "scheme iip is not known"),
+            ("https://a:1", "TLS is not spoken yet"),
             ("rpcx://a", "port is missing"),
             ("unix:///run/a", "?wire=rpcx"),
             ("unix:///run/a?wire=x", "wire x is not known"),

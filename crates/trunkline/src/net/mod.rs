@@ -8,6 +8,8 @@ mod fault_tests;
 pub(crate) mod inflows;
 #[cfg(test)]
 mod ordered_tests;
+#[cfg(feature = "http")]
+pub(crate) mod pairs;
 pub(crate) mod pending;
 #[cfg(test)]
 pub(crate) mod tests_support;

@@ -7,6 +7,8 @@
 )]
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub(crate) mod proxy;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -131,4 +133,18 @@ pub(crate) async fn serve(
     let address = server.addresses().remove(0);
     tokio::spawn(server.run());
     (handle, address)
+}
+
+/// The bytes of an rpcx frame for a method of [`Test`].
+pub(crate) fn frame(flags: u8, seq: u64, method: &str, body: &[u8]) -> Vec<u8> {
+    let mut frame = vec![8, 0, flags, 0];
+    frame.extend_from_slice(&seq.to_be_bytes());
+    let parts = [b"Test", method.as_bytes(), b"", body];
+    let total: usize = parts.iter().map(|part| part.len() + 4).sum();
+    frame.extend_from_slice(&u32::try_from(total).unwrap().to_be_bytes());
+    for part in parts {
+        frame.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(part);
+    }
+    frame
 }

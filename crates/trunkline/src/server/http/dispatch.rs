@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::{easymicro_headers, jsonrpc, plain, rpcx_headers};
 use crate::context::ConnectionInfo;
+use crate::net::pairs;
 use crate::server::Core;
 use crate::service::reply_over_limit;
 use crate::{Call, Code, Context, Metadata, Name, Result, Serialization, Service, Status};
@@ -67,7 +68,7 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, request: Request<In
         headers.keys().any(|name| name.as_str().starts_with(prefix) && Some(name) != but)
     };
     let is_json_rpc = headers.get("x-jsonrpc-2.0").is_some_and(|value| value == "true");
-    let is_rpcx = has("x-rpcx-", Some(&rpcx_headers::META));
+    let is_rpcx = has("x-rpcx-", Some(&pairs::META));
     let is_easymicro = has("easymicro-", None);
     let asked = Asked { parts, body, arrived };
     let mut answer = if is_json_rpc {

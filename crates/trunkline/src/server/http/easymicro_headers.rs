@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, header_text, respond, respond_text};
+use super::plain;
 use super::rpcx_headers::{content_type, header_value, serialization};
-use super::{pairs, plain};
+use crate::net::pairs;
 use crate::{Code, Result, Service, Status};
 
 const META: HeaderName = HeaderName::from_static("easymicro-meta");

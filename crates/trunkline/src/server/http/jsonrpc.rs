@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond};
-use super::{pairs, plain, rpcx_headers};
+use super::plain;
+use crate::net::pairs;
 use crate::service::reply_over_limit;
 use crate::{Code, Metadata, Result, Serialization, Service, Status};
 
@@ -84,7 +85,7 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> An
             return respond(bad.http, JSON, failure(&Failure::new(NO_REQUEST, bad.status.message()), null()));
         }
     };
-    let metadata = pairs::read(headers, &rpcx_headers::META, &gateway.core.limits);
+    let metadata = pairs::read(headers, &pairs::META, &gateway.core.limits);
     let shared = metadata.and_then(|metadata| {
         let deadline = deadline(headers, asked.arrived)?;
         Ok(Shared { gateway, metadata, deadline })

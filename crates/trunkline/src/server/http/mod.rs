@@ -12,7 +12,6 @@ mod handshake;
 mod head;
 mod jsonrpc;
 mod page;
-mod pairs;
 mod plain;
 mod rpcx_headers;
 mod websocket;

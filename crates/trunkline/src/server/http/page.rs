@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 
 use super::dispatch::{Answer, Asked, Gateway, Wanted, respond};
-use super::{pairs, plain, rpcx_headers};
+use super::plain;
+use crate::net::pairs;
 use crate::server::router::Router;
 use crate::{Code, Serialization, Service};
 
@@ -18,7 +19,7 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: &Asked) -> A
     if !matches!(asked.parts.method, Method::GET | Method::HEAD) {
         return plain::not_allowed(asked, "GET, HEAD");
     }
-    let metadata = match pairs::read(&asked.parts.headers, &rpcx_headers::META, &gateway.core.limits) {
+    let metadata = match pairs::read(&asked.parts.headers, &pairs::META, &gateway.core.limits) {
         Ok(metadata) => metadata,
         Err(status) => return plain::failed(&status),
     };

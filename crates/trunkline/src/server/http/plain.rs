@@ -4,7 +4,8 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond, respond_text};
-use super::{page, pairs, rpcx_headers};
+use super::page;
+use crate::net::pairs;
 use crate::{Code, Result, Serialization, Service, Status};
 
 const JSON: &str = "application/json";
@@ -95,7 +96,7 @@ async fn call<S: Service>(
         method,
         serialization: Serialization::Json,
         one_way: false,
-        metadata: pairs::read(headers, &rpcx_headers::META, &gateway.core.limits)?,
+        metadata: pairs::read(headers, &pairs::META, &gateway.core.limits)?,
         deadline: deadline(headers, asked.arrived)?,
         body: asked.body.map_err(|bad| bad.status)?,
     };
@@ -104,7 +105,7 @@ async fn call<S: Service>(
     if !metadata.is_empty() {
         let value = HeaderValue::try_from(pairs::write(&metadata));
         let too_large = |_| Status::new(Code::TooLarge, "the reply's metadata does not fit a header");
-        answer.headers_mut().insert(rpcx_headers::META, value.map_err(too_large)?);
+        answer.headers_mut().insert(pairs::META, value.map_err(too_large)?);
     }
     Ok(answer)
 }

@@ -3,10 +3,9 @@
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, header_text, respond, respond_text};
-use super::pairs;
+use crate::net::pairs::{self, META};
 use crate::{Code, Result, Serialization, Service, Status};
 
-pub(super) const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
 const VERSION: HeaderName = HeaderName::from_static("x-rpcx-version");
 const MESSAGE_ID: HeaderName = HeaderName::from_static("x-rpcx-messageid");
 const SERVICE_PATH: HeaderName = HeaderName::from_static("x-rpcx-servicepath");

@@ -1,4 +1,4 @@
-//! Metadata as HTTP carries it: one header of URL-encoded pairs, both ways.
+//! Metadata as HTTP carries it: one header of URL-encoded pairs, both ways, and the names of a path.
 
 use http::{HeaderMap, HeaderName, header};
 use trunkline_wire::{Limits, Pairs};
@@ -6,13 +6,16 @@ use trunkline_wire::{Limits, Pairs};
 use crate::metadata::{AUTH, is_reserved};
 use crate::{Code, Metadata, Result, Status};
 
-/// The metadata of a request: the pairs in the header `name`, and the token from `Authorization`. Reserved keys
+/// The header of the metadata.
+pub(crate) const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
+
+/// The metadata of a request or an answer: the pairs in the header `name`, and the token from `Authorization`. Reserved keys
 /// are left out of the pairs: only the gateway itself sets them.
 ///
 /// # Errors
 /// The header cannot be decoded, a key or a value has a line end or NUL in it, or there is more than the limits
 /// allow.
-pub(super) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> Result<Metadata> {
+pub(crate) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> Result<Metadata> {
     let invalid = |why: &str| Status::new(Code::InvalidInput, format!("{name}: {why}")).not_begun();
     let mut builder = Metadata::builder();
     let mut seen: Vec<Vec<u8>> = Vec::new();
@@ -45,7 +48,7 @@ pub(super) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> R
 }
 
 /// Metadata as a header's value: pairs in the order of their keys.
-pub(super) fn write(metadata: &Metadata) -> String {
+pub(crate) fn write(metadata: &Metadata) -> String {
     let mut pairs: Vec<_> = metadata.iter().collect();
     pairs.sort();
     let mut text = String::new();
@@ -53,20 +56,21 @@ pub(super) fn write(metadata: &Metadata) -> String {
         if !text.is_empty() {
             text.push('&');
         }
-        encode(key, &mut text);
+        encode(key, true, &mut text);
         text.push('=');
-        encode(value, &mut text);
+        encode(value, true, &mut text);
     }
     text
 }
 
-fn encode(bytes: &[u8], text: &mut String) {
+/// Encodes what is no letter, digit or one of `-_.~` as `%41`, in a query the blank as `+`.
+pub(crate) fn encode(bytes: &[u8], query: bool, text: &mut String) {
     for &byte in bytes {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
                 text.push(char::from(byte));
             }
-            b' ' => text.push('+'),
+            b' ' if query => text.push('+'),
             _ => {
                 text.push('%');
                 for digit in [byte >> 4, byte & 15] {
@@ -79,7 +83,7 @@ fn encode(bytes: &[u8], text: &mut String) {
 }
 
 /// Decodes `%41`, and in a query `+`; `None` where an escape is cut or no number.
-pub(super) fn decode(text: &[u8], query: bool) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], query: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.iter();
     while let Some(&byte) = rest.next() {
@@ -98,8 +102,6 @@ pub(super) fn decode(text: &[u8], query: bool) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
 
     fn parse(text: &[u8]) -> Result<Metadata> {
         let mut headers = HeaderMap::new();
