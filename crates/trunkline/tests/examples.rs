@@ -19,7 +19,11 @@ const LINES: usize = 60;
 struct Example(&'static str, bool, &'static [&'static str]);
 
 const EXAMPLES: &[Example] = &[
-    Example("auth", true, &["a stranger: unauthenticated: invalid token", "a friend: I like tea"]),
+    Example(
+        "auth",
+        cfg!(feature = "http"),
+        &["a stranger: unauthenticated: invalid token", "a friend: I like tea"],
+    ),
     Example("basic", true, &["serving on rpcx://127.0.0.1:", "6 * 7 = 42", "failed: overflow", "stopped"]),
     Example(
         "cluster",
