@@ -20,12 +20,13 @@ const LEVELS: [&[&str]; 5] = [
         "service",
         "status",
         "sync",
+        "trace",
         "typed",
         "__private",
     ],
-    &["layer", "balance", "discovery"],
+    &["layer", "tower", "balance", "discovery"],
     &["net"],
-    &["server", "client", "reflect"],
+    &["server", "client", "reflect", "openapi"],
     &["gateway", "socket", "node", "peer", "file", "process", "telemetry", "console"],
 ];
 

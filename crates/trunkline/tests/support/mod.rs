@@ -125,9 +125,12 @@ pub(crate) async fn serve_in_memory(name: &str) -> trunkline::server::ServerHand
 }
 
 /// Serves in a task; the first address comes back.
-pub(crate) async fn serve(
-    builder: trunkline::server::ServerBuilder,
-) -> (trunkline::server::ServerHandle, String) {
+pub(crate) async fn serve<L>(
+    builder: trunkline::server::ServerBuilder<L>,
+) -> (trunkline::server::ServerHandle, String)
+where
+    L: trunkline::layer::Layer<Arc<trunkline::server::Router>>,
+{
     let server = builder.bind().await.unwrap();
     let handle = server.handle();
     let address = server.addresses().remove(0);
