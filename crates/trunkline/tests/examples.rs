@@ -38,7 +38,7 @@ const EXAMPLES: &[Example] = &[
     Example("layer", true, &["ann called Weather.Report: answered", "refused: eve is no tenant"]),
     Example("metadata", true, &["Helo Ann", "language = cy", "wire = rpcx"]),
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),
-    Example("oneway", true, &["written: one", "written: two", "refused: nothing to write"]),
+    Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
     Example("push", true, &["Market.Price: Price { cents: 100 }", "Market.Price: Price { cents: 300 }"]),
     Example(
         "serialize",
