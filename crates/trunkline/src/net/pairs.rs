@@ -9,8 +9,8 @@ use crate::{Code, Metadata, Result, Status};
 /// The header of the metadata.
 pub(crate) const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
 
-/// The metadata of a request or an answer: the pairs in the header `name`, and the token from `Authorization`. Reserved keys
-/// are left out of the pairs: only the gateway itself sets them.
+/// The metadata of a request or an answer: the pairs in the header `name`, and the token from `Authorization`.
+/// Reserved keys are left out of the pairs: only what reads them from elsewhere sets them.
 ///
 /// # Errors
 /// The header cannot be decoded, a key or a value has a line end or NUL in it, or there is more than the limits
