@@ -20,6 +20,7 @@ const LEVELS: [&[&str]; 5] = [
         "service",
         "status",
         "sync",
+        "trace",
         "typed",
         "__private",
     ],

@@ -19,6 +19,7 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+mod trace;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
@@ -33,6 +34,7 @@ pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
+pub use trace::Trace;
 #[doc(inline)]
 pub use trunkline_macros::{Message, service};
 pub use trunkline_wire as wire;
