@@ -13,6 +13,7 @@ pub mod layer;
 pub mod message;
 pub mod metadata;
 mod net;
+pub mod openapi;
 mod push;
 pub mod random;
 pub mod reflect;

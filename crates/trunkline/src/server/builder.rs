@@ -210,11 +210,15 @@ where
         }
         let router = Arc::new(self.router);
         let counters = Arc::new(Counters::new(router.method_count()));
+        #[cfg(feature = "http")]
+        let document = super::http::OpenApi::new(self.policies.token.asks());
         let core = Arc::new(Core {
             stack: stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters)),
             router: Arc::clone(&router),
             limits: self.limits,
             drain: Arc::default(),
+            #[cfg(feature = "http")]
+            document,
         });
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };

@@ -32,4 +32,6 @@ pub(crate) struct Core<S> {
     pub(crate) stack: S,
     pub(crate) limits: Limits,
     pub(crate) drain: Arc<Drain>,
+    #[cfg(feature = "http")]
+    pub(crate) document: http::OpenApi,
 }
