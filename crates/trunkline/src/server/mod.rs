@@ -36,11 +36,20 @@ pub(crate) struct Core<S> {
     pub(crate) drain: Arc<Drain>,
     /// One-way calls that may go on without their connection.
     pub(crate) outliving: Arc<Semaphore>,
+    #[cfg(feature = "http")]
+    pub(crate) document: http::OpenApi,
 }
 
 impl<S> Core<S> {
     pub(crate) fn new(router: Arc<Router>, stack: S, limits: Limits) -> Self {
-        let outliving = Arc::new(Semaphore::new(OUTLIVING));
-        Self { router, stack, limits, drain: Arc::default(), outliving }
+        Self {
+            router,
+            stack,
+            limits,
+            drain: Arc::default(),
+            outliving: Arc::new(Semaphore::new(OUTLIVING)),
+            #[cfg(feature = "http")]
+            document: http::OpenApi::default(),
+        }
     }
 }
