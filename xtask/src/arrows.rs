@@ -45,7 +45,7 @@ pub(crate) fn run() -> ExitCode {
         }
         check_file(root, &file, &exports, &mut wrong);
     }
-    for folder in ["crates", "xtask"] {
+    for folder in ["crates", "interop", "xtask"] {
         for file in rust_files(Path::new(folder)) {
             check_length(&file, &mut wrong);
         }

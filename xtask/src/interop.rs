@@ -1,4 +1,4 @@
-//! `cargo xtask interop`: the Go clients against `trunkline demo`, and `trunkline call` against the Go servers.
+//! `cargo xtask interop`: the Go clients against `trunkline demo`; `trunkline call` and the library against the Go servers.
 //!
 //! With `--go-only` the Go clients run against the Go servers, which checks the suite itself and needs no Rust build.
 //! `--only NAME` runs the cases whose name begins with NAME, `--long` those too that wait more than ten seconds.
@@ -117,24 +117,31 @@ fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>
     if options.go_only {
         suite.go_only()?;
     } else {
-        let trunkline = build_trunkline(root, target)?;
-        suite.go_clients(&trunkline);
-        suite.trunkline_calls(&trunkline)?;
+        let ours = build_ours(root, target)?;
+        suite.go_clients(&ours.trunkline);
+        suite.go_servers(&ours)?;
     }
     Ok(Some(suite.report))
 }
 
-fn build_trunkline(root: &Path, target: &Path) -> Result<PathBuf, String> {
+/// Our programs: the command, and the one that calls Go servers through the library.
+struct Ours {
+    trunkline: PathBuf,
+    driver: PathBuf,
+}
+
+fn build_ours(root: &Path, target: &Path) -> Result<Ours, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--release", "-p", "trunkline-cli"])
+        .args(["build", "--release", "-p", "trunkline-cli", "-p", "trunkline-interop"])
         .current_dir(root)
         .status()
         .map_err(|e| format!("cargo build: {e}"))?;
     if !status.success() {
-        return Err("cargo build --release -p trunkline-cli failed".to_owned());
+        return Err("cargo build --release -p trunkline-cli -p trunkline-interop failed".to_owned());
     }
-    Ok(target.join("release").join(format!("trunkline{}", env::consts::EXE_SUFFIX)))
+    let program = |name: &str| target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX));
+    Ok(Ours { trunkline: program("trunkline"), driver: program("trunkline-interop") })
 }
 
 struct Suite<'a> {
@@ -180,21 +187,32 @@ impl Suite<'_> {
         }
     }
 
-    fn trunkline_calls(&mut self, trunkline: &Path) -> Result<(), String> {
+    /// The command and the library against the Go servers.
+    fn go_servers(&mut self, ours: &Ours) -> Result<(), String> {
         let p = self.programs;
         let rpcx = Server::start(&p.rpcx_server, &[], self.logs)?;
-        calls::rpcx(trunkline, &rpcx, self.logs, self.options, &mut self.report);
+        calls::rpcx(&ours.trunkline, &rpcx, self.logs, self.options, &mut self.report);
+        self.library("rpcx", &ours.driver, &rpcx, &p.rpcx_server, &[]);
         self.stop("trunkline -> Go rpcx", rpcx);
         let asks = Server::start(&p.rpcx_server, &["-token", TOKEN], self.logs)?;
-        calls::token(trunkline, &asks, self.options, &mut self.report);
+        calls::token(&ours.trunkline, &asks, self.options, &mut self.report);
+        self.library("rpcx", &ours.driver, &asks, &p.rpcx_server, &["-token", TOKEN]);
         self.stop("trunkline -> Go rpcx", asks);
         let easymicro = Server::start(&p.easymicro_server, &[], self.logs)?;
-        calls::easymicro(trunkline, &easymicro, self.options, &mut self.report);
+        calls::easymicro(&ours.trunkline, &easymicro, self.options, &mut self.report);
+        self.library("easymicro", &ours.driver, &easymicro, &p.easymicro_server, &[]);
         self.stop("trunkline -> Go easymicro", easymicro);
         Ok(())
     }
 
-    /// Runs a Go client and takes its lines over. A client that ends without a verdict is a failure of its own.
+    /// The library against a Go server; `program` is for the cases that kill one.
+    fn library(&mut self, peer: &str, driver: &Path, server: &Server, program: &Path, args: &[&str]) {
+        let mut command = Command::new(driver);
+        command.args([peer, "-addr", server.addr(), "-server"]).arg(program).args(args);
+        self.client(&format!("trunkline library -> Go {peer}"), command);
+    }
+
+    /// A Go client against a server.
     fn go_client(&mut self, pair: &str, client: &Path, server: &Server, args: &[&str]) {
         let mut command = Command::new(client);
         command.args(["-addr", server.addr()]).args(args);
@@ -205,6 +223,11 @@ impl Suite<'_> {
                 command.args([flag, addr]);
             }
         }
+        self.client(pair, command);
+    }
+
+    /// Runs a client and takes its lines over. A client that ends without a verdict is a failure of its own.
+    fn client(&mut self, pair: &str, mut command: Command) {
         if self.options.long {
             command.arg("-long");
         }

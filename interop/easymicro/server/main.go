@@ -54,6 +54,11 @@ func (*Echo) Owned(_ context.Context, a *[]byte, r *[]byte) error {
 	return nil
 }
 
+// Text echoes a message, which every codec can carry; Echo takes byte slices only.
+type Text struct{}
+
+func (*Text) Echo(_ context.Context, a *msg.Text, r *msg.Text) error { *r = *a; return nil }
+
 type Hello struct{}
 
 func (*Hello) Say(_ context.Context, a *msg.Say, r *msg.Say) error {
@@ -111,7 +116,7 @@ func (*Meta) Echo(ctx context.Context, _ *msg.Empty, _ *msg.Empty) error {
 func build(opts ...server.ServerOption) (*server.Server, error) {
 	s := server.NewServer(opts...)
 	for name, svc := range map[string]interface{}{
-		"Arith": new(Arith), "Echo": new(Echo), "Hello": new(Hello), "Slow": new(Slow), "Fault": new(Fault), "Meta": new(Meta),
+		"Arith": new(Arith), "Echo": new(Echo), "Text": new(Text), "Hello": new(Hello), "Slow": new(Slow), "Fault": new(Fault), "Meta": new(Meta),
 	} {
 		if err := s.RegisterName(name, svc); err != nil {
 			return nil, err
