@@ -15,6 +15,7 @@ const LEVELS: [&[&str]; 5] = [
         "describe",
         "message",
         "metadata",
+        "openapi",
         "push",
         "random",
         "service",

@@ -34,9 +34,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(status.code(), Code::Unauthenticated);
 
     // The channel shows the token with every call. Over HTTP it is `Authorization: Bearer sesame`.
-    let friend = SecretsClient::new(Channel::builder(&url).token("sesame").connect().await?);
-    let secret = friend.tell().await?;
-    println!("a friend: {}", String::from_utf8_lossy(&secret));
-    assert_eq!(secret, "I like tea");
+    for url in [url.replace("rpcx:", "http:"), url] {
+        let friend = SecretsClient::new(Channel::builder(&url).token("sesame").connect().await?);
+        let secret = friend.tell().await?;
+        println!("a friend: {}", String::from_utf8_lossy(&secret));
+        assert_eq!(secret, "I like tea");
+    }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::push::PushQueue;
-use crate::{Metadata, Name, Pusher};
+use crate::{Metadata, Name, Pusher, Trace};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,41 @@ pub(crate) struct ConnectionInfo {
 ///
 /// When the call is cancelled, its deadline passes or its caller goes away, the handler's future is dropped:
 /// there is nothing to ask and nothing to check.
+///
+/// Work that a handler gives to a task of its own is not part of that future. Where it shall end with the call, the
+/// handler keeps a guard that is dropped with it, however the call ends, and the task waits for the guard:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tokio_util::sync::CancellationToken;
+/// use trunkline::layer::{DeadlineLayer, Layer};
+/// use trunkline::{Bytes, Call, Code, Result, Serialization, Service, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+/// let (stopped, stops) = tokio::sync::oneshot::channel();
+/// let stopped = std::sync::Mutex::new(Some(stopped));
+/// let service = service_fn(move |_: Call| {
+///     let (ended, stopped) = (CancellationToken::new(), stopped.lock().unwrap().take());
+///     let guard = ended.clone().drop_guard();
+///     tokio::spawn(async move {
+///         tokio::select! {
+///             () = ended.cancelled() => drop(stopped.map(|stopped| stopped.send(()))),
+///             () = std::future::pending() => {} // the work
+///         }
+///     });
+///     async move {
+///         let _guard = guard;
+///         std::future::pending::<Result<_>>().await
+///     }
+/// });
+/// // The caller's time is over.
+/// let service = DeadlineLayer::with_default(Duration::from_millis(1)).layer(service);
+/// let status = service.call(Call::new("Slow", "Slow", Serialization::Raw, Bytes::new())).await.unwrap_err();
+/// assert_eq!(status.code(), Code::DeadlineExceeded);
+/// stops.await.expect("the task has learned of it");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) deadline: Option<Instant>,
@@ -93,6 +128,13 @@ impl Context {
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// The trace that the call belongs to, if its metadata says so; read when it is asked for. A value that
+    /// cannot be read is no trace, and fails nothing.
+    #[must_use]
+    pub fn trace(&self) -> Option<Trace> {
+        Trace::of(&self.metadata)
     }
 
     /// Who calls.

@@ -15,6 +15,7 @@ mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
+pub mod openapi;
 mod push;
 pub mod random;
 pub mod reflect;
@@ -24,6 +25,7 @@ mod status;
 mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
+mod trace;
 mod typed;
 
 pub use body::{Body, BodySender, BodyStream};
@@ -38,6 +40,7 @@ pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
+pub use trace::Trace;
 #[doc(inline)]
 pub use trunkline_macros::{Message, service};
 pub use trunkline_wire as wire;

@@ -1,4 +1,5 @@
-//! Metadata keys that have a meaning. They are not handed on to services as metadata of their callers.
+//! Metadata keys that have a meaning. Reserved ones are not handed on to services as metadata of their callers;
+//! those of a trace are ([`Trace`](crate::Trace)).
 
 /// The caller's token.
 pub const AUTH: &str = "__AUTH";
@@ -12,6 +13,19 @@ pub const EASYMICRO_ERROR: &str = "easymicro_error__";
 pub const TRUNKLINE_PREFIX: &str = "__trunkline";
 /// Where an rpcx client's reply metadata names the server; never on the wire.
 pub const SERVER_ADDRESS: &str = "__ServerAddress";
+
+/// W3C's key for the trace that a call belongs to.
+pub const TRACEPARENT: &str = "traceparent";
+/// W3C's key for what tracing systems keep beside the trace.
+pub const TRACESTATE: &str = "tracestate";
+/// easymicro's key for the trace, in hex without leading zeros.
+pub const OT_TRACE_ID: &str = "ot-tracer-traceid";
+/// easymicro's key for the caller's part of the trace, in hex without leading zeros.
+pub const OT_SPAN_ID: &str = "ot-tracer-spanid";
+/// easymicro's key for whether the trace is recorded: `true` or `false`.
+pub const OT_SAMPLED: &str = "ot-tracer-sampled";
+/// The prefix of easymicro's keys for what travels with a trace.
+pub const OT_BAGGAGE_PREFIX: &str = "ot-baggage-";
 
 /// Whether a key is one that the wires and the framework use themselves.
 #[must_use]

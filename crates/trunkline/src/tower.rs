@@ -2,9 +2,9 @@
 //!
 //! | there is | wanted is | |
 //! | --- | --- | --- |
-//! | a [`Service`](crate::Service) (a channel, a handler) | a `tower::Service<Call>` | [`to_tower`] |
-//! | a `tower::Service<Call>` | a [`Service`](crate::Service) | [`from_tower`] |
-//! | a `tower::Layer` | a [`Layer`](crate::layer::Layer) | [`tower_layer`] |
+//! | a [`Service`] (a channel, a handler) | a `tower::Service<Call>` | [`to_tower`] |
+//! | a `tower::Service<Call>` | a [`Service`] | [`from_tower`] |
+//! | a `tower::Layer` | a [`Layer`] | [`tower_layer`] |
 //!
 //! A call that is dropped drops tower's future with it, so that deadlines and cancellation pass through. What
 //! tower's middleware fails with becomes a [`Status`] as the `From` in this module says.

@@ -206,6 +206,23 @@ async fn one_way_calls_are_made_and_not_answered() {
     assert_eq!(channel.stats().stray_replies, 0);
 }
 
+/// Nobody waited for the answer, so that nobody's going away ends the work; a server that stops waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_one_way_call_outlives_its_caller() {
+    let test = Test::default();
+    let (running, cancelled) = (test.running.clone(), test.cancelled.clone());
+    let (handle, _) = serve(Server::builder().serve(test).listen("mem://call-outlives")).await;
+    let channel = connect("call-outlives").await;
+    channel.call(call("Sleep", "20000").one_way()).await.unwrap();
+    until(|| running.load(Ordering::SeqCst) == 1).await;
+    drop(channel);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(running.load(Ordering::SeqCst), 1);
+    handle.drain(Duration::from_secs(60));
+    until(|| handle.report().connections == 0).await;
+    assert_eq!((running.load(Ordering::SeqCst), cancelled.load(Ordering::SeqCst)), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_calls_and_no_longer() {
     let handle = serve_in_memory("call-drain").await;

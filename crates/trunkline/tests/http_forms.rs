@@ -487,3 +487,28 @@ async fn json_rpc_takes_metadata_token_and_deadline() {
     let get = http_support::ask(&server.address, "GET / HTTP/1.1\r\nX-JSONRPC-2.0: true\r\n\r\n").await;
     assert_eq!(get.status, 405);
 }
+
+/// In every form the headers of a trace are metadata of the call; a broken one fails nothing.
+#[tokio::test]
+async fn a_trace_comes_in_by_its_headers() {
+    let server = start(|b| b).await;
+    let rpcx = "X-RPCX-SerializeType: 1\r\nX-RPCX-ServiceMethod: Trace\r\nX-RPCX-ServicePath: Meta\r\n";
+    let easymicro = "Easymicro-MessageID: 1\r\nEasymicro-SerializeType: 1\r\n";
+    let json_rpc = r#"{"jsonrpc":"2.0","method":"Meta.Trace","id":1}"#;
+    let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (trace, seen) in [(valid, json!(valid)), ("00-broken", json!(null))] {
+        for (path, headers, body) in [
+            ("/Meta/Trace", "", "{}"),
+            ("/", rpcx, "{}"),
+            ("/Meta/Trace", easymicro, "{}"),
+            ("/", "X-JSONRPC-2.0: true\r\n", json_rpc),
+        ] {
+            let headers = format!("{headers}TraceParent: {trace}\r\ntracestate: a=1\r\nTracestate: b=2\r\n");
+            let answer = ask(&server.address, post(path, &headers, body)).await;
+            let said = json!([seen, "a=1,b=2"]);
+            let expected =
+                if body == "{}" { said } else { json!({"jsonrpc": "2.0", "id": 1, "result": said}) };
+            assert_eq!((answer.status, answer.json()), (200, expected), "{headers}");
+        }
+    }
+}

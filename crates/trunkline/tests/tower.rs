@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use support::{Test, bytes, call, serve, serve_in_memory};
+use support::{Test, bytes, call, serve_in_memory};
 use tokio::time::Instant;
 use tower::limit::ConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
@@ -66,7 +66,8 @@ async fn a_timeout_ends_the_call_and_the_work() {
         .serve(test)
         .layer(tower_layer(TimeoutLayer::new(Duration::from_millis(100))))
         .listen("mem://tower-timeout");
-    serve(builder).await;
+    let server = builder.bind().await.unwrap();
+    tokio::spawn(server.run());
     let channel = Channel::connect("mem://tower-timeout?wire=rpcx").await.unwrap();
     let begun = Instant::now();
     let status = channel.call(call("Sleep", "60000")).await.unwrap_err();
@@ -86,7 +87,8 @@ async fn a_server_takes_towers_layers() {
         .serve(Test::default())
         .layer(tower_layer(ConcurrencyLimitLayer::new(5)))
         .listen("mem://tower-layer");
-    serve(builder).await;
+    let server = builder.bind().await.unwrap();
+    tokio::spawn(server.run());
     // The limit is the server's, not the connection's.
     let begun = Instant::now();
     let mut calls = Vec::new();
@@ -122,7 +124,8 @@ async fn dropping_a_call_drops_what_runs_behind_tower() {
         .serve(test)
         .layer(tower_layer(tower::layer::util::Identity::new()))
         .listen("mem://tower-drop");
-    serve(builder).await;
+    let server = builder.bind().await.unwrap();
+    tokio::spawn(server.run());
     let channel = Channel::connect("mem://tower-drop?wire=rpcx").await.unwrap();
     channel.call(call("Owned", "")).await.unwrap();
     let dropped = tokio::time::timeout(Duration::from_millis(50), channel.call(call("Sleep", "60000"))).await;

@@ -232,8 +232,6 @@ impl<W: Session> ClientRole<W> {
 }
 
 impl<W: Session> Role for ClientRole<W> {
-    const LINGERS: bool = true;
-
     fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();

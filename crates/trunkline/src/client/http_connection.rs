@@ -28,9 +28,11 @@ const READ: usize = 16 << 10;
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     /// hyper's half of it; `None` once it has ended.
-    rest: Option<Pin<Box<http1::Connection<Io, Full<Bytes>>>>>,
+    rest: Option<Pin<Box<Rest>>>,
     count: Arc<Count>,
 }
+
+type Rest = http1::Connection<Io, Full<Bytes>>;
 
 /// How many bytes went each way.
 #[derive(Default)]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
 use crate::codec::Payload;
+use crate::trace;
 use crate::typed::{Annotated, whole};
 use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
 
@@ -41,6 +42,8 @@ pub struct Outgoing<'a, S, A, T> {
     serialization: Serialization,
     deadline: Option<Instant>,
     metadata: Metadata,
+    /// What the call takes over from the one that it is part of.
+    carried: Metadata,
     compress: bool,
     idempotent: bool,
     reply: PhantomData<fn() -> T>,
@@ -58,6 +61,7 @@ impl<'a, S, A: Payload, T: Payload> Outgoing<'a, S, A, T> {
             serialization: A::DEFAULT.or(T::DEFAULT).unwrap_or(Serialization::MessagePack),
             deadline: None,
             metadata: Metadata::new(),
+            carried: Metadata::new(),
             compress: false,
             idempotent: false,
             reply: PhantomData,
@@ -80,8 +84,12 @@ impl<S, A, T> Outgoing<'_, S, A, T> {
         self
     }
 
-    /// The call is part of the work for another one: it ends at the latest when that one's time is over.
-    pub fn within(self, context: &Context) -> Self {
+    /// The call is part of the work for another one: it ends at the latest when that one's time is over, and
+    /// belongs to its trace. Of the other's metadata `traceparent` and `tracestate`, `ot-tracer-…` and `ot-baggage-…`
+    /// go on, as far as they can be read; a key that is set by hand, before or after, wins. Of several such calls the
+    /// last one's trace counts.
+    pub fn within(mut self, context: &Context) -> Self {
+        self.carried = trace::carried(context.metadata());
         match context.deadline() {
             Some(at) => self.deadline(at),
             None => self,
@@ -169,7 +177,7 @@ where
         })?;
         let mut call = Call::new(self.name, self.method, self.serialization, body);
         call.context.deadline = self.deadline;
-        call.context.metadata = self.metadata;
+        call.context.metadata = trace::merged(self.metadata, self.carried);
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;

@@ -24,6 +24,12 @@ impl TokenLayer {
         Self { token: Some(token.into()) }
     }
 
+    /// Whether it asks for a token.
+    #[cfg(feature = "http")]
+    pub(crate) fn asks(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Asks for nothing.
     #[must_use]
     pub fn open() -> Self {

@@ -19,6 +19,7 @@ pub use blob::Blob;
 pub(crate) use blob::{decode_base64, encode_base64};
 #[doc(hidden)]
 pub use field::{Entry, Field, Form, Key, Kind, Reader, Spec, Value, Writer};
+pub(crate) use render::fingerprint;
 #[doc(hidden)]
 pub use schema::Registry;
 pub use schema::{FieldSchema, Fields, MessageSchema, Schema, Type};

@@ -130,21 +130,23 @@ impl Schema {
     /// in every version of this crate.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        // FNV-1a, 64 bits.
-        self.canonical().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        fingerprint(&self.canonical())
     }
 
     /// The text behind the fingerprint: fields by number, messages by the order in which that meets them.
-    fn canonical(&self) -> String {
+    pub(crate) fn canonical(&self) -> String {
+        self.canonical_of(0)
+    }
+
+    /// The same of the message at this index and those that it uses.
+    pub(crate) fn canonical_of(&self, first: usize) -> String {
         let messages = match &self.body {
             Body::Raw => return "raw".to_owned(),
             Body::Opaque(name) => return format!("opaque {name:?}"),
             Body::Messages(messages) => messages,
         };
         let mut text = String::new();
-        let mut met = vec![0_usize];
+        let mut met = vec![first];
         let mut next = 0;
         while let Some(message) = met.get(next).and_then(|index| messages.get(*index)) {
             let mut fields: Vec<&FieldSchema> = message.fields.iter().collect();
@@ -160,6 +162,13 @@ impl Schema {
         }
         text
     }
+}
+
+/// The number of such a text: FNV-1a, 64 bits.
+pub(crate) fn fingerprint(canonical: &str) -> u64 {
+    canonical.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 fn canonical_type(ty: &Type, met: &mut Vec<usize>, text: &mut String) {

@@ -113,6 +113,11 @@ impl Schema {
         self.body == Body::Raw
     }
 
+    /// Of the type only the name is known.
+    pub(crate) fn is_opaque(&self) -> bool {
+        matches!(self.body, Body::Opaque(_))
+    }
+
     /// The message of the body, where its fields are known.
     #[must_use]
     pub fn message(&self) -> Option<&MessageSchema> {

@@ -20,9 +20,6 @@ use super::buffers::{self, BATCH, Inbound};
 
 /// What joins a session to calls: the server's side or the client's.
 pub(crate) trait Role {
-    /// Whether the end waits for the peer's, as long as [`Patience::half_closed`] at most.
-    const LINGERS: bool = false;
-
     /// Appends what came up since the last poll: replies that are ready, calls that were made. Called first in
     /// every round, with the task's waker to register.
     ///
@@ -189,14 +186,14 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         timer.as_mut().poll(cx).map(|()| Close::Done)
     }
 
-    /// Ends our side. A client then reads to the end of the other one: what comes to a closed socket makes the
-    /// peer throw away what it has not read yet, and a one-way call may be among it.
+    /// Ends our side, then reads to the end of the other one: what comes to a closed socket makes the peer throw
+    /// away what it has not read yet, and a reply or a one-way call may be among it.
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut = true;
         }
-        while R::LINGERS && !self.read_ended {
+        while !self.read_ended {
             let read = ready!(self.inbound.poll_read(&mut self.io, cx))?;
             self.read_ended = read.is_none();
         }

@@ -3,14 +3,15 @@
 use http::{HeaderMap, HeaderName, header};
 use trunkline_wire::{Limits, Pairs};
 
-use crate::metadata::{AUTH, is_reserved};
+use crate::metadata::{AUTH, TRACEPARENT, TRACESTATE, is_reserved};
 use crate::{Code, Metadata, Result, Status};
 
 /// The header of the metadata.
 pub(crate) const META: HeaderName = HeaderName::from_static("x-rpcx-meta");
 
-/// The metadata of a request or an answer: the pairs in the header `name`, and the token from `Authorization`. Reserved keys
-/// are left out of the pairs: only the gateway itself sets them.
+/// The metadata of a request: the pairs in the header `name`, the token from `Authorization`, and the trace from
+/// `traceparent` and `tracestate`. Reserved keys are left out of the pairs: only the gateway itself sets them. A trace
+/// in the pairs gives way to one in headers of its own, which whatever stands between writes anew.
 ///
 /// # Errors
 /// The header cannot be decoded, a key or a value has a line end or NUL in it, or there is more than the limits
@@ -19,6 +20,12 @@ pub(crate) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> R
     let invalid = |why: &str| Status::new(Code::InvalidInput, format!("{name}: {why}")).not_begun();
     let mut builder = Metadata::builder();
     let mut seen: Vec<Vec<u8>> = Vec::new();
+    for (key, value) in [(TRACEPARENT, one(headers, TRACEPARENT)), (TRACESTATE, list(headers, TRACESTATE))] {
+        if !value.is_empty() {
+            builder = builder.with_bytes(key.as_bytes(), &value);
+            seen.push(key.as_bytes().to_vec());
+        }
+    }
     let text = headers.get(name).map(|value| value.as_bytes()).unwrap_or_default();
     for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         if seen.len() >= limits.metadata_pairs {
@@ -45,6 +52,21 @@ pub(crate) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> R
         Ok(_) => Ok(metadata),
         Err(error) => Err(invalid(error.rule)),
     }
+}
+
+/// The value of a header that may come once; of several nobody can say which is meant.
+fn one(headers: &HeaderMap, name: &str) -> Vec<u8> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_bytes().to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// The value of a header that is a list, which may come in parts.
+fn list(headers: &HeaderMap, name: &str) -> Vec<u8> {
+    let values: Vec<&[u8]> = headers.get_all(name).iter().map(|value| value.as_bytes()).collect();
+    values.join(&b","[..])
 }
 
 /// Metadata as a header's value: pairs in the order of their keys.
@@ -127,6 +149,27 @@ mod tests {
             parse(b"__AUTH=admin&__ServerTimeout=1&__trunkline_code=1&__rpcx_error__=x&a=b").unwrap();
         assert_eq!(metadata.iter().count(), 1);
         assert_eq!(metadata.get("a"), Some("b"));
+    }
+
+    #[test]
+    fn the_headers_of_a_trace_become_metadata() {
+        let read = |lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            super::read(&headers, &META, &Limits::default()).map(|metadata| write(&metadata))
+        };
+        let all =
+            [("tracestate", "a=1"), ("traceparent", "00-x"), ("tracestate", "b=2"), ("x-rpcx-meta", "k=v")];
+        assert_eq!(read(&all).unwrap(), "k=v&traceparent=00-x&tracestate=a%3D1%2Cb%3D2");
+        let both = [("x-rpcx-meta", "traceparent=01-y&tracestate=c"), ("traceparent", "00-x")];
+        assert_eq!(read(&both).unwrap(), "traceparent=00-x&tracestate=c");
+        assert_eq!(read(&both[..1]).unwrap(), "traceparent=01-y&tracestate=c");
+        // Two are none.
+        assert_eq!(read(&[("traceparent", "00-x"), ("traceparent", "00-y")]).unwrap(), "");
+        let long = "x".repeat(17 << 10);
+        assert_eq!(read(&[("tracestate", &long)]).unwrap_err().code(), Code::InvalidInput);
     }
 
     #[test]

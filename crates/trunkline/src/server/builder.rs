@@ -210,12 +210,13 @@ where
         }
         let router = Arc::new(self.router);
         let counters = Arc::new(Counters::new(router.method_count()));
-        let core = Arc::new(Core {
-            stack: stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters)),
-            router: Arc::clone(&router),
-            limits: self.limits,
-            drain: Arc::default(),
-        });
+        #[cfg(feature = "http")]
+        let document = super::http::OpenApi::new(self.policies.token.asks());
+        let stack = stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters));
+        let core = Core::new(Arc::clone(&router), stack, self.limits);
+        #[cfg(feature = "http")]
+        let core = Core { document, ..core };
+        let core = Arc::new(core);
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
         Ok(Server { core, listeners, connections: self.connections, threads: self.threads, handle, stopped })

@@ -130,11 +130,9 @@ where
         to.held = body.len();
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
         let call = self.make_call(head, found, body, batch);
-        if found.is_some_and(|(route, _)| route.spawned) {
-            let core = Arc::clone(self.core);
-            let task = tokio::spawn(async move { core.stack.call(call).await });
-            self.wait_for(to, Work::Spawned(Spawned(task)));
-            return;
+        if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
+            let spawned = Spawned::begin(self.core, call);
+            return self.wait_for(to, Work::Spawned(spawned));
         }
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
         let mut future = spare.take();

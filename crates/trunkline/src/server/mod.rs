@@ -22,7 +22,9 @@ pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
 #[cfg(feature = "http")]
 pub(crate) use serve::serve_wire;
+use tokio::sync::Semaphore;
 use trunkline_wire::Limits;
+use work::OUTLIVING;
 
 use drain::Drain;
 
@@ -32,4 +34,22 @@ pub(crate) struct Core<S> {
     pub(crate) stack: S,
     pub(crate) limits: Limits,
     pub(crate) drain: Arc<Drain>,
+    /// One-way calls that may go on without their connection.
+    pub(crate) outliving: Arc<Semaphore>,
+    #[cfg(feature = "http")]
+    pub(crate) document: http::OpenApi,
+}
+
+impl<S> Core<S> {
+    pub(crate) fn new(router: Arc<Router>, stack: S, limits: Limits) -> Self {
+        Self {
+            router,
+            stack,
+            limits,
+            drain: Arc::default(),
+            outliving: Arc::new(Semaphore::new(OUTLIVING)),
+            #[cfg(feature = "http")]
+            document: http::OpenApi::default(),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trunkline_wire::{CallHead, Compression, Pairs, Refusal, Serialization};
 
+use super::Core;
 use super::router::{Route, Router};
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Code, MethodId, Name, Reply, Result, Status};
+use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 
 /// A future that answers a call, in the connection's own task or in one of its own.
 pub(crate) enum Work<F> {
@@ -22,12 +24,38 @@ pub(crate) enum Work<F> {
     Spawned(Spawned),
 }
 
-/// A task that ends when nobody waits for it any more.
-pub(crate) struct Spawned(pub(crate) JoinHandle<Result<Reply>>);
+/// A call in a task of its own. The task ends when nobody waits for it any more, but for a one-way call: that was
+/// not waited for at any time.
+pub(crate) struct Spawned {
+    task: JoinHandle<Result<Reply>>,
+    outlives: bool,
+}
+
+/// How many one-way calls of a server may go on when their connections are gone.
+pub(crate) const OUTLIVING: usize = 65_536;
+
+impl Spawned {
+    /// Begins the call.
+    pub(crate) fn begin<S: Service>(core: &Arc<Core<S>>, call: Call) -> Self {
+        let core = Arc::clone(core);
+        // A server that stops waits for these calls as it waits for connections.
+        let place = call.one_way.then(|| Arc::clone(&core.outliving).try_acquire_owned().ok()).flatten();
+        let outlives = place.map(|place| (place, core.drain.watch()));
+        Self {
+            outlives: outlives.is_some(),
+            task: tokio::spawn(async move {
+                let _outlives = outlives;
+                core.stack.call(call).await
+            }),
+        }
+    }
+}
 
 impl Drop for Spawned {
     fn drop(&mut self) {
-        self.0.abort();
+        if !self.outlives {
+            self.task.abort();
+        }
     }
 }
 
@@ -38,7 +66,7 @@ impl<F: Future<Output = Result<Reply>>> Work<F> {
                 Some(future) => future.poll(cx),
                 None => Poll::Pending,
             },
-            Self::Spawned(task) => Pin::new(&mut task.0).poll(cx).map(|result| {
+            Self::Spawned(task) => Pin::new(&mut task.task).poll(cx).map(|result| {
                 result.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the call's task was stopped")))
             }),
         }

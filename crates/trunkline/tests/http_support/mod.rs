@@ -50,6 +50,7 @@ impl Service for Sample {
         self.seen.calls.fetch_add(1, Ordering::SeqCst);
         let method = format!("{}.{}", call.service(), call.method());
         let (metadata, wire) = (call.metadata().clone(), call.context().wire());
+        let trace = call.context().trace().map(|trace| trace.to_string());
         let (_, body) = call.into_parts();
         let body = body.whole(usize::MAX).await?;
         let number = |name: &str| -> Result<i64> {
@@ -72,6 +73,7 @@ impl Service for Sample {
                 });
                 Ok(Reply::new("{}").with_metadata(pairs.collect::<Metadata>()))
             }
+            "Meta.Trace" => reply(json!([trace, metadata.get("tracestate")])),
             "Fault.Panic" => panic!("secret of the process"),
             "Fault.Big" => {
                 Ok(Reply::new(format!("\"{}\"", "x".repeat(usize::try_from(number("Bytes")?).unwrap()))))
@@ -122,7 +124,7 @@ pub async fn start(with: impl FnOnce(ServerBuilder) -> ServerBuilder) -> Running
     let services: [(&'static str, &'static [&'static str]); 5] = [
         ("Arith", &["Mul", "Fail", "Evil", "Wire"]),
         ("Echo", &["Echo", "Spawned"]),
-        ("Meta", &["Echo"]),
+        ("Meta", &["Echo", "Trace"]),
         ("Fault", &["Panic", "Big", "Stream", "Code"]),
         ("Slow", &["Sleep"]),
     ];

@@ -390,7 +390,7 @@ fn a_large_head_is_not_read_byte_by_byte() {
 async fn a_connection_is_small() {
     let router = Arc::new(crate::server::Router::default());
     let (stack, limits) = (Arc::clone(&router), trunkline_wire::Limits::default());
-    let core = Arc::new(crate::server::Core { stack, router, limits, drain: Arc::default() });
+    let core = Arc::new(crate::server::Core::new(router, stack, limits));
     let stream = crate::net::transport::Stream::Memory(tokio::io::duplex(1).0);
     let connection = crate::server::serve::serve(core, stream, crate::Peer::Memory(0));
     let size = std::mem::size_of_val(&connection);

@@ -196,7 +196,7 @@ pub(crate) async fn serve_with(name: &str, change: impl FnOnce(&mut Limits)) -> 
     let mut limits = Limits::default();
     change(&mut limits);
     let stack = DeadlineLayer::default().layer(Arc::clone(&router));
-    let core = Arc::new(Core { router, stack, limits, drain: Arc::default() });
+    let core = Arc::new(Core::new(router, stack, limits));
     let mut listener = Listener::bind(&Address::Memory(name.to_owned())).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {

@@ -42,6 +42,7 @@ use crate::{Peer, Service};
 use dispatch::Gateway;
 use gate::{End, Gate, Slow};
 use head::{MAX_HEAD, Refusal};
+pub(crate) use page::OpenApi;
 
 /// How much of a peer's bytes is thrown away after the last answer, and for how long, so that the answer is not
 /// destroyed by them on its way.

@@ -66,6 +66,7 @@ fn failed_as(http: StatusCode, status: &Status) -> Answer {
 pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> Answer {
     match asked.parts.uri.path() {
         "/" => return page::answer(gateway, &asked).await,
+        page::OPENAPI => return page::answer_openapi(gateway, &asked).await,
         "/_rpcx_" | "/_goRPC_" => return not_a_handshake(&asked),
         _ => {}
     }
@@ -149,4 +150,25 @@ fn not_a_handshake(asked: &Asked) -> Answer {
         return answer;
     }
     respond_text(StatusCode::METHOD_NOT_ALLOWED, "405 must CONNECT\n", "CONNECT")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::FAILURES;
+
+    #[test]
+    fn the_openapi_document_knows_the_status_of_every_code() {
+        let all =
+            (0..100).map(Code::from_number).zip(0..100).filter(|(code, number)| code.number() == *number);
+        let mut known = 0;
+        for (code, _) in all {
+            let of = |(status, _, _, codes): &&(u16, _, _, &[Code])| {
+                codes.contains(&code) && *status == status_of(code).as_u16()
+            };
+            assert!(FAILURES.iter().find(of).is_some(), "{code}");
+            known += 1;
+        }
+        assert!(known >= 12);
+    }
 }
