@@ -58,10 +58,8 @@ pub(crate) fn payload(data: &[u8]) {
             assert_eq!(once, encoded(&again, how), "{how:?}");
         }
     }
-    if let Ok(json) = dynamic::decode(how, body, None) {
-        if how == Serialization::MessagePack {
-            let mut out = Vec::new();
-            let _ = dynamic::encode(how, &json, None, &mut out);
-        }
+    if let (Ok(json), Serialization::MessagePack) = (dynamic::decode(how, body, None), how) {
+        let mut out = Vec::new();
+        let _ = dynamic::encode(how, &json, None, &mut out);
     }
 }

@@ -1,4 +1,10 @@
 //! Every input of the fuzzers' corpus of messages, on the stable compiler.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 #![cfg(all(feature = "protobuf", feature = "thrift", feature = "gzip"))]
 
 #[path = "../../../fuzz/src/payload.rs"]

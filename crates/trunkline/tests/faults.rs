@@ -1,4 +1,10 @@
 //! Calls through networks and processes that fail: every call ends in time, none with a wrong answer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Broken frames by the thousand, sent to a live server over real sockets: each costs only its own connection.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 

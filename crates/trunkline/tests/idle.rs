@@ -1,4 +1,10 @@
 //! What a connection costs that made one call and then does nothing: at most 2 KiB in the server.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! A cluster in memory on paused time: the same seed gives the same run, to the event.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Every input of the fuzzers' corpora, and every byte recorded from the Go programs, on the stable compiler.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
