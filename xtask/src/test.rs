@@ -37,6 +37,11 @@ fn steps(long: bool) -> Vec<Step> {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("docs", "cargo doc --workspace --no-deps")
     });
+    steps.push(Step {
+        // Another configuration of every crate: in a folder of its own, or each run would build both again.
+        environment: &[("RUSTFLAGS", "--cfg trunkline_loom"), ("CARGO_TARGET_DIR", "target/loom")],
+        ..step("loom", "cargo test -p trunkline --no-default-features --lib loom_")
+    });
     steps.push(step("crates", "cargo xtask crates"));
     steps.push(step("interop", "cargo xtask interop"));
     if long {
