@@ -2,6 +2,12 @@
 //!
 //! `RUSTFLAGS="--cfg trunkline_loom" cargo test -p trunkline --no-default-features --lib loom_ --target-dir
 //! target/loom`. A wake-up that is lost shows as a deadlock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

@@ -1,4 +1,10 @@
 //! Any order of replies, deadlines, givings-up and losses, against a model: every call ends exactly once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,10 @@
 //! Peers that break the rules of good company, on paused time: silent, slow, deaf, and gone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod clients;
 mod servers;

@@ -2,6 +2,12 @@
 //!
 //! It has little in common with rpcx, and shows that the session trait, the call model and the driver carry a
 //! wire like IIP. Everything but the session below is what rpcx runs on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 mod session;
 mod streams;

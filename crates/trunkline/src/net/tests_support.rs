@@ -1,4 +1,10 @@
 //! A client of any wire, made of what a channel is made of: for tests that look inside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests may fail loudly"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -139,12 +139,13 @@ async fn a_caller_that_is_blocked_and_does_not_read_is_closed() {
     let test = Test::default();
     let handle = serve(&test, "fault-blocked", |b| b.calls_per_connection(1)).await;
     let mut peer = Peer::dial("fault-blocked").await;
-    for seq in 0..5 {
-        peer.send(&frame(0, seq, "Large", b"1000000")).await.unwrap();
+    // One a second: the pipe is full after 5 s, while the next call runs and those behind it wait.
+    for seq in 0..20 {
+        peer.send(&frame(0, seq, "Large", b"60000")).await.unwrap();
     }
-    sleep(Duration::from_secs(9)).await;
+    sleep(Duration::from_secs(13)).await;
     assert_eq!(handle.report().connections, 1);
-    sleep(Duration::from_secs(3)).await;
+    sleep(Duration::from_secs(4)).await;
     assert_eq!(handle.report().connections, 0);
 }
 
