@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::Names;
 use crate::push::PushQueue;
-use crate::{Metadata, Name, Pusher};
+use crate::{Metadata, Pusher};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,21 @@ pub(crate) struct ConnectionInfo {
     pub(crate) pushes: PushQueue,
 }
 
+/// Metadata that takes a word where there is none, as in most calls.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MaybeMetadata(Option<Box<Metadata>>);
+
+impl MaybeMetadata {
+    pub(crate) fn new(metadata: Metadata) -> Self {
+        Self((!metadata.is_empty()).then(|| Box::new(metadata)))
+    }
+
+    pub(crate) fn get(&self) -> &Metadata {
+        static NONE: Metadata = Metadata::new();
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
 /// The circumstances of one call. Handlers that want it take `&Context` as their first argument.
 ///
 /// When the call is cancelled, its deadline passes or its caller goes away, the handler's future is dropped:
@@ -52,10 +68,9 @@ pub(crate) struct ConnectionInfo {
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) deadline: Option<Instant>,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: MaybeMetadata,
     pub(crate) connection: Option<Arc<ConnectionInfo>>,
-    pub(crate) service: Name,
-    pub(crate) method: Name,
+    pub(crate) names: Names,
 }
 
 impl Default for Context {
@@ -68,13 +83,7 @@ impl Context {
     /// The context of a call that is made within the process.
     #[must_use]
     pub fn local(deadline: Option<Instant>) -> Self {
-        Self {
-            deadline,
-            metadata: Metadata::new(),
-            connection: None,
-            service: Name::default(),
-            method: Name::default(),
-        }
+        Self { deadline, metadata: MaybeMetadata::default(), connection: None, names: Names::Static("", "") }
     }
 
     /// When the caller stops waiting, if it said so.
@@ -92,7 +101,7 @@ impl Context {
     /// The caller's metadata.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        self.metadata.get()
     }
 
     /// Who calls.
@@ -110,13 +119,13 @@ impl Context {
     /// The called service's name.
     #[must_use]
     pub fn service(&self) -> &str {
-        &self.service
+        self.names.service()
     }
 
     /// The called method's name.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.method
+        self.names.method()
     }
 
     /// Sends messages of the server's own to the caller, where its wire can carry them.

@@ -169,7 +169,7 @@ where
         })?;
         let mut call = Call::new(self.name, self.method, self.serialization, body);
         call.context.deadline = self.deadline;
-        call.context.metadata = self.metadata;
+        call = call.with_metadata(self.metadata);
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;
