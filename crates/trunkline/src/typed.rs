@@ -96,7 +96,7 @@ impl Incoming {
     /// The argument. The body is let go, so that a handler that waits does not keep it in memory.
     pub fn argument<A: Payload>(&mut self) -> Result<A> {
         match std::mem::take(&mut self.body) {
-            Body::Full(body) => Ok(A::decode_bytes(self.serialization, &body)?),
+            Body::Full(body) => Ok(A::decode_bytes(self.serialization, body)?),
             Body::Stream(_) => Err(not_whole()),
         }
     }

@@ -143,7 +143,7 @@ where
         let (name, method) = (self.name.clone(), self.method.clone());
         let (body, metadata) = self.run(false).await?.into_parts();
         let body = whole(body).await?;
-        match T::decode_bytes(serialization, &body) {
+        match T::decode_bytes(serialization, body) {
             Ok(value) => Ok(Annotated { value, metadata }),
             Err(error) => {
                 let status = Status::from(error);

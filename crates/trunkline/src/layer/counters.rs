@@ -241,3 +241,58 @@ fn tick() -> bool {
 fn untick() {
     TICKS.set(TICKS.get().wrapping_sub(1));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::CatchPanicLayer;
+    use crate::{Call, Code, Serialization, Status, service_fn};
+
+    fn call() -> Call {
+        Call::new("A", "b", Serialization::Raw, "")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_timed_and_what_is_dropped_has_failed() {
+        let counters = Arc::new(Counters::new(0));
+        let service = CountersLayer::new(Arc::clone(&counters)).layer(service_fn(|_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Reply::new("x"))
+        }));
+        service.call(call()).await.unwrap();
+        let once = counters.unknown();
+        assert_eq!((once.calls, once.failures, once.in_flight), (1, 0, 0));
+        assert!(once.time >= Duration::from_secs(1), "{once:?}");
+        let second = service.call(call());
+        assert_eq!(counters.unknown().in_flight, 1);
+        drop(second);
+        let twice = counters.unknown();
+        assert_eq!((twice.calls, twice.failures, twice.in_flight), (2, 1, 0));
+    }
+
+    /// A handler that panics before there is a future, and one that panics when it is asked.
+    #[tokio::test]
+    async fn a_panic_is_caught_and_counted_wherever_it_is() {
+        let counters = Arc::new(Counters::new(0));
+        let layer = || CountersLayer::new(Arc::clone(&counters));
+        let at_once = service_fn(|call: Call| {
+            assert!(call.is_one_way(), "at once");
+            std::future::ready(Ok(Reply::new("")))
+        });
+        let at_once = CatchPanicLayer.layer(layer().layer(at_once));
+        let later = service_fn(|call: Call| async move {
+            assert!(call.is_one_way(), "later");
+            Err(Status::failed("fails"))
+        });
+        let later = CatchPanicLayer.layer(layer().layer(later));
+        assert_eq!(at_once.call(call()).await.unwrap_err().code(), Code::Internal);
+        let future = later.call(call());
+        let mut future = std::pin::pin!(future);
+        assert_eq!(future.as_mut().await.unwrap_err().code(), Code::Internal);
+        // Counted at once, not when the future is dropped.
+        let counted = counters.unknown();
+        assert_eq!((counted.calls, counted.failures, counted.in_flight), (2, 2, 0));
+        assert_eq!(later.call(call().one_way()).await.unwrap_err().code(), Code::Failed);
+        assert!(at_once.call(call().one_way()).await.is_ok());
+    }
+}

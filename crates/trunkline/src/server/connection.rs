@@ -35,6 +35,8 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     make: M,
     pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
+    /// The method that was called last.
+    last: Option<Route>,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
     /// How many bytes of bodies those calls came with.
@@ -74,6 +76,7 @@ where
             make,
             info,
             drain: core.drain.watch(),
+            last: None,
             pending: Pending::default(),
             held: 0,
             inflows: Inflows::default(),
@@ -111,7 +114,7 @@ where
         spare: &mut Spare<F>,
         out: &mut Vec<u8>,
     ) {
-        let found = self.core.router.find(head.service, head.method);
+        let found = self.core.router.find_again(&mut self.last, head.service, head.method);
         let body = match self.inflate(head, body) {
             Ok(body) => body,
             Err(status) => {

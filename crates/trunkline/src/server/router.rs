@@ -117,6 +117,25 @@ impl Router {
         Some((*route, false))
     }
 
+    /// As [`find`](Router::find), looking first at the method that was found last: mostly it is called again.
+    pub(crate) fn find_again(
+        &self,
+        last: &mut Option<Route>,
+        service: &[u8],
+        method: &[u8],
+    ) -> Option<(Route, bool)> {
+        if let Some(route) = *last
+            && let Some(names) = self.names(route.id)
+            && names.method().as_bytes() == method
+            && names.service().as_bytes() == service
+        {
+            return Some((route, true));
+        }
+        let found = self.find(service, method)?;
+        *last = Some(found.0);
+        Some(found)
+    }
+
     /// The names of a method.
     pub(crate) fn names(&self, id: MethodId) -> Option<&Names> {
         self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
