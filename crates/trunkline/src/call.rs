@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use trunkline_wire::Serialization;
 
+use crate::context::MaybeMetadata;
 use crate::{Body, Context, Metadata};
 
 /// A service's or a method's name: mostly a constant of the program, so that a clone costs nothing.
@@ -73,6 +74,42 @@ impl fmt::Display for Name {
     }
 }
 
+/// The names of a service and its method, small: a call is moved around.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Names {
+    Static(&'static str, &'static str),
+    Shared(Arc<(Name, Name)>),
+}
+
+impl Names {
+    pub(crate) fn new(service: Name, method: Name) -> Self {
+        match (&service.0, &method.0) {
+            (NameKind::Static(service), NameKind::Static(method)) => Self::Static(service, method),
+            _ => Self::Shared(Arc::new((service, method))),
+        }
+    }
+
+    pub(crate) fn service(&self) -> &str {
+        match self {
+            Self::Static(service, _) => service,
+            Self::Shared(names) => &names.0,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        match self {
+            Self::Static(_, method) => method,
+            Self::Shared(names) => &names.1,
+        }
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.service(), self.method())
+    }
+}
+
 /// The number of a method in its server's table; what a server knows of a call before it looks at names again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MethodId {
@@ -113,7 +150,8 @@ impl Call {
         serialization: Serialization,
         body: impl Into<Body>,
     ) -> Self {
-        let context = Context { service: service.into(), method: method.into(), ..Context::local(None) };
+        let names = Names::new(service.into(), method.into());
+        let context = Context { names, ..Context::local(None) };
         Self {
             method: None,
             serialization,
@@ -128,13 +166,13 @@ impl Call {
     /// The called service's name.
     #[must_use]
     pub fn service(&self) -> &str {
-        &self.context.service
+        self.context.service()
     }
 
     /// The called method's name.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.context.method
+        self.context.method()
     }
 
     /// The method's number, where a server has looked it up.
@@ -164,7 +202,7 @@ impl Call {
     /// The metadata that came with the call.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.context.metadata
+        self.context.metadata()
     }
 
     /// The circumstances of the call.
@@ -197,7 +235,7 @@ impl Call {
     /// The same call with other metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
-        self.context.metadata = metadata;
+        self.context.metadata = MaybeMetadata::new(metadata);
         self
     }
 

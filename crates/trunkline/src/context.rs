@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::call::Names;
 use crate::push::PushQueue;
-use crate::{Metadata, Name, Pusher, Trace};
+use crate::{Metadata, Pusher, Trace};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,21 @@ pub(crate) struct ConnectionInfo {
     /// Whether the wire carries messages of the server's own.
     pub(crate) can_push: bool,
     pub(crate) pushes: PushQueue,
+}
+
+/// Metadata that takes a word where there is none, as in most calls.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MaybeMetadata(Option<Box<Metadata>>);
+
+impl MaybeMetadata {
+    pub(crate) fn new(metadata: Metadata) -> Self {
+        Self((!metadata.is_empty()).then(|| Box::new(metadata)))
+    }
+
+    pub(crate) fn get(&self) -> &Metadata {
+        static NONE: Metadata = Metadata::new();
+        self.0.as_deref().unwrap_or(&NONE)
+    }
 }
 
 /// The circumstances of one call. Handlers that want it take `&Context` as their first argument.
@@ -87,10 +103,9 @@ pub(crate) struct ConnectionInfo {
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(crate) deadline: Option<Instant>,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: MaybeMetadata,
     pub(crate) connection: Option<Arc<ConnectionInfo>>,
-    pub(crate) service: Name,
-    pub(crate) method: Name,
+    pub(crate) names: Names,
 }
 
 impl Default for Context {
@@ -103,13 +118,7 @@ impl Context {
     /// The context of a call that is made within the process.
     #[must_use]
     pub fn local(deadline: Option<Instant>) -> Self {
-        Self {
-            deadline,
-            metadata: Metadata::new(),
-            connection: None,
-            service: Name::default(),
-            method: Name::default(),
-        }
+        Self { deadline, metadata: MaybeMetadata::default(), connection: None, names: Names::Static("", "") }
     }
 
     /// When the caller stops waiting, if it said so.
@@ -127,14 +136,14 @@ impl Context {
     /// The caller's metadata.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        self.metadata.get()
     }
 
     /// The trace that the call belongs to, if its metadata says so; read when it is asked for. A value that
     /// cannot be read is no trace, and fails nothing.
     #[must_use]
     pub fn trace(&self) -> Option<Trace> {
-        Trace::of(&self.metadata)
+        Trace::of(self.metadata())
     }
 
     /// Who calls.
@@ -152,13 +161,13 @@ impl Context {
     /// The called service's name.
     #[must_use]
     pub fn service(&self) -> &str {
-        &self.service
+        self.names.service()
     }
 
     /// The called method's name.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.method
+        self.names.method()
     }
 
     /// Sends messages of the server's own to the caller, where its wire can carry them.

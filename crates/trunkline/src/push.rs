@@ -48,7 +48,7 @@ impl Push {
     /// # Errors
     /// The body is no such value: [`Code::InvalidInput`] with codec and field.
     pub fn decode<T: Payload>(&self) -> Result<T> {
-        Ok(T::decode_bytes(self.serialization, &self.body)?)
+        Ok(T::decode_bytes(self.serialization, self.body.clone())?)
     }
 
     /// What a client received, with what lies in `batch` shared and not copied.

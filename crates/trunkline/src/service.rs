@@ -170,8 +170,8 @@ impl<S: Service> DynService for S {
 }
 
 impl Service for Box<dyn DynService> {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        (**self).call_boxed(call).await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        (**self).call_boxed(call)
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

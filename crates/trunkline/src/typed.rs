@@ -64,32 +64,41 @@ pub(crate) async fn whole(body: Body) -> Result<Bytes> {
 /// A call that has reached its service, for generated code.
 #[derive(Debug)]
 pub struct Incoming {
-    /// The index of the method in the service's description.
+    /// The index of the method in the service's description; no method's where there is none of the name.
     pub method: usize,
     /// The circumstances.
     pub context: Context,
     serialization: Serialization,
-    body: Bytes,
+    body: Body,
 }
 
 impl Incoming {
-    /// Finds the method by its number or else by its name, exact or with ASCII letters of another case, and
-    /// waits for the whole body.
-    pub async fn receive(call: Call, methods: &[&str]) -> Result<Self> {
+    /// Finds the method by its number or else by its name, exact or with ASCII letters of another case.
+    pub fn new(call: Call, methods: &[&str]) -> Self {
         let number = call.method_id().map(crate::MethodId::index).filter(|index| *index < methods.len());
-        let Some(method) = number.or_else(|| find(methods, call.method())) else {
-            return Err(unknown(call.method()));
-        };
+        let method = number.or_else(|| find(methods, call.method())).unwrap_or(usize::MAX);
         let serialization = call.serialization();
         let (context, body) = call.into_parts();
-        let body = whole(body).await?;
-        Ok(Self { method, context, serialization, body })
+        Self { method, context, serialization, body }
+    }
+
+    /// Whether the body still arrives, so that [`receive`](Incoming::receive) has to wait for it.
+    pub fn is_arriving(&self) -> bool {
+        matches!(self.body, Body::Stream(_)) && self.method != usize::MAX
+    }
+
+    /// Waits for the whole body.
+    pub async fn receive(&mut self) -> Result<()> {
+        self.body = whole(std::mem::take(&mut self.body)).await?.into();
+        Ok(())
     }
 
     /// The argument. The body is let go, so that a handler that waits does not keep it in memory.
     pub fn argument<A: Payload>(&mut self) -> Result<A> {
-        let body = std::mem::take(&mut self.body);
-        Ok(A::decode_bytes(self.serialization, &body)?)
+        match std::mem::take(&mut self.body) {
+            Body::Full(body) => Ok(A::decode_bytes(self.serialization, body)?),
+            Body::Stream(_) => Err(not_whole()),
+        }
     }
 
     /// The reply to a method that gives a value.
@@ -106,7 +115,8 @@ impl Incoming {
         let mut out = Vec::new();
         // The server holds the reply against its own limit when it writes it.
         let mut reply = ReplyBuf::new(&mut out, usize::MAX);
-        method(&self.body, &mut reply).map_err(Into::into)?;
+        let Body::Full(body) = &self.body else { return Err(not_whole()) };
+        method(body, &mut reply).map_err(Into::into)?;
         Ok(Reply::new(out))
     }
 
@@ -114,6 +124,12 @@ impl Incoming {
     pub fn unknown(&self) -> Status {
         unknown(self.context.method())
     }
+}
+
+/// Generated code that forgot to wait for the body.
+#[cold]
+fn not_whole() -> Status {
+    Status::new(Code::Internal, "the body has not arrived")
 }
 
 /// The text is the one that clients of rpcx know.

@@ -118,7 +118,7 @@ fn raw_bytes_go_through_every_serialisation_without_a_copy() -> Result<(), Error
     let body = Bytes::from_static(b"\x00\xffanything");
     for how in ALL.iter().chain(&[Serialization::Raw, Serialization::Other(9)]) {
         assert_eq!(encoded(&body, *how), body);
-        assert_eq!(Bytes::decode_bytes(*how, &body)?.as_ptr(), body.as_ptr());
+        assert_eq!(Bytes::decode_bytes(*how, body.clone())?.as_ptr(), body.as_ptr());
         assert_eq!(Bytes::decode(*how, &body)?, body);
     }
     Ok(())

@@ -41,13 +41,21 @@ pub(super) fn emit(service: &Service) -> TokenStream {
         #(#conditions)*
         #[allow(deprecated)]
         impl<T: #contract> ::trunkline::Service for #server<T> {
-            async fn call(&self, call: ::trunkline::Call) -> ::trunkline::Result<::trunkline::Reply> {
-                #[allow(unused_mut)]
-                let mut incoming =
-                    ::trunkline::__private::service::Incoming::receive(call, Self::METHODS).await?;
-                match incoming.method {
-                    #(#calls)*
-                    _ => ::core::result::Result::Err(incoming.unknown()),
+            fn call(
+                &self,
+                call: ::trunkline::Call,
+            ) -> impl ::core::future::Future<Output = ::trunkline::Result<::trunkline::Reply>> + ::core::marker::Send
+            {
+                let mut incoming = ::trunkline::__private::service::Incoming::new(call, Self::METHODS);
+                // What is captured is used where it lies; an `async fn` would move it once more.
+                async move {
+                    if incoming.is_arriving() {
+                        incoming.receive().await?;
+                    }
+                    match incoming.method {
+                        #(#calls)*
+                        _ => ::core::result::Result::Err(incoming.unknown()),
+                    }
                 }
             }
 

@@ -13,6 +13,7 @@ use super::dial::{ConnectionState, Shared};
 use super::http::{self, Http};
 use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
+use crate::context::MaybeMetadata;
 use crate::metadata::AUTH;
 use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
 
@@ -154,8 +155,8 @@ impl Service for Channel {
         if let Some(Token(token)) = &self.0.token
             && call.metadata().get(AUTH).is_none()
         {
-            let pairs = Metadata::builder().with_all(call.context.metadata.pairs());
-            call.context.metadata = pairs.with(AUTH, token).build();
+            let pairs = Metadata::builder().with_all(call.metadata().pairs());
+            call.context.metadata = MaybeMetadata::new(pairs.with(AUTH, token).build());
         }
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,

@@ -254,8 +254,7 @@ impl Http {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, self.host.clone());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        write_metadata(&call.context.metadata, &mut headers)
-            .map_err(|error| refused(Code::InvalidInput, error))?;
+        write_metadata(call.metadata(), &mut headers).map_err(|error| refused(Code::InvalidInput, error))?;
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
             let value = HeaderValue::try_from(format!("{left}ms"));

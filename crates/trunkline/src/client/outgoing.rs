@@ -151,7 +151,7 @@ where
         let (name, method) = (self.name.clone(), self.method.clone());
         let (body, metadata) = self.run(false).await?.into_parts();
         let body = whole(body).await?;
-        match T::decode_bytes(serialization, &body) {
+        match T::decode_bytes(serialization, body) {
             Ok(value) => Ok(Annotated { value, metadata }),
             Err(error) => {
                 let status = Status::from(error);
@@ -177,7 +177,7 @@ where
         })?;
         let mut call = Call::new(self.name, self.method, self.serialization, body);
         call.context.deadline = self.deadline;
-        call.context.metadata = trace::merged(self.metadata, self.carried);
+        call = call.with_metadata(trace::merged(self.metadata, self.carried));
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;

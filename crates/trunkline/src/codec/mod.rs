@@ -104,8 +104,8 @@ pub trait Payload: Sized {
     ///
     /// # Errors
     /// As [`decode`](Self::decode).
-    fn decode_bytes(how: Serialization, body: &Bytes) -> Result<Self, Error> {
-        Self::decode(how, body)
+    fn decode_bytes(how: Serialization, body: Bytes) -> Result<Self, Error> {
+        Self::decode(how, &body)
     }
 
     /// What the type looks like, for `describe`, `template` and fingerprints.
@@ -134,8 +134,8 @@ impl Payload for Bytes {
         Ok(Self::copy_from_slice(body))
     }
 
-    fn decode_bytes(_: Serialization, body: &Bytes) -> Result<Self, Error> {
-        Ok(body.clone())
+    fn decode_bytes(_: Serialization, body: Bytes) -> Result<Self, Error> {
+        Ok(body)
     }
 
     fn schema() -> Schema {

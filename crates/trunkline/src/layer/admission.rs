@@ -1,9 +1,14 @@
 //! Refuses calls while as many as the server may have are in flight.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
-use crate::layer::Layer;
+use pin_project_lite::pin_project;
+
+use crate::layer::{Layer, Proceed};
 use crate::service::{Answer, ReplyBuf, Request, Service};
 use crate::{Call, Code, Reply, Result, Status};
 
@@ -47,6 +52,26 @@ impl Drop for Place<'_> {
     }
 }
 
+pin_project! {
+    /// The future of an admitted call. Its place is free as soon as it has ended.
+    struct Admitted<'a, F> {
+        #[pin]
+        inner: F,
+        place: Option<Place<'a>>,
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Future for Admitted<'_, F> {
+    type Output = Result<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        *this.place = None;
+        Poll::Ready(result)
+    }
+}
+
 impl<S> Admission<S> {
     fn admit(&self) -> Result<Option<Place<'_>>> {
         let Some(limit) = self.limit else {
@@ -62,9 +87,11 @@ impl<S> Admission<S> {
 }
 
 impl<S: Service> Service for Admission<S> {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        let _place = self.admit()?;
-        self.inner.call(call).await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        match self.admit() {
+            Ok(place) => Proceed::with(Admitted { inner: self.inner.call(call), place }),
+            Err(status) => Proceed::refused(status),
+        }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

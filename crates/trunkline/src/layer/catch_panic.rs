@@ -1,11 +1,15 @@
 //! A handler that panics fails its own call. The text of the panic goes to the log, not to the caller.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use crate::layer::Layer;
+use pin_project_lite::pin_project;
+
+use crate::call::Names;
+use crate::layer::{Layer, Proceed};
 use crate::service::{Answer, ReplyBuf, Request, Service};
 use crate::{Call, Code, Reply, Result, Status};
 
@@ -25,16 +29,38 @@ impl<S: Service> Layer<S> for CatchPanicLayer {
     }
 }
 
-impl<S: Service> Service for CatchPanic<S> {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        let (service, method) = (call.context.service.clone(), call.context.method.clone());
-        // A handler may panic before it returns a future, too: the call itself happens inside the first poll.
-        let mut future = pin!(async { self.0.call(call).await });
-        std::future::poll_fn(|cx| {
-            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)))
-                .unwrap_or_else(|panic| Poll::Ready(Err(failure(&service, &method, &*panic))))
+pin_project! {
+    /// The future of a call whose panic is caught.
+    struct Caught<F> {
+        #[pin]
+        inner: Option<F>,
+        names: Names,
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Future for Caught<F> {
+    type Output = Result<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        catch_unwind(AssertUnwindSafe(|| inner.poll(cx))).unwrap_or_else(|panic| {
+            this.inner.set(None);
+            Poll::Ready(Err(failure(this.names.service(), this.names.method(), &*panic)))
         })
-        .await
+    }
+}
+
+impl<S: Service> Service for CatchPanic<S> {
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        let names = call.context.names.clone();
+        // A handler may panic before it returns a future, too.
+        match catch_unwind(AssertUnwindSafe(|| self.0.call(call))) {
+            Ok(inner) => Proceed::with(Caught { inner: Some(inner), names }),
+            Err(panic) => Proceed::refused(failure(names.service(), names.method(), &*panic)),
+        }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -1,10 +1,14 @@
 //! Counts calls by method: how many, how many failed, how many are in flight, how long they took.
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::layer::Layer;
@@ -14,8 +18,8 @@ use crate::{Call, MethodId, Reply, Result};
 /// Threads write to cells of their own, so that they do not take the cache line from each other.
 const SHARDS: usize = 8;
 
-/// One in so many of the calls that are answered on the spot is timed: two looks at the clock cost as much as
-/// such a call.
+/// One in so many of the calls is timed until its handler has to wait: two looks at the clock cost as much as
+/// a call that never waits.
 const SAMPLED: u64 = 16;
 
 /// The figures of one method at one moment.
@@ -28,7 +32,7 @@ pub struct MethodCounters {
     pub failures: u64,
     /// Calls that are being answered.
     pub in_flight: u64,
-    /// Time spent in all calls together; of those that are answered on the spot one in 16 is timed.
+    /// Time spent in all calls together; until a handler has to wait one call in 16 is timed for all.
     pub time: Duration,
 }
 
@@ -128,65 +132,167 @@ impl<S: Service> Layer<S> for CountersLayer {
     }
 }
 
-/// Ends the count of a call, also when its future is dropped.
+impl Cells {
+    fn end(&self, failed: bool) {
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn add_time(&self, time: Duration, calls: u64) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(calls);
+        self.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+}
+
+/// Ends the count of a call: as a failure where its future is dropped.
 struct InFlight<'a> {
-    counters: &'a Counters,
-    method: Option<MethodId>,
-    begun: Instant,
+    cells: &'a Cells,
+    /// The end of the first poll, where the call had to wait after it.
+    waits: Option<Instant>,
     failed: bool,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(cells) = self.counters.cells(self.method) {
-            let nanoseconds = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            cells.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
-            cells.ended.fetch_add(1, Ordering::Relaxed);
-            if self.failed {
-                cells.failures.fetch_add(1, Ordering::Relaxed);
+        if let Some(waits) = self.waits {
+            self.cells.add_time(waits.elapsed(), 1);
+        }
+        self.cells.end(self.failed);
+    }
+}
+
+pin_project! {
+    /// The future of a call that is counted. Of the first polls one in 16 is timed, and counts for all; what comes
+    /// after the first poll is timed in full.
+    struct Counting<'a, F> {
+        #[pin]
+        inner: F,
+        count: Option<InFlight<'a>>,
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Future for Counting<'_, F> {
+    type Output = Result<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let this = self.project();
+        let Some(count) = this.count else {
+            return this.inner.poll(cx);
+        };
+        let begun = (count.waits.is_none() && tick()).then(Instant::now);
+        let poll = this.inner.poll(cx);
+        if let Some(begun) = begun {
+            count.cells.add_time(begun.elapsed(), SAMPLED);
+        }
+        match &poll {
+            Poll::Ready(result) => {
+                count.failed = result.is_err();
+                *this.count = None;
+            }
+            Poll::Pending => {
+                count.waits.get_or_insert_with(Instant::now);
             }
         }
+        poll
     }
 }
 
 impl<S: Service> Service for Counted<S> {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        if let Some(cells) = self.counters.cells(call.method) {
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        let count = self.counters.cells(call.method).map(|cells| {
             cells.begun.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut in_flight =
-            InFlight { counters: &self.counters, method: call.method, begun: Instant::now(), failed: true };
-        let result = self.inner.call(call).await;
-        in_flight.failed = result.is_err();
-        result
+            InFlight { cells, waits: None, failed: true }
+        });
+        Counting { inner: self.inner.call(call), count }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         let begun = tick().then(Instant::now);
         let answer = self.inner.answer(request, reply);
-        if let (Answer::Done(result), Some(cells)) = (&answer, self.counters.cells(Some(request.method))) {
+        let Answer::Done(result) = &answer else {
+            untick();
+            return answer;
+        };
+        if let Some(cells) = self.counters.cells(Some(request.method)) {
             cells.begun.fetch_add(1, Ordering::Relaxed);
-            cells.ended.fetch_add(1, Ordering::Relaxed);
-            if result.is_err() {
-                cells.failures.fetch_add(1, Ordering::Relaxed);
-            }
+            cells.end(result.is_err());
             if let Some(begun) = begun {
-                let nanoseconds = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                cells.nanoseconds.fetch_add(nanoseconds.saturating_mul(SAMPLED), Ordering::Relaxed);
+                cells.add_time(begun.elapsed(), SAMPLED);
             }
         }
         answer
     }
 }
 
-/// Whether the call that is answered on the spot now is one of those that are timed.
+thread_local! {
+    static TICKS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Whether the call that begins now is one of those that are timed.
 fn tick() -> bool {
-    thread_local! {
-        static CALLS: Cell<u64> = const { Cell::new(0) };
+    let ticks = TICKS.get().wrapping_add(1);
+    TICKS.set(ticks);
+    ticks.is_multiple_of(SAMPLED)
+}
+
+/// The call begins once more, by the other path.
+fn untick() {
+    TICKS.set(TICKS.get().wrapping_sub(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::CatchPanicLayer;
+    use crate::{Call, Code, Serialization, Status, service_fn};
+
+    fn call() -> Call {
+        Call::new("A", "b", Serialization::Raw, "")
     }
-    CALLS.with(|calls| {
-        let count = calls.get().wrapping_add(1);
-        calls.set(count);
-        count % SAMPLED == 0
-    })
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_timed_and_what_is_dropped_has_failed() {
+        let counters = Arc::new(Counters::new(0));
+        let service = CountersLayer::new(Arc::clone(&counters)).layer(service_fn(|_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(Reply::new("x"))
+        }));
+        service.call(call()).await.unwrap();
+        let once = counters.unknown();
+        assert_eq!((once.calls, once.failures, once.in_flight), (1, 0, 0));
+        assert!(once.time >= Duration::from_secs(1), "{once:?}");
+        let second = service.call(call());
+        assert_eq!(counters.unknown().in_flight, 1);
+        drop(second);
+        let twice = counters.unknown();
+        assert_eq!((twice.calls, twice.failures, twice.in_flight), (2, 1, 0));
+    }
+
+    /// A handler that panics before there is a future, and one that panics when it is asked.
+    #[tokio::test]
+    async fn a_panic_is_caught_and_counted_wherever_it_is() {
+        let counters = Arc::new(Counters::new(0));
+        let layer = || CountersLayer::new(Arc::clone(&counters));
+        let at_once = service_fn(|call: Call| {
+            assert!(call.is_one_way(), "at once");
+            std::future::ready(Ok(Reply::new("")))
+        });
+        let at_once = CatchPanicLayer.layer(layer().layer(at_once));
+        let later = service_fn(|call: Call| async move {
+            assert!(call.is_one_way(), "later");
+            Err(Status::failed("fails"))
+        });
+        let later = CatchPanicLayer.layer(layer().layer(later));
+        assert_eq!(at_once.call(call()).await.unwrap_err().code(), Code::Internal);
+        let future = later.call(call());
+        let mut future = std::pin::pin!(future);
+        assert_eq!(future.as_mut().await.unwrap_err().code(), Code::Internal);
+        // Counted at once, not when the future is dropped.
+        let counted = counters.unknown();
+        assert_eq!((counted.calls, counted.failures, counted.in_flight), (2, 2, 0));
+        assert_eq!(later.call(call().one_way()).await.unwrap_err().code(), Code::Failed);
+        assert!(at_once.call(call().one_way()).await.is_ok());
+    }
 }

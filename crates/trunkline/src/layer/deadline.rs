@@ -1,11 +1,13 @@
 //! Ends a call when the time that its caller gave is over: the handler's future is dropped.
 
 use std::future::Future;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use pin_project_lite::pin_project;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep};
 
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
@@ -42,24 +44,49 @@ impl<S: Service> Layer<S> for DeadlineLayer {
     }
 }
 
+pin_project! {
+    /// The future of a call that may have a deadline.
+    struct Timed<F> {
+        #[pin]
+        inner: Option<F>,
+        deadline: Option<Instant>,
+        // Armed only when the handler has to wait.
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F: Future<Output = Result<Reply>>> Future for Timed<F> {
+    type Output = Result<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let Some(deadline) = *this.deadline else {
+            return inner.poll(cx);
+        };
+        let late = this.timer.is_none() && deadline <= Instant::now();
+        if !late {
+            if let Poll::Ready(result) = inner.poll(cx) {
+                return Poll::Ready(result);
+            }
+            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+            // A handler that uses up its turn every time must not keep the timer from being looked at.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+        }
+        this.inner.set(None);
+        Poll::Ready(Err(passed()))
+    }
+}
+
 impl<S: Service> Service for Deadline<S> {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
+    fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
         if call.context.deadline.is_none() {
             call.context.deadline = self.default.map(|time| Instant::now() + time);
         }
         let deadline = call.context.deadline;
-        let mut answer = pin!(self.inner.call(call));
-        let Some(deadline) = deadline else {
-            return answer.await;
-        };
-        if deadline <= Instant::now() {
-            return Err(passed());
-        }
-        // The timer is armed only when the handler has to wait.
-        if let Poll::Ready(result) = std::future::poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
-            return result;
-        }
-        tokio::time::timeout_at(deadline, answer).await.unwrap_or_else(|_| Err(passed()))
+        Timed { inner: Some(self.inner.call(call)), deadline, timer: None }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -4,6 +4,7 @@ mod admission;
 mod catch_panic;
 mod counters;
 mod deadline;
+mod proceed;
 mod stack;
 mod token;
 
@@ -11,6 +12,7 @@ pub use admission::{Admission, AdmissionLayer};
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 pub use counters::{Counted, Counters, CountersLayer, MethodCounters};
 pub use deadline::{Deadline, DeadlineLayer};
+pub(crate) use proceed::Proceed;
 pub use stack::{NoLayer, Stacked};
 pub use token::{Token, TokenLayer};
 

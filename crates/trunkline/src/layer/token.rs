@@ -1,6 +1,8 @@
 //! Asks every caller for a token.
 
-use crate::layer::Layer;
+use std::future::Future;
+
+use crate::layer::{Layer, Proceed};
 use crate::metadata;
 use crate::service::{Answer, ReplyBuf, Request, Service};
 use crate::{Call, Code, Reply, Result, Status};
@@ -74,9 +76,13 @@ impl<S> Token<S> {
 }
 
 impl<S: Service> Service for Token<S> {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        self.check(call.metadata().pairs().get_bytes(metadata::AUTH.as_bytes()))?;
-        self.inner.call(call).await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        if self.token.is_some()
+            && let Err(status) = self.check(call.metadata().pairs().get_bytes(metadata::AUTH.as_bytes()))
+        {
+            return Proceed::refused(status);
+        }
+        Proceed::with(self.inner.call(call))
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

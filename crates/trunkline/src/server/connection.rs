@@ -16,15 +16,16 @@ use super::drain::DrainWatch;
 use super::router::Route;
 use super::streams::Outflow;
 use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
+use crate::call::Names;
 use crate::codec::gzip;
-use crate::context::ConnectionInfo;
+use crate::context::{ConnectionInfo, MaybeMetadata};
 use crate::net::buffers::{owned, share};
 use crate::net::compress;
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
 use crate::service::{Request, Service, reply_over_limit};
-use crate::{Body, Call, Code, Context, MethodId, Name, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, MethodId, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
 /// stack of layers; `make` makes it.
@@ -34,6 +35,8 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     make: M,
     pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
+    /// The method that was called last.
+    last: Option<Route>,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
     /// How many bytes of bodies those calls came with.
@@ -73,6 +76,7 @@ where
             make,
             info,
             drain: core.drain.watch(),
+            last: None,
             pending: Pending::default(),
             held: 0,
             inflows: Inflows::default(),
@@ -110,7 +114,7 @@ where
         spare: &mut Spare<F>,
         out: &mut Vec<u8>,
     ) {
-        let found = self.core.router.find(head.service, head.method);
+        let found = self.core.router.find_again(&mut self.last, head.service, head.method);
         let body = match self.inflate(head, body) {
             Ok(body) => body,
             Err(status) => {
@@ -205,11 +209,8 @@ where
         batch: &Bytes,
     ) -> Call {
         let route = found.map(|(route, _)| route);
-        let names = route.and_then(|route| self.core.router.names(route.id));
-        let (service, method) = match names {
-            Some((service, method)) => (service.clone(), Name::from_static(method)),
-            None => (name(head.service), name(head.method)),
-        };
+        let names = route.and_then(|route| self.core.router.names(route.id)).cloned();
+        let names = names.unwrap_or_else(|| Names::new(name(head.service), name(head.method)));
         let metadata = head.metadata.share(|bytes| share(batch, bytes));
         let deadline = deadline(head.metadata);
         let connection = Some(Arc::clone(&self.info));
@@ -220,7 +221,7 @@ where
             idempotent: false,
             compress: false,
             body,
-            context: Context { deadline, metadata, connection, service, method },
+            context: Context { deadline, metadata: MaybeMetadata::new(metadata), connection, names },
         }
     }
 

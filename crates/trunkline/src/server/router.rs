@@ -1,9 +1,12 @@
 //! From names to methods.
 
 use hashbrown::{Equivalent, HashMap};
+use std::future::Future;
 use std::hash::{Hash, Hasher};
 
+use crate::call::Names;
 use crate::describe::{MethodInfo, ServiceInfo};
+use crate::layer::Proceed;
 use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service};
 use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 
@@ -12,7 +15,7 @@ use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 #[derive(Default)]
 pub struct Router {
     services: Vec<(ServiceInfo, Box<dyn DynService>)>,
-    methods: Vec<(u16, u16)>,
+    methods: Vec<(u16, u16, Names)>,
     exact: HashMap<Key, Route, foldhash::fast::FixedState>,
     lowered: HashMap<Key, Route, foldhash::fast::FixedState>,
 }
@@ -91,7 +94,11 @@ impl Router {
                 flat: u32::try_from(self.methods.len()).map_err(|_| duplicate())?,
             };
             let route = Route { id, in_place: method.in_place, spawned: method.spawned };
-            self.methods.push((id.service, id.method));
+            self.methods.push((
+                id.service,
+                id.method,
+                Names::new(info.name.clone(), Name::from_static(method.name)),
+            ));
             self.exact.insert(Key::new(&info.name, method.name), route);
             let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
             self.lowered.entry(lowered).or_insert(route);
@@ -110,10 +117,28 @@ impl Router {
         Some((*route, false))
     }
 
+    /// As [`find`](Router::find), looking first at the method that was found last: mostly it is called again.
+    pub(crate) fn find_again(
+        &self,
+        last: &mut Option<Route>,
+        service: &[u8],
+        method: &[u8],
+    ) -> Option<(Route, bool)> {
+        if let Some(route) = *last
+            && let Some(names) = self.names(route.id)
+            && names.method().as_bytes() == method
+            && names.service().as_bytes() == service
+        {
+            return Some((route, true));
+        }
+        let found = self.find(service, method)?;
+        *last = Some(found.0);
+        Some(found)
+    }
+
     /// The names of a method.
-    pub(crate) fn names(&self, id: MethodId) -> Option<(&Name, &'static str)> {
-        let (info, _) = self.services.get(usize::from(id.service))?;
-        Some((&info.name, info.methods.get(usize::from(id.method))?.name))
+    pub(crate) fn names(&self, id: MethodId) -> Option<&Names> {
+        self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
     }
 
     /// How many methods there are.
@@ -129,7 +154,7 @@ impl Router {
 
     /// All methods by their place in the tables, with the service of each.
     pub fn methods(&self) -> impl Iterator<Item = (&ServiceInfo, &MethodInfo)> {
-        self.methods.iter().filter_map(|(service, method)| {
+        self.methods.iter().filter_map(|(service, method, _)| {
             let (info, _) = self.services.get(usize::from(*service))?;
             Some((info, info.methods.get(usize::from(*method))?))
         })
@@ -154,7 +179,7 @@ impl Key {
 }
 
 impl Service for Router {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
+    fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
         if call.method.is_none() {
             let found = self.find(call.service().as_bytes(), call.method().as_bytes());
             call.method = found.map(|(route, _)| route.id);
@@ -162,8 +187,8 @@ impl Service for Router {
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {
             // Through the box: a box of a service is a service too, and would box the future again.
-            Some((_, service)) => (**service).call_boxed(call).await,
-            None => Err(self.unknown(&call)),
+            Some((_, service)) => Proceed::with((**service).call_boxed(call)),
+            None => Proceed::refused(self.unknown(&call)),
         }
     }
 

@@ -49,3 +49,23 @@ const _: fn() = || {
     fn is_service<S: Service>() {}
     is_service::<Stack<Arc<Router>>>();
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::NoLayer;
+    use crate::{Call, Serialization};
+
+    /// What every call moves around; a field more shows here before it shows in a benchmark.
+    #[test]
+    fn a_call_and_the_future_of_the_stack_stay_small() {
+        let router = Arc::new(Router::default());
+        let stack = stack(router, NoLayer, Policies::default(), Arc::new(Counters::new(0)));
+        let call = Call::new("Echo", "Owned", Serialization::Raw, "");
+        let call_size = size_of_val(&call);
+        let future_size = size_of_val(&stack.call(call));
+        println!("a call: {call_size} bytes, the future of the stack: {future_size} bytes");
+        assert!(call_size <= 128, "{call_size}");
+        assert!(future_size <= 192, "{future_size}");
+    }
+}

@@ -138,7 +138,7 @@ impl ReplyTo {
     pub(crate) fn head<'a>(&'a self, router: &'a Router) -> CallHead<'a> {
         let (service, method) = match (&self.names, self.method.and_then(|id| router.names(id))) {
             (Some(names), _) => (&*names.0, &*names.1),
-            (None, Some((service, method))) => (service.as_bytes(), method.as_bytes()),
+            (None, Some(names)) => (names.service().as_bytes(), names.method().as_bytes()),
             (None, None) => (&[][..], &[][..]),
         };
         CallHead {

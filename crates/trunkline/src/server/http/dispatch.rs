@@ -11,11 +11,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::{easymicro_headers, jsonrpc, plain, rpcx_headers};
+use crate::call::Names;
 use crate::context::ConnectionInfo;
+use crate::context::MaybeMetadata;
 use crate::net::pairs;
 use crate::server::Core;
 use crate::service::reply_over_limit;
-use crate::{Call, Code, Context, Metadata, Name, Result, Serialization, Service, Status};
+use crate::{Call, Code, Context, Metadata, Result, Serialization, Service, Status};
 
 /// What all requests of a connection share.
 pub(super) struct Gateway<S> {
@@ -149,18 +151,14 @@ impl<S: Service> Gateway<S> {
         let core = &self.core;
         let route =
             core.router.find(wanted.service.as_bytes(), wanted.method.as_bytes()).map(|(route, _)| route);
-        let names = route.and_then(|route| core.router.names(route.id));
-        let (service, method) = match names {
-            Some((service, method)) => (service.clone(), Name::from_static(method)),
-            None => (wanted.service.into(), wanted.method.into()),
-        };
+        let names = route.and_then(|route| core.router.names(route.id)).cloned();
+        let names = names.unwrap_or_else(|| Names::new(wanted.service.into(), wanted.method.into()));
         let deadline = wanted.deadline;
         let context = Context {
             deadline,
-            metadata: wanted.metadata,
+            metadata: MaybeMetadata::new(wanted.metadata),
             connection: Some(Arc::clone(&self.info)),
-            service,
-            method,
+            names,
         };
         let call = Call {
             method: route.map(|route| route.id),
