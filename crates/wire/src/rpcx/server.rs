@@ -155,6 +155,9 @@ impl Rpcx {
 
     pub(super) fn encode_push(&mut self, frame: &PushFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
         self.must_be(Role::Server, "a client does not push")?;
+        if frame.body.len() > self.limits.body {
+            return Err(too_large("body", frame.body.len(), self.limits.body, "body_limit"));
+        }
         let parts = encode::Parts {
             header: Header {
                 version: 0,
