@@ -46,6 +46,10 @@ async fn described(target: &args::Target) -> Result<(Description, String), Failu
             status.message()
         )),
     })?;
+    if description.services.is_empty() {
+        // A peer that answers everything with something.
+        return Err(Failure::service(format!("trunkline: {address} does not say what it serves")));
+    }
     Ok((description, address))
 }
 

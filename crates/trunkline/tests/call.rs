@@ -63,6 +63,81 @@ async fn failures_come_back_with_their_text() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failure_may_say_much_but_not_everything() {
+    serve_in_memory("call-fail-long").await;
+    let channel = connect("call-fail-long").await;
+    for length in [8_180, 100_000, 500_000] {
+        let text = "ü".repeat(length / 2);
+        let status = channel.call(call("Fail", text.clone())).await.unwrap_err();
+        assert_eq!(status.message(), text);
+    }
+    let status = channel.call(call("Fail", "x".repeat(1 << 20))).await.unwrap_err();
+    assert!(
+        status.message().starts_with("xxx") && status.message().contains("1048576 bytes is cut"),
+        "{status}"
+    );
+    assert_eq!(bytes(channel.call(call("Echo", "after")).await.unwrap()), "after");
+}
+
+/// A peer that never stops calling does not keep a server that stops.
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_under_a_busy_peer() {
+    let (handle, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let begun = Instant::now();
+    let busy = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        for id in 0..1000 {
+            if stream.write_all(&support::frame(0, id, "Sleep", b"300")).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    until(|| handle.report().calls == 3).await;
+    handle.drain(Duration::from_secs(30));
+    until(|| handle.report().connections == 0).await;
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    busy.abort();
+}
+
+/// What was begun and not ended when a stop begins was no call.
+#[tokio::test(start_paused = true)]
+async fn a_begun_frame_does_not_delay_a_stop() {
+    for bytes in [&b"\x08"[..], &support::frame(0, 1, "Owned", b"body")[..30], b"\0"] {
+        use tokio::io::AsyncWriteExt;
+        let (handle, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        until(|| handle.report().connections == 1).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let begun = Instant::now();
+        handle.drain(Duration::from_secs(30));
+        until(|| handle.report().connections == 0).await;
+        assert!(begun.elapsed() < Duration::from_secs(2), "{bytes:?} {:?}", begun.elapsed());
+    }
+}
+
+/// Its calls wait unread behind a full connection; that it is gone is noticed all the same.
+#[tokio::test]
+async fn a_lost_caller_is_noticed_behind_a_full_connection() {
+    let test = Test::default();
+    let (running, cancelled) = (test.running.clone(), test.cancelled.clone());
+    let builder = Server::builder().serve(test).calls_per_connection(4).listen("127.0.0.1:0");
+    let (_, address) = serve(builder).await;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    {
+        use tokio::io::AsyncWriteExt;
+        let calls: Vec<u8> = (0..4000).flat_map(|id| support::frame(0, id, "Sleep", b"600000")).collect();
+        stream.write_all(&calls).await.unwrap();
+    }
+    until(|| running.load(Ordering::SeqCst) == 4).await;
+    drop(stream);
+    until(|| running.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(cancelled.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_match_whatever_their_case() {
     serve_in_memory("call-case").await;
     let channel = connect("call-case").await;

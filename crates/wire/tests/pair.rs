@@ -410,10 +410,11 @@ fn a_reply_that_cannot_be_written_keeps_its_place() {
     let Seen::Call { head, .. } = &calls[0] else { panic!() };
     let over = wires.server.reply(&head.call(), &good(&[0; 33]), &mut wires.down);
     assert!(matches!(over, Err(WireError::TooLarge { got: 33, limit: 32, setting: "body_limit", .. })));
-    let text = [b'x'; 200];
+    // A failure's text has half a MiB beside the limit of metadata.
+    let text = vec![b'x'; 525_000];
     let long = ReplyFrame { failure: Some(Failure::text(&text)), ..good(b"") };
     let over = wires.server.reply(&head.call(), &long, &mut wires.down);
-    assert!(matches!(over, Err(WireError::TooLarge { what: "metadata", limit: 40, .. })));
+    assert!(matches!(over, Err(WireError::TooLarge { what: "metadata", limit: 1_048_616, .. })));
     assert_eq!((wires.server.in_flight(), wires.down.len()), (1, 0));
     wires.reply(&calls[0], &good(&[0; 32]));
     assert_eq!(wires.server.in_flight(), 0);

@@ -38,9 +38,15 @@ impl Push for Ticker {
             let text = format!("the {} wire carries no messages of the server's own", context.wire());
             return Err(Status::new(Code::Unsupported, text));
         };
-        for n in 1..=start.count {
-            pusher.push(tick(n)).await?;
-        }
+        // After the answer, which is written as soon as this returns.
+        tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            for n in 1..=start.count {
+                if pusher.push(tick(n)).await.is_err() {
+                    return; // The caller is gone.
+                }
+            }
+        });
         Ok(Started { started: start.count })
     }
 }

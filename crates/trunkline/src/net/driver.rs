@@ -12,11 +12,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep};
 use trunkline_wire::WireError;
 
 use super::buffers::{self, BATCH, Inbound};
+use super::transport::Io;
 
 /// What joins a session to calls: the server's side or the client's.
 pub(crate) trait Role {
@@ -142,7 +143,7 @@ pub(crate) struct Connection<I, R> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
+impl<I: Io, R: Role> Connection<I, R> {
     /// Drives `role` over `io`. `first` was read from it already.
     pub(crate) fn new(io: I, role: R, patience: &'static Patience, first: Bytes) -> Self {
         Self {
@@ -231,11 +232,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
             if !self.unsent.is_empty() && !sending || waits == Some(Wait::Written) {
                 continue;
             }
-            if self.unsent.is_empty()
-                && self.role.is_done()
-                && self.waiting.is_none()
-                && !self.inbound.is_partial()
-            {
+            if self.unsent.is_empty() && self.role.is_done() && self.waiting.is_none() {
                 return Poll::Ready(Ok(()));
             }
             if self.read_ended || waits.is_some() && !self.may_read_ahead() {
@@ -347,6 +344,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin, R: Role> Connection<I, R> {
         let (what, time, far) = if !self.unsent.is_empty() {
             (What::Write, self.patience.write, self.sent)
         } else if self.read_ended {
+            (What::HalfClosed, self.patience.half_closed, 0)
+        } else if self.waiting.is_some() && !self.may_read_ahead() && self.io.is_read_closed() {
+            // What it has sent before waits unread; looked at whenever the role wakes for its own reasons.
             (What::HalfClosed, self.patience.half_closed, 0)
         } else if self.inbound.is_partial() {
             (What::Frame, self.patience.frame, self.inbound.len())

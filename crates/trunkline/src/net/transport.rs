@@ -13,7 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
@@ -74,6 +75,29 @@ impl fmt::Display for Address {
         }
     }
 }
+
+/// What the driver runs on.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {
+    /// Whether it is known without reading that the peer has ended its side, or is gone.
+    fn is_read_closed(&self) -> bool {
+        false
+    }
+}
+
+impl Io for Stream {
+    fn is_read_closed(&self) -> bool {
+        let ready = match self {
+            Self::Tcp(stream) => stream.ready(Interest::READABLE).now_or_never(),
+            Self::Unix(stream) => stream.ready(Interest::READABLE).now_or_never(),
+            Self::Memory(_) => None,
+        };
+        matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+    }
+}
+
+impl Io for DuplexStream {}
+
+impl Io for TcpStream {}
 
 /// A connection over any transport.
 #[derive(Debug)]

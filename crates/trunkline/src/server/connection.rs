@@ -291,13 +291,21 @@ where
             end: true,
         };
         if let Err(error) = self.session.reply(&head, &frame, out) {
-            // A wire that cannot say a failure's text or details can say a short one.
+            // A wire that cannot say a failure's text or details can say the beginning of the text.
             tracing::warn!(wire = W::NAME, %error, "a failure could not be written whole");
-            let short = Failure::text(b"the failure's text does not fit the wire");
+            let text = status.message();
+            let beginning = text.get(..text.floor_char_boundary(4096)).unwrap_or_default();
+            let short = format!("{beginning}... (the text of {} bytes is cut: {error})", text.len());
+            let short = Failure::text(short.as_bytes());
             if self.session.reply(&head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
                 self.session.forget(to.id, out);
             }
         }
+    }
+
+    /// Whether the server's stop has come to this connection.
+    fn ends(&self) -> bool {
+        self.draining.is_some_and(|at| at <= Instant::now())
     }
 
     /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
@@ -325,7 +333,8 @@ where
         let mut at = start;
         let mut spare = Spare::empty();
         loop {
-            if self.closing {
+            if self.closing || self.ends() {
+                // Nothing is begun any more; what still comes is read past.
                 self.poll_pending(cx, out);
                 return Ok(Received::Upto(batch.len(), 0));
             }
@@ -413,8 +422,7 @@ where
     }
 
     fn is_done(&self) -> bool {
-        let ending = || self.peer_ended || self.draining.is_some_and(|at| at <= Instant::now());
-        self.closing || self.session.in_flight() == 0 && ending()
+        self.closing || self.session.in_flight() == 0 && (self.peer_ended || self.ends())
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {

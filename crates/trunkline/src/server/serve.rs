@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
 use trunkline_wire::detect::{self, Detected, Detection};
 use trunkline_wire::{Session, rpcx};
 
@@ -14,7 +13,7 @@ use super::connection::ServerRole;
 use crate::context::ConnectionInfo;
 use crate::net::buffers::Inbound;
 use crate::net::driver::{Close, Connection, Patience};
-use crate::net::transport::Stream;
+use crate::net::transport::{Io, Stream};
 use crate::push::PushQueue;
 use crate::{Peer, Service};
 
@@ -48,7 +47,7 @@ pub(crate) fn serve<S: Service>(
 /// Serves a connection that speaks the wire `W`; `first` was read from it already.
 pub(crate) fn serve_wire<W: Session, S: Service>(
     core: Arc<Core<S>>,
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    stream: impl Io + Send,
     peer: Peer,
     first: Bytes,
 ) -> impl Future<Output = ()> + Send {
@@ -102,7 +101,12 @@ async fn first_bytes<S: Service>(
             }
         }
     };
-    let Ok(decided) = tokio::time::timeout(FIRST_BYTES, more).await else {
+    let decided = tokio::select! {
+        biased;
+        decided = tokio::time::timeout(FIRST_BYTES, more) => decided,
+        () = watch.begun() => return None,
+    };
+    let Ok(decided) = decided else {
         tracing::warn!(%peer, "closed: the first bytes do not say which wire is spoken, and no more came in 10 s");
         return None;
     };

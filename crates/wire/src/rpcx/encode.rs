@@ -32,7 +32,7 @@ pub(crate) fn head<'x>(
     if header.is_response() && body > limits.body {
         return Err(too_large("body", body, limits.body, "body_limit"));
     }
-    let metadata_length = metadata_length(metadata, extra.clone(), limits)?;
+    let metadata_length = metadata_length(metadata, extra.clone(), header.metadata_limit(limits), limits)?;
     let rest = names.saturating_add(metadata_length).saturating_add(body).saturating_add(16);
     // One check for all: no part is longer than the sum.
     let (Ok(total), Ok(path), Ok(name), Ok(pairs), Ok(payload)) = (
@@ -69,6 +69,7 @@ pub(crate) fn head<'x>(
 fn metadata_length<'x>(
     metadata: Pairs<'_>,
     extra: impl Iterator<Item = (&'x [u8], &'x [u8])>,
+    most: usize,
     limits: &Limits,
 ) -> Result<usize, WireError> {
     let mut length = metadata.as_bytes().len();
@@ -77,8 +78,8 @@ fn metadata_length<'x>(
         length = length.saturating_add(8).saturating_add(key.len()).saturating_add(value.len());
         pairs = pairs.saturating_add(1);
     }
-    if length > limits.metadata {
-        return Err(too_large("metadata", length, limits.metadata, "metadata"));
+    if length > most {
+        return Err(too_large("metadata", length, most, "metadata"));
     }
     if pairs > limits.metadata_pairs {
         return Err(too_large("number of metadata pairs", pairs, limits.metadata_pairs, "metadata_pairs"));

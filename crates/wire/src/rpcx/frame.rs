@@ -116,8 +116,9 @@ impl<'a> Head<'a> {
         let Some(length) = field(&mut reader, &mut left, "the metadata is longer than the frame")? else {
             return Ok(None);
         };
-        if length > limits.metadata {
-            return Err(too_large("metadata", length, limits.metadata, "metadata"));
+        let most = header.metadata_limit(limits);
+        if length > most {
+            return Err(too_large("metadata", length, most, "metadata"));
         }
         let metadata_at = reader.offset();
         let Some(metadata) = reader.bytes(length) else { return Ok(None) };
@@ -139,7 +140,11 @@ impl<'a> Head<'a> {
     /// The metadata, checked.
     #[inline]
     pub(crate) fn pairs(&self, limits: &Limits) -> Result<Pairs<'a>, WireError> {
-        Pairs::parse(self.metadata, limits).map_err(|InvalidMetadata { rule, offset }| {
+        if self.metadata.is_empty() {
+            return Ok(Pairs::empty());
+        }
+        let limits = Limits { metadata: self.header.metadata_limit(limits), ..limits.clone() };
+        Pairs::parse(self.metadata, &limits).map_err(|InvalidMetadata { rule, offset }| {
             malformed(rule, self.metadata_at.saturating_add(offset))
         })
     }

@@ -1,7 +1,7 @@
 //! The 16 bytes that every frame begins with.
 
 use super::{malformed, unsupported};
-use crate::{Compression, Serialization, WireError};
+use crate::{Compression, Limits, Serialization, WireError};
 
 /// The first byte of every frame.
 pub(crate) const MAGIC: u8 = 0x08;
@@ -34,9 +34,19 @@ pub struct Header {
     pub total: u32,
 }
 
+/// What a failure's metadata may have beside the usual limit: 1 MiB, for a text of half of that at most.
+const FAILURE: usize = 1 << 20;
+
 impl Header {
     /// How many bytes a header has.
     pub const LENGTH: usize = 16;
+
+    /// How many bytes of metadata the message may have: a failure's text travels there, twice.
+    #[inline]
+    pub(crate) fn metadata_limit(&self, limits: &Limits) -> usize {
+        let fails = self.is_response() && self.status() != 0;
+        if fails { limits.metadata.saturating_add(FAILURE) } else { limits.metadata }
+    }
 
     /// Reads a header.
     ///

@@ -359,6 +359,10 @@ impl<'de, V: Visitor<'de>, S: Shape> Visitor<'de> for Nest<'_, V, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, from: A) -> Result<V::Value, A::Error> {
+        if self.shape.fields().is_some() {
+            // Messages are maps from names, never lists.
+            return Err(de::Error::invalid_type(de::Unexpected::Seq, &"a message with named fields"));
+        }
         self.visitor.visit_seq(Elements { from, track: self.track, index: 0 })
     }
 

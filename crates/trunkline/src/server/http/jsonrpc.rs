@@ -145,7 +145,9 @@ async fn answer_body<S: Service>(shared: &Shared<'_, S>, body: &Bytes) -> Option
 
 /// Answers one request object; `None` for a notification.
 async fn answer_one<S: Service>(shared: &Shared<'_, S>, request: &RawValue) -> Option<String> {
-    let Ok(object) = serde_json::from_str::<Object<'_>>(request.get()) else {
+    // An array would be taken for an object whose members have lost their names.
+    let is_object = request.get().starts_with('{');
+    let Some(object) = serde_json::from_str::<Object<'_>>(request.get()).ok().filter(|_| is_object) else {
         return Some(failure(
             &Failure::new(NO_REQUEST, "the request is not an object of JSON-RPC 2.0"),
             null(),

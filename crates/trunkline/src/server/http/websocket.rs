@@ -245,6 +245,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> WebSocket<I> {
     }
 }
 
+impl<I: crate::net::transport::Io> crate::net::transport::Io for WebSocket<I> {
+    fn is_read_closed(&self) -> bool {
+        self.io.is_read_closed()
+    }
+}
+
 impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<I> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
