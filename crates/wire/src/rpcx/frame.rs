@@ -167,7 +167,8 @@ impl<'a> Head<'a> {
 #[cold]
 pub(crate) fn check_total(header: &Header, limits: &Limits) -> Result<(), WireError> {
     let total = usize::try_from(header.total).unwrap_or(usize::MAX);
-    let limit = limits.skip().saturating_add(limits.metadata).saturating_add(limits.names).saturating_add(16);
+    let metadata = header.metadata_limit(limits);
+    let limit = limits.skip().saturating_add(metadata).saturating_add(limits.names).saturating_add(16);
     if total <= limit { Ok(()) } else { Err(too_large("frame", total, limit, "body_limit")) }
 }
 
