@@ -143,6 +143,9 @@ struct Inner {
     ends_connection: bool,
 }
 
+/// The bit of a travelling code that says that the call was surely not begun.
+const NOT_BEGUN: u16 = 0x100;
+
 impl Status {
     /// A failure of a kind, with its text.
     #[must_use]
@@ -181,6 +184,17 @@ impl Status {
     #[must_use]
     pub fn details<E: DeserializeOwned>(&self) -> Option<E> {
         self.0.details.as_deref().and_then(|bytes| serde_json::from_slice(bytes).ok())
+    }
+
+    /// What travels between Trunkline peers: the code's number and, in the bit above, that the call was not begun.
+    pub(crate) fn wire_code(&self) -> u16 {
+        self.0.code.number() | if self.0.not_begun { NOT_BEGUN } else { 0 }
+    }
+
+    /// The same status as a peer's [`wire_code`](Status::wire_code) has it.
+    pub(crate) fn from_wire(code: u16, message: String) -> Self {
+        let status = Self::new(Code::from_number(code & !NOT_BEGUN), message);
+        if code & NOT_BEGUN == 0 { status } else { status.not_begun() }
     }
 
     pub(crate) fn details_bytes(&self) -> Option<&Bytes> {

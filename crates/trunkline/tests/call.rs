@@ -60,6 +60,9 @@ async fn failures_come_back_with_their_text() {
     assert!(!status.message().contains("secret"));
     let status = channel.call(call("Nope", "")).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::NotFound, "rpcx: can't find method Nope"));
+    // What the server knows of whether the call was begun comes along.
+    assert!(status.may_retry());
+    assert!(!channel.call(call("Fail", "")).await.unwrap_err().may_retry());
 }
 
 #[tokio::test(start_paused = true)]

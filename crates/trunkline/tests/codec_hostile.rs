@@ -152,15 +152,15 @@ fn thrift_is_not_nested_without_end() {
 
 #[test]
 fn counts_are_only_claims() {
-    for head in [&b"\x81\xa8children\xdd"[..], b"\x81\xa7numbers\xdd", b"\x81\xa5named\xdf", b"\xdf", b"\xdd"]
-    {
+    for head in [&b"\x81\xa8children\xdd"[..], b"\x81\xa7numbers\xdd", b"\x81\xa5named\xdf", b"\xdf"] {
         let body = [head, &[255; 4]].concat();
         let text = refuse(MessagePack, &body).to_string();
         assert!(text.contains("ends too early"), "{text}");
         // With some elements behind it.
         refuse(MessagePack, &[&body[..], &[0xc0; 9]].concat());
     }
-    for head in [&b"\x81\xa4name\xdb"[..], b"\x81\xa4name\xc6", b"\x81\xa1x\xc9"] {
+    // A list is no message, whatever it claims.
+    for head in [&b"\x81\xa4name\xdb"[..], b"\x81\xa4name\xc6", b"\x81\xa1x\xc9", b"\xdd"] {
         refuse(MessagePack, &[head, &[255; 4], b"abc"].concat());
     }
 }
@@ -256,4 +256,10 @@ fn the_deepest_message_fits_the_stack() {
         }
         assert!((60..=127).contains(&deepest), "{how:?}: {deepest}");
     }
+}
+
+#[test]
+fn a_list_is_no_message() {
+    assert!(refuse(Serialization::Json, b"[6,7]").to_string().contains("invalid type: sequence"));
+    assert!(refuse(MessagePack, b"\x92\x06\x07").to_string().contains("invalid type: sequence"));
 }

@@ -97,10 +97,13 @@ impl<W: Session> ClientRole<W> {
     ) {
         let outcome = match head.failure {
             Some(failure) => {
-                let code = failure.code.map_or_else(|| Code::of_go_text(failure.message), Code::from_number);
                 let text = String::from_utf8_lossy(failure.message).into_owned();
+                let status = match failure.code {
+                    Some(code) => Status::from_wire(code, text),
+                    None => Status::new(Code::of_go_text(failure.message), text),
+                };
                 let details = failure.details.map(Bytes::copy_from_slice);
-                let status = self.link.status(code, text).with_details_bytes(details);
+                let status = status.at(self.link.origin()).with_details_bytes(details);
                 if let Some(sender) = self.inflows.take(&mut state.session, head.id) {
                     return sender.fail(status); // The body has begun, and fails midway.
                 }

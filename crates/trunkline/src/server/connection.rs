@@ -282,7 +282,7 @@ where
         let frame = ReplyFrame {
             failure: Some(Failure {
                 message: status.message().as_bytes(),
-                code: Some(status.code().number()),
+                code: Some(status.wire_code()),
                 details: status.details_bytes().map(|bytes| &**bytes),
             }),
             metadata: Pairs::empty(),

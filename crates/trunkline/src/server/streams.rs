@@ -81,7 +81,7 @@ where
             } else {
                 let failure = failure.as_ref().map(|status| Failure {
                     message: status.message().as_bytes(),
-                    code: Some(status.code().number()),
+                    code: Some(status.wire_code()),
                     details: None,
                 });
                 let metadata = flow.metadata.pairs();
