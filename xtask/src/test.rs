@@ -32,7 +32,7 @@ fn steps(long: bool) -> Vec<Step> {
             format!("cargo clippy -p trunkline --no-default-features --features={features} -- -D warnings");
         steps.push(step("lint features", &command));
     }
-    steps.push(step("test", "cargo test --workspace --features trunkline/tower"));
+    steps.push(step("test", "cargo test --workspace --features trunkline/tower --no-fail-fast"));
     steps.push(Step {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("docs", "cargo doc --workspace --no-deps")

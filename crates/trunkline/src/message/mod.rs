@@ -58,7 +58,15 @@ pub use schema::{FieldSchema, Fields, MessageSchema, Schema, Type};
 ///   8 bytes) say otherwise. Thrift has no unsigned integers: a `u8` travels as i16, a `u16` as i32, a `u32` as
 ///   i64, a `u64` as the i64 of the same bits.
 /// - Types: `bool`, `i8` to `i64`, `u8` to `u64`, `f32`, `f64`, `String`, [`Blob`], other messages, `Box` of
-///   one; `Option` and `Vec` of those; `HashMap` and `BTreeMap` from `String` or integers to those.
+///   one; `Option` and `Vec` of those; `HashMap` and `BTreeMap` from `String` or integers to those. Others are
+///   refused with a message that says so:
+///
+///   ```compile_fail,E0277
+///   #[derive(serde::Serialize, serde::Deserialize, trunkline::Message)]
+///   struct Args {
+///       at: std::time::Duration,
+///   }
+///   ```
 /// - What a body does not have reads as empty. A struct that holds itself does so in an `Option<Box<_>>` or a
 ///   `Vec`.
 ///
