@@ -15,7 +15,7 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::Route;
 use super::streams::Outflow;
-use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, name, refusal};
+use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, failure, name, refusal};
 use crate::call::Names;
 use crate::codec::gzip;
 use crate::context::{ConnectionInfo, MaybeMetadata};
@@ -90,6 +90,10 @@ where
 
     fn on_event(&mut self, event: Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
         match event {
+            // Nothing is begun any more; the bodies of what was begun still come.
+            Event::Call { head, .. } | Event::Refused { head, .. } if self.ends() => {
+                self.session.forget(head.id, out);
+            }
             Event::Call { head, body, end } => self.on_call(&head, body, end, batch, spare, out),
             Event::Refused { head, reason } => {
                 let to = ReplyTo::new(&head, None, batch);
@@ -280,11 +284,7 @@ where
         let core = self.core;
         let head = to.head(&core.router);
         let frame = ReplyFrame {
-            failure: Some(Failure {
-                message: status.message().as_bytes(),
-                code: Some(status.wire_code()),
-                details: status.details_bytes().map(|bytes| &**bytes),
-            }),
+            failure: Some(failure(status)),
             metadata: Pairs::empty(),
             compression: Compression::None,
             body: &[],
@@ -333,8 +333,7 @@ where
         let mut at = start;
         let mut spare = Spare::empty();
         loop {
-            if self.closing || self.ends() {
-                // Nothing is begun any more; what still comes is read past.
+            if self.closing {
                 self.poll_pending(cx, out);
                 return Ok(Received::Upto(batch.len(), 0));
             }

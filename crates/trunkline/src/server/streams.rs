@@ -4,10 +4,10 @@ use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use trunkline_wire::{Compression, Failure, Metadata, PushFrame, PushHead, ReplyFrame, Session};
+use trunkline_wire::{Compression, Metadata, PushFrame, PushHead, ReplyFrame, Session};
 
 use super::connection::ServerRole;
-use super::work::ReplyTo;
+use super::work::{self, ReplyTo};
 use crate::net::driver::{Close, Received, is_full};
 use crate::service::{Service, reply_over_limit};
 use crate::{BodyStream, Call, Push, Reply, Result};
@@ -79,11 +79,7 @@ where
             let result = if flow.begun && failure.is_none() {
                 self.session.data(flow.to.id, &frame, end, out)
             } else {
-                let failure = failure.as_ref().map(|status| Failure {
-                    message: status.message().as_bytes(),
-                    code: Some(status.wire_code()),
-                    details: None,
-                });
+                let failure = failure.as_ref().map(work::failure);
                 let metadata = flow.metadata.pairs();
                 let compression = Compression::None;
                 let frame = ReplyFrame { failure, metadata, compression, body: &frame, end };

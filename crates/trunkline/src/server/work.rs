@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use trunkline_wire::{CallHead, Compression, Pairs, Refusal, Serialization};
+use trunkline_wire::{CallHead, Compression, Failure, Pairs, Refusal, Serialization};
 
 use super::Core;
 use super::router::{Route, Router};
@@ -177,6 +177,15 @@ pub(crate) fn name(bytes: &[u8]) -> Name {
 pub(crate) fn deadline(metadata: Pairs<'_>) -> Option<Instant> {
     let left: i64 = metadata.get(SERVER_TIMEOUT)?.parse().ok()?;
     Instant::now().checked_add(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+}
+
+/// A failure as a session writes it.
+pub(crate) fn failure(status: &Status) -> Failure<'_> {
+    Failure {
+        message: status.message().as_bytes(),
+        code: Some(status.wire_code()),
+        details: status.details_bytes().map(|bytes| &**bytes),
+    }
 }
 
 /// Why the session did not let a call through.
