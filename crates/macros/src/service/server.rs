@@ -146,6 +146,7 @@ fn describe(service: &Service) -> TokenStream {
         let (name, doc) = (literal(&method.name), literal(&method.doc));
         let (idempotent, spawned) = (method.idempotent, method.spawn);
         let in_place = method.kind != Kind::Async;
+        let context = method.context.is_some();
         let (request, reply) = (method.argument_type(), method.reply_type());
         quote! {
             ::trunkline::describe::MethodInfo {
@@ -153,6 +154,7 @@ fn describe(service: &Service) -> TokenStream {
                 idempotent: #idempotent,
                 in_place: #in_place,
                 spawned: #spawned,
+                context: #context,
                 request: ::trunkline::__private::service::schema::<#request>(),
                 reply: ::trunkline::__private::service::schema::<#reply>(),
                 ..::trunkline::describe::MethodInfo::new(#name)

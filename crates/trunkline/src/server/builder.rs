@@ -1,5 +1,6 @@
 //! Building and running a server.
 
+use std::any::TypeId;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -182,7 +183,7 @@ impl<L> ServerBuilder<L> {
 
 impl<L> ServerBuilder<L>
 where
-    L: Layer<Arc<Router>>,
+    L: Layer<Arc<Router>> + 'static,
     Stack<L::Service>: Service,
 {
     /// Listens. From here on connections wait to be accepted by [`Server::run`].
@@ -207,6 +208,9 @@ where
         if self.describe {
             let described = Described(Description::of(self.router.services()));
             self.router.add(ReflectionServer::new(described))?;
+        }
+        if TypeId::of::<L>() != TypeId::of::<NoLayer>() {
+            self.router.keep_connections();
         }
         let router = Arc::new(self.router);
         let counters = Arc::new(Counters::new(router.method_count()));

@@ -96,8 +96,7 @@ where
             }
             Event::Call { head, body, end } => self.on_call(&head, body, end, batch, spare, out),
             Event::Refused { head, reason } => {
-                let to = ReplyTo::new(&head, None, batch);
-                self.write_failure(&to, &refusal(reason), out);
+                self.write_failure_to(&head, &refusal(reason), out);
             }
             Event::Data { id, body, end } => {
                 self.inflows.hold(&mut self.session, id, owned(body, batch), end);
@@ -121,10 +120,7 @@ where
         let found = self.core.router.find_again(&mut self.last, head.service, head.method);
         let body = match self.inflate(head, body) {
             Ok(body) => body,
-            Err(status) => {
-                let to = ReplyTo::new(head, found, batch);
-                return self.write_failure(&to, &status, out);
-            }
+            Err(status) => return self.write_failure_to(head, &status, out),
         };
         if let Some((route, _)) = found
             && route.in_place
@@ -133,14 +129,13 @@ where
         {
             return;
         }
-        let mut to = ReplyTo::new(head, found, batch);
         let body = owned(body, batch);
-        to.held = body.len();
+        let held = body.len();
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
         let call = self.make_call(head, found, body, batch);
         if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
             let spawned = Spawned::begin(self.core, call);
-            return self.wait_for(to, Work::Spawned(spawned));
+            return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Spawned(spawned));
         }
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
         let mut future = spare.take();
@@ -148,10 +143,16 @@ where
         let mut work = Work::Here(future);
         match work.poll(&mut TaskContext::from_waker(Waker::noop())) {
             Poll::Ready(result) => {
-                self.finish(to, result, out);
                 spare.give(work);
+                self.write_waiting_pushes(out);
+                match result {
+                    Ok(Reply { body: Body::Full(body), metadata }) => {
+                        self.write_reply(head, &metadata, &body, out);
+                    }
+                    result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
+                }
             }
-            Poll::Pending => self.wait_for(to, work),
+            Poll::Pending => self.wait_for(ReplyTo::new(head, found, held, batch), work),
         }
     }
 
@@ -195,7 +196,7 @@ where
             Some(Ok(())) => self.session.finish(mark, out),
             Some(Err(status)) => {
                 out.truncate(mark.start);
-                self.write_failure(&ReplyTo::as_sent(head, batch), &status, out);
+                self.write_failure_to(head, &status, out);
             }
             None => {
                 out.truncate(mark.start);
@@ -217,7 +218,8 @@ where
         let names = names.unwrap_or_else(|| Names::new(name(head.service), name(head.method)));
         let metadata = head.metadata.share(|bytes| share(batch, bytes));
         let deadline = deadline(head.metadata);
-        let connection = Some(Arc::clone(&self.info));
+        let looked_at = route.is_none_or(|route| route.context) || matches!(body, Body::Stream(_));
+        let connection = looked_at.then(|| Arc::clone(&self.info));
         Call {
             method: route.map(|route| route.id),
             serialization: head.serialization,
@@ -245,7 +247,10 @@ where
     fn finish(&mut self, to: ReplyTo, result: Result<Reply>, out: &mut Vec<u8>) {
         self.write_waiting_pushes(out);
         match result {
-            Ok(Reply { body: Body::Full(body), metadata }) => self.write_reply(&to, &metadata, &body, out),
+            Ok(Reply { body: Body::Full(body), metadata }) => {
+                let core = self.core;
+                self.write_reply(&to.head(&core.router), &metadata, &body, out);
+            }
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
                 self.outflows.push(Outflow { to, metadata, stream, begun: false });
             }
@@ -257,9 +262,10 @@ where
         }
     }
 
-    fn write_reply(&mut self, to: &ReplyTo, metadata: &Metadata, body: &Bytes, out: &mut Vec<u8>) {
+    #[inline]
+    fn write_reply(&mut self, to: &CallHead<'_>, metadata: &Metadata, body: &Bytes, out: &mut Vec<u8>) {
         if body.len() > self.core.limits.body {
-            return self.write_failure(to, &reply_over_limit(self.core.limits.body), out);
+            return self.write_failure_to(to, &reply_over_limit(self.core.limits.body), out);
         }
         let compressed = match to.compression {
             Compression::Gzip => compress::worth_it(body),
@@ -272,17 +278,20 @@ where
             body: compressed.as_deref().unwrap_or(body),
             end: true,
         };
-        let core = self.core;
-        if let Err(error) = self.session.reply(&to.head(&core.router), &frame, out) {
-            self.write_failure(to, &Status::new(Code::Internal, error.to_string()), out);
+        if let Err(error) = self.session.reply(to, &frame, out) {
+            self.write_failure_to(to, &Status::new(Code::Internal, error.to_string()), out);
         }
     }
 
     fn write_failure(&mut self, to: &ReplyTo, status: &Status, out: &mut Vec<u8>) {
-        self.closing |= status.ends_connection();
-        drop(self.inflows.take(&mut self.session, to.id));
         let core = self.core;
-        let head = to.head(&core.router);
+        self.write_failure_to(&to.head(&core.router), status, out);
+    }
+
+    #[cold]
+    fn write_failure_to(&mut self, head: &CallHead<'_>, status: &Status, out: &mut Vec<u8>) {
+        self.closing |= status.ends_connection();
+        drop(self.inflows.take(&mut self.session, head.id));
         let frame = ReplyFrame {
             failure: Some(failure(status)),
             metadata: Pairs::empty(),
@@ -290,15 +299,15 @@ where
             body: &[],
             end: true,
         };
-        if let Err(error) = self.session.reply(&head, &frame, out) {
+        if let Err(error) = self.session.reply(head, &frame, out) {
             // A wire that cannot say a failure's text or details can say the beginning of the text.
             tracing::warn!(wire = W::NAME, %error, "a failure could not be written whole");
             let text = status.message();
             let beginning = text.get(..text.floor_char_boundary(4096)).unwrap_or_default();
             let short = format!("{beginning}... (the text of {} bytes is cut: {error})", text.len());
             let short = Failure::text(short.as_bytes());
-            if self.session.reply(&head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
-                self.session.forget(to.id, out);
+            if self.session.reply(head, &ReplyFrame { failure: Some(short), ..frame }, out).is_err() {
+                self.session.forget(head.id, out);
             }
         }
     }

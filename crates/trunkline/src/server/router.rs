@@ -26,6 +26,8 @@ pub(crate) struct Route {
     pub(crate) id: MethodId,
     pub(crate) in_place: bool,
     pub(crate) spawned: bool,
+    /// Somebody may look at the connection that a call came by.
+    pub(crate) context: bool,
 }
 
 #[derive(PartialEq, Eq)]
@@ -93,7 +95,8 @@ impl Router {
                 method: u16::try_from(index).map_err(|_| duplicate())?,
                 flat: u32::try_from(self.methods.len()).map_err(|_| duplicate())?,
             };
-            let route = Route { id, in_place: method.in_place, spawned: method.spawned };
+            let (in_place, spawned, context) = (method.in_place, method.spawned, method.context);
+            let route = Route { id, in_place, spawned, context };
             self.methods.push((
                 id.service,
                 id.method,
@@ -105,6 +108,13 @@ impl Router {
         }
         self.services.push((info, service));
         Ok(())
+    }
+
+    /// There are layers that may look at the connection of any call.
+    pub(crate) fn keep_connections(&mut self) {
+        for route in self.exact.values_mut().chain(self.lowered.values_mut()) {
+            route.context = true;
+        }
     }
 
     /// Exact names first, then ASCII letters of any case. The flag says whether the names are exact.

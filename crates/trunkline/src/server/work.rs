@@ -108,11 +108,13 @@ pub(crate) struct ReplyTo {
 }
 
 impl ReplyTo {
-    pub(crate) fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, batch: &Bytes) -> Self {
-        match found {
+    /// `held` bytes of memory are the call's body.
+    pub(crate) fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, held: usize, batch: &Bytes) -> Self {
+        let to = match found {
             Some((route, true)) => Self::of(head, Some(route.id), None),
             _ => Self::as_sent(head, batch),
-        }
+        };
+        Self { held, ..to }
     }
 
     /// With the names as the caller wrote them.

@@ -56,10 +56,12 @@ pub(crate) fn head<'x>(
     out.extend_from_slice(&name.to_be_bytes());
     out.extend_from_slice(method);
     out.extend_from_slice(&pairs.to_be_bytes());
-    for (key, value) in extra {
-        append_pair(out, key, value);
+    if metadata_length > 0 {
+        for (key, value) in extra {
+            append_pair(out, key, value);
+        }
+        out.extend_from_slice(metadata.as_bytes());
     }
-    out.extend_from_slice(metadata.as_bytes());
     out.extend_from_slice(&payload.to_be_bytes());
     Ok(())
 }
@@ -73,7 +75,7 @@ fn metadata_length<'x>(
     limits: &Limits,
 ) -> Result<usize, WireError> {
     let mut length = metadata.as_bytes().len();
-    let mut pairs = metadata.iter().count();
+    let mut pairs = if length == 0 { 0 } else { metadata.iter().count() };
     for (key, value) in extra {
         length = length.saturating_add(8).saturating_add(key.len()).saturating_add(value.len());
         pairs = pairs.saturating_add(1);
