@@ -294,7 +294,9 @@ async fn d3g_a_flipped_bit_costs_its_own_connection_at_most() {
     static PANICS: AtomicU64 = AtomicU64::new(0);
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        PANICS.fetch_add(1, Ordering::SeqCst);
+        // Not those of other tests that fail meanwhile.
+        let here = panic.location().is_some_and(|at| at.file().ends_with(file!()));
+        PANICS.fetch_add(u64::from(!here), Ordering::SeqCst);
         print(panic);
     }));
     let (_, address) = server().await;
@@ -345,7 +347,7 @@ async fn d3c_a_narrow_link_loses_no_connection() {
     let before = resident();
     let calls = calls_without_an_error(&proxy, 4, Duration::from_secs(2)).await;
     assert!(calls > 50, "{calls}");
-    let channel = through(&proxy).heartbeat(Duration::from_millis(500)).connect().await.unwrap();
+    let channel = through(&proxy).connect().await.unwrap();
     assert_eq!(bytes(channel.call(call("Echo", "x")).await.unwrap()), "x");
     let begun = Instant::now();
     let deadline = begun + Duration::from_millis(300);
