@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
+use trunkline_wire::Limits;
 
 use crate::{Code, Result, Status};
 
@@ -42,10 +43,20 @@ impl Body {
     /// # Errors
     /// The stream broke, or the frames together are over `limit` bytes.
     pub async fn whole(self, limit: usize) -> Result<Bytes> {
+        self.gather(Some(limit)).await
+    }
+
+    /// The whole body, for a typed method: at most as large as a body may be where it came from.
+    pub(crate) async fn whole_by_own_limit(self) -> Result<Bytes> {
+        self.gather(None).await
+    }
+
+    async fn gather(self, limit: Option<usize>) -> Result<Bytes> {
         let mut stream = match self {
             Self::Full(bytes) => return Ok(bytes),
             Self::Stream(stream) => stream,
         };
+        let limit = limit.unwrap_or(stream.limit);
         let mut all = Vec::new();
         while let Some(frame) = stream.next().await {
             let frame = frame?;
@@ -60,7 +71,11 @@ impl Body {
 }
 
 /// The frames of a streamed body, as they arrive. Dropping it tells the other end that nobody reads any more.
-pub struct BodyStream(Arc<Channel>);
+pub struct BodyStream {
+    channel: Arc<Channel>,
+    /// The largest body that may be made of it, in bytes, by the limit of the end that it comes to.
+    limit: usize,
+}
 
 /// Feeds a [`BodyStream`]. Dropping it without [`finish`](BodySender::finish) or
 /// [`fail`](BodySender::fail) ends the body with a failure, so that a cut body is never taken for a whole one.
@@ -99,8 +114,13 @@ impl BodyStream {
     /// A stream and the end that feeds it.
     #[must_use]
     pub fn channel() -> (BodySender, Self) {
+        Self::limited(Limits::default().body)
+    }
+
+    /// The same where a whole body may have so many bytes.
+    pub(crate) fn limited(limit: usize) -> (BodySender, Self) {
         let channel = Arc::new(Channel(Mutex::default()));
-        (BodySender(Arc::clone(&channel)), Self(channel))
+        (BodySender(Arc::clone(&channel)), Self { channel, limit })
     }
 
     /// The next frame; `None` at the end of the body. A failure is the last thing that comes.
@@ -110,7 +130,7 @@ impl BodyStream {
 
     /// As [`next`](BodyStream::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut state = self.0.lock();
+        let mut state = self.channel.lock();
         if let Some(frame) = state.frames.pop_front() {
             state.bytes = state.bytes.saturating_sub(cost(&frame));
             let writer = if state.bytes < Self::CREDIT { state.writer.take() } else { None };
@@ -131,14 +151,14 @@ impl BodyStream {
 
     /// Whether all frames were taken and the body ended well.
     pub(crate) fn is_finished(&self) -> bool {
-        let state = self.0.lock();
+        let state = self.channel.lock();
         state.frames.is_empty() && matches!(state.ended, Some(Ok(())))
     }
 }
 
 impl Drop for BodyStream {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.channel.lock();
         state.unread = true;
         state.frames.clear();
         let writer = state.writer.take();

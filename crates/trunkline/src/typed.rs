@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use trunkline_wire::{Limits, Serialization};
+use trunkline_wire::Serialization;
 
 use crate::codec::{self, Payload};
 use crate::message::Schema;
 use crate::service::{Answer, ReplyBuf, Request};
-use crate::{Body, Bytes, Call, Code, Context, Metadata, Reply, Result, Status};
+use crate::{Body, Call, Code, Context, Metadata, Reply, Result, Status};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
 /// `Outgoing::annotated` gives what came.
@@ -53,14 +53,6 @@ impl<T: Payload> IntoReply for Annotated<T> {
     }
 }
 
-/// A body that has to be whole to be decoded.
-pub(crate) async fn whole(body: Body) -> Result<Bytes> {
-    match body {
-        Body::Full(bytes) => Ok(bytes),
-        streamed => streamed.whole(Limits::default().body).await,
-    }
-}
-
 /// A call that has reached its service, for generated code.
 #[derive(Debug)]
 pub struct Incoming {
@@ -89,7 +81,7 @@ impl Incoming {
 
     /// Waits for the whole body.
     pub async fn receive(&mut self) -> Result<()> {
-        self.body = whole(std::mem::take(&mut self.body)).await?.into();
+        self.body = std::mem::take(&mut self.body).whole_by_own_limit().await?.into();
         Ok(())
     }
 

@@ -8,10 +8,11 @@
 
 mod support;
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::proxy::{Cut, Fault, Proxy};
@@ -214,6 +215,151 @@ async fn load(
     let all = channels.iter().flat_map(|channel| std::iter::repeat_n(channel, callers)).map(&caller);
     futures_util::future::join_all(all).await;
     (good.into_inner(), bad.into_inner())
+}
+
+/// How many KiB of memory the process takes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// A body that its number says all of.
+fn known_body(n: u64) -> Vec<u8> {
+    let mut body = n.to_be_bytes().to_vec();
+    body.resize(8 + usize::try_from(n * 37 % 300).unwrap(), u8::try_from(n % 251).unwrap());
+    body
+}
+
+/// What became of calls through a network that turns over one bit of each connection.
+#[derive(Debug, Default)]
+struct Flipped {
+    right: AtomicU64,
+    failed: AtomicU64,
+    /// The bit was in a body, and the caller sees it.
+    in_body: AtomicU64,
+    /// The bit was in a sequence number: the answer of another call that waited on the same connection.
+    of_another: AtomicU64,
+}
+
+impl Flipped {
+    /// Counts an answer; any but those that one turned bit explains is the end of the test.
+    fn judge(&self, n: u64, reply: &[u8], waiting: &Mutex<HashSet<u64>>) {
+        let sent = known_body(n);
+        let count = if reply == sent {
+            &self.right
+        } else if reply.len() == sent.len()
+            && reply.iter().zip(&sent).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() == 1
+        {
+            &self.in_body
+        } else {
+            let other = u64::from_be_bytes(*reply.first_chunk().expect("no call has so short a body"));
+            assert_eq!(reply, known_body(other), "an answer that no turned bit explains");
+            assert!(
+                other != n && waiting.lock().unwrap().contains(&other),
+                "the answer of a call that is over"
+            );
+            &self.of_another
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Calls over a connection of their own, each with a second to end in.
+async fn calls_through_a_flip(proxy: &Proxy, number: &AtomicU64, counts: &Flipped) {
+    let channel = through(proxy).heartbeat(Duration::from_millis(200)).lazy().unwrap();
+    let waiting = Mutex::new(HashSet::new());
+    let caller = async |_| {
+        for _ in 0..25 {
+            let n = number.fetch_add(1, Ordering::Relaxed);
+            let begun = Instant::now();
+            let call = call("Owned", known_body(n)).with_deadline(begun + Duration::from_secs(1));
+            waiting.lock().unwrap().insert(n);
+            match channel.call(call).await {
+                Ok(reply) => counts.judge(n, &bytes(reply), &waiting),
+                Err(_) => drop(counts.failed.fetch_add(1, Ordering::Relaxed)),
+            }
+            waiting.lock().unwrap().remove(&n);
+            assert!(begun.elapsed() < Duration::from_secs(2), "a call took {:?}", begun.elapsed());
+        }
+    };
+    futures_util::future::join_all((0..8).map(caller)).await;
+}
+
+/// One bit of each connection is turned over. The wire has no checksum, so a body can be wrong, and a sequence
+/// number can name another call that waits; but every call ends, nothing else is taken for an answer, nothing
+/// panics or takes memory, and connections beside it do not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3g_a_flipped_bit_costs_its_own_connection_at_most() {
+    static PANICS: AtomicU64 = AtomicU64::new(0);
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Not those of other tests that fail meanwhile.
+        let here = panic.location().is_some_and(|at| at.file().ends_with(file!()));
+        PANICS.fetch_add(u64::from(!here), Ordering::SeqCst);
+        print(panic);
+    }));
+    let (_, address) = server().await;
+    let proxy = Proxy::start(address.clone(), |_| {
+        let flip = Some((fastrand::u64(..30_000), fastrand::u8(..8)));
+        let (bad, good) = (Fault { flip, ..Fault::default() }, Fault::default());
+        if fastrand::bool() { (bad, good) } else { (good, bad) }
+    })
+    .await;
+    let (number, counts) = (AtomicU64::new(0), Flipped::default());
+    let (before, until) = (resident(), Instant::now() + Duration::from_secs(4));
+    let flipped = async |_| {
+        while Instant::now() < until {
+            calls_through_a_flip(&proxy, &number, &counts).await;
+        }
+    };
+    let beside = async {
+        let channel = Channel::connect(&format!("rpcx://{address}")).await.unwrap();
+        let mut n = 0;
+        while Instant::now() < until {
+            assert_eq!(bytes(channel.call(call("Owned", known_body(n))).await.unwrap()), known_body(n));
+            n += 1;
+        }
+        assert_eq!(channel.stats().stray_replies, 0);
+        n
+    };
+    let (_, beside) = tokio::join!(futures_util::future::join_all((0..4).map(flipped)), beside);
+    let connections = proxy.connections.load(Ordering::SeqCst);
+    let grown = resident().saturating_sub(before);
+    println!("{counts:?} over {connections} connections, {beside} beside, {grown} KiB more");
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something panicked");
+    assert!(grown < 64 << 10, "{grown} KiB more");
+    let Flipped { right, failed, in_body, .. } = counts;
+    assert!(right.into_inner() > 500 && failed.into_inner() > 20 && in_body.into_inner() > 5 && beside > 100);
+    assert!(connections > 20, "{connections} connections");
+}
+
+/// 64 KiB a second, each way: what fits into its time is answered, what does not ends when that is over, and no
+/// connection is taken for dead. (That heartbeats behind a large body do not end it is tested on paused time.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d3c_a_narrow_link_loses_no_connection() {
+    let (handle, address) = server().await;
+    let proxy = Proxy::start(address, |_| {
+        let fault = Fault { rate: 64 << 10, ..Fault::default() };
+        (fault, fault)
+    })
+    .await;
+    let before = resident();
+    let calls = calls_without_an_error(&proxy, 4, Duration::from_secs(2)).await;
+    assert!(calls > 50, "{calls}");
+    let channel = through(&proxy).connect().await.unwrap();
+    assert_eq!(bytes(channel.call(call("Echo", "x")).await.unwrap()), "x");
+    let begun = Instant::now();
+    let deadline = begun + Duration::from_millis(300);
+    let large = call("Owned", vec![0; 60_000]).with_deadline(deadline);
+    let status = channel.call(large).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(bytes(channel.call(call("Echo", "after")).await.unwrap()), "after");
+    assert_eq!(proxy.connections.load(Ordering::SeqCst), 5, "a connection was lost");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 32 << 10, "{grown} KiB more");
+    drop(handle);
 }
 
 /// No FIN, no RST: heartbeats find out, the calls fail, and when the network is back so is the channel.

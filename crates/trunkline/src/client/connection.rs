@@ -135,7 +135,7 @@ impl<W: Session> ClientRole<W> {
         if !state.calls.waits(head.id) {
             return Ok(Body::default());
         }
-        Ok(Body::Stream(self.inflows.open(head.id, bytes)))
+        Ok(Body::Stream(self.inflows.open(head.id, bytes, self.link.settings.limits.body)))
     }
 
     /// Ends what is over time, and tells the server.

@@ -148,7 +148,10 @@ pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<S
 }
 
 /// Runs a connection to its end; why it ended.
-async fn run<W: Session>(mut connection: Connection<Stream, ClientRole<W>>, link: Arc<Link<W>>) -> String {
+async fn run<W: Session>(
+    mut connection: Connection<'static, Stream, ClientRole<W>>,
+    link: Arc<Link<W>>,
+) -> String {
     // Where the runtime stops, or the task is dropped otherwise, callers learn it, too.
     let mut end = FailAll { link: &link, close: Close::Done };
     end.close = connection.run().await;

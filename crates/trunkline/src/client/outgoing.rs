@@ -10,7 +10,7 @@ use trunkline_wire::Serialization;
 
 use crate::codec::Payload;
 use crate::trace;
-use crate::typed::{Annotated, whole};
+use crate::typed::Annotated;
 use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
 
 /// A call of a typed method that is about to be made. Nothing happens until it is awaited (or [`send`] is).
@@ -150,7 +150,7 @@ where
         let serialization = self.serialization;
         let (name, method) = (self.name.clone(), self.method.clone());
         let (body, metadata) = self.run(false).await?.into_parts();
-        let body = whole(body).await?;
+        let body = body.whole_by_own_limit().await?;
         match T::decode_bytes(serialization, body) {
             Ok(value) => Ok(Annotated { value, metadata }),
             Err(error) => {

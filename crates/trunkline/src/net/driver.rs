@@ -110,6 +110,8 @@ pub(crate) struct Patience {
     pub(crate) frame: Duration,
     /// To wait for answers after it has ended its own side.
     pub(crate) half_closed: Duration,
+    /// To end its side after we have ended ours.
+    pub(crate) goodbye: Duration,
 }
 
 impl Patience {
@@ -118,15 +120,16 @@ impl Patience {
         write: Duration::from_secs(10),
         frame: Duration::from_secs(10),
         half_closed: Duration::from_secs(1),
+        goodbye: Duration::from_secs(1),
     };
 }
 
 /// A connection: see the module's documentation. It ends with the reason.
 #[must_use = "a connection does nothing until it is polled"]
-pub(crate) struct Connection<I, R> {
+pub(crate) struct Connection<'p, I, R> {
     io: I,
     role: R,
-    patience: &'static Patience,
+    patience: &'p Patience,
     inbound: Inbound,
     /// What was read and has to wait, from where on, and why.
     waiting: Option<(Bytes, usize)>,
@@ -143,9 +146,9 @@ pub(crate) struct Connection<I, R> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I: Io, R: Role> Connection<I, R> {
+impl<'p, I: Io, R: Role> Connection<'p, I, R> {
     /// Drives `role` over `io`. `first` was read from it already.
-    pub(crate) fn new(io: I, role: R, patience: &'static Patience, first: Bytes) -> Self {
+    pub(crate) fn new(io: I, role: R, patience: &'p Patience, first: Bytes) -> Self {
         Self {
             io,
             role,
@@ -182,7 +185,7 @@ impl<I: Io, R: Role> Connection<I, R> {
         if self.poll_goodbye(cx).is_ready() {
             return Poll::Ready(Close::Done);
         }
-        let limit = self.patience.half_closed;
+        let limit = self.patience.goodbye;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(cx).map(|()| Close::Done)
     }

@@ -7,6 +7,7 @@
 )]
 
 mod clients;
+mod endings;
 mod servers;
 
 use bytes::BytesMut;
@@ -18,8 +19,11 @@ use super::transport::{Address, Listener, Stream};
 
 /// The bytes of a frame.
 fn frame(flags: u8, seq: u64, method: &str, body: &[u8]) -> Vec<u8> {
+    frame_with(&Metadata::new(), flags, seq, method, body)
+}
+
+fn frame_with(metadata: &Metadata, flags: u8, seq: u64, method: &str, body: &[u8]) -> Vec<u8> {
     let header = Header { version: 0, flags, format: 0, seq, total: 0 };
-    let metadata = Metadata::new();
     let frame =
         Frame { header, service: b"Test", method: method.as_bytes(), metadata: metadata.pairs(), body };
     let mut limits = Limits::default();

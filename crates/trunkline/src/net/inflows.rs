@@ -23,9 +23,9 @@ struct Inflow {
 }
 
 impl Inflows {
-    /// A body begins with this frame.
-    pub(crate) fn open(&mut self, id: u64, first: Bytes) -> BodyStream {
-        let (sender, stream) = BodyStream::channel();
+    /// A body begins with this frame; whole it may have `limit` bytes.
+    pub(crate) fn open(&mut self, id: u64, first: Bytes, limit: usize) -> BodyStream {
+        let (sender, stream) = BodyStream::limited(limit);
         if !first.is_empty() {
             sender.push(first);
         }

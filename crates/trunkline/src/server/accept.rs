@@ -286,3 +286,81 @@ async fn accept_from(mut listener: Listener, total: Arc<Semaphore>, accepted: mp
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use trunkline_wire::Limits;
+
+    use super::*;
+    use crate::server::Router;
+
+    fn acceptor(total: usize, per_address: usize) -> Acceptor<Arc<Router>> {
+        let router = Arc::new(Router::default());
+        let core = Arc::new(Core::new(Arc::clone(&router), router, Limits::default()));
+        Acceptor::new(Arc::clone(&core), Workers::Here(core), ConnectionLimits { total, per_address })
+    }
+
+    fn place(acceptor: &Acceptor<Arc<Router>>, address: &str) -> Result<Option<AddressPlace>, TooMany> {
+        acceptor.address_place(address.parse().unwrap())
+    }
+
+    #[test]
+    fn an_address_has_so_many_places_and_no_more() {
+        let acceptor = acceptor(100, 3);
+        let mut places: Vec<_> =
+            (0..3).map(|_| place(&acceptor, "192.0.2.1").unwrap().expect("it is counted")).collect();
+        assert!(place(&acceptor, "192.0.2.1").is_err());
+        assert!(place(&acceptor, "::ffff:192.0.2.1").is_err(), "the same address, written another way");
+        assert!(place(&acceptor, "192.0.2.2").is_ok() && place(&acceptor, "2001:db8::1").is_ok());
+        places.pop();
+        let again = place(&acceptor, "::ffff:192.0.2.1").unwrap();
+        assert!(again.is_some() && place(&acceptor, "192.0.2.1").is_err());
+        drop((again, places));
+        assert!(acceptor.addresses.lock().unwrap().is_empty(), "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn the_own_machine_is_not_counted() {
+        let acceptor = acceptor(100, 1);
+        for address in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
+            for _ in 0..3 {
+                assert!(place(&acceptor, address).unwrap().is_none(), "{address}");
+            }
+        }
+    }
+
+    async fn connect(acceptor: &mut Acceptor<Arc<Router>>, address: &str) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(4096);
+        let peer = Peer::Tcp(address.parse::<SocketAddr>().unwrap());
+        let permit = Arc::clone(&acceptor.total).try_acquire_owned().unwrap();
+        acceptor.admit(Stream::Memory(far), peer, permit).await;
+        near
+    }
+
+    /// Whether a call is answered, if only by saying that there is no such service.
+    async fn is_served(stream: &mut DuplexStream) -> bool {
+        let call = [&[8, 0, 0, 0][..], &[0; 8], &[0, 0, 0, 16], &[0; 16]].concat();
+        let _ = stream.write_all(&call).await;
+        stream.read_u8().await.is_ok()
+    }
+
+    /// From the listener on: over the limit a connection is closed, the others go on, and its end makes room.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_too_many_of_one_address_is_closed() {
+        let mut acceptor = acceptor(4, 2);
+        let mut first = connect(&mut acceptor, "192.0.2.1:1").await;
+        let mut second = connect(&mut acceptor, "192.0.2.1:2").await;
+        let mut third = connect(&mut acceptor, "192.0.2.1:3").await;
+        let mut other = connect(&mut acceptor, "192.0.2.2:1").await;
+        assert!(!is_served(&mut third).await, "it is closed");
+        assert!(is_served(&mut first).await && is_served(&mut second).await && is_served(&mut other).await);
+        assert_eq!(acceptor.total.available_permits(), 1, "what is refused takes no place");
+        drop(second);
+        acceptor.tasks.join_next().await.unwrap().unwrap();
+        let mut again = connect(&mut acceptor, "192.0.2.1:4").await;
+        assert!(is_served(&mut again).await && is_served(&mut first).await);
+    }
+}

@@ -16,6 +16,7 @@ use super::router::{DuplicateService, Router};
 use super::stack::{Policies, Stack, stack};
 use crate::Service;
 use crate::layer::{AdmissionLayer, Counters, DeadlineLayer, Layer, NoLayer, Stacked, TokenLayer};
+use crate::net::driver::Patience;
 use crate::net::transport::{Address, InvalidAddress, Listener};
 use crate::reflect::{Described, Description, ReflectionServer};
 use crate::service::NamedService;
@@ -56,6 +57,7 @@ pub struct ServerBuilder<L = NoLayer> {
     limits: Limits,
     connections: ConnectionLimits,
     policies: Policies,
+    patience: Patience,
     threads: usize,
     describe: bool,
     error: Option<ServerError>,
@@ -70,6 +72,7 @@ impl Default for ServerBuilder {
             limits: Limits::default(),
             connections: ConnectionLimits::default(),
             policies: Policies::default(),
+            patience: Patience::USUAL,
             threads: 0,
             describe: false,
             error: None,
@@ -119,6 +122,7 @@ impl<L> ServerBuilder<L> {
             limits: self.limits,
             connections: self.connections,
             policies: self.policies,
+            patience: self.patience,
             threads: self.threads,
             describe: self.describe,
             error: self.error,
@@ -173,6 +177,15 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// How long the calls of a caller that has ended its side of the connection may go on; then they are dropped
+    /// and the connection is closed. On TCP a caller that is gone and one that only sends no more look the same, so
+    /// a longer time also keeps work alive for nobody. At most a day. Default 1 s. (HTTP does not count it: there a
+    /// call ends with its answer or its deadline.)
+    pub fn half_close_grace(mut self, time: Duration) -> Self {
+        self.patience.half_closed = time.min(Duration::from_secs(86_400));
+        self
+    }
+
     /// Serves on so many threads of its own, each with a runtime for itself, to which connections are dealt in
     /// turn: the fastest way to use several cores. 0, the default, serves on the runtime that runs the server.
     pub fn threads(mut self, threads: usize) -> Self {
@@ -218,6 +231,7 @@ where
         let document = super::http::OpenApi::new(self.policies.token.asks());
         let stack = stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters));
         let core = Core::new(Arc::clone(&router), stack, self.limits);
+        let core = Core { patience: self.patience, ..core };
         #[cfg(feature = "http")]
         let core = Core { document, ..core };
         let core = Arc::new(core);

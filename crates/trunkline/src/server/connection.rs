@@ -50,7 +50,10 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     /// are on their way.
     draining: Option<Instant>,
     pub(super) closing: bool,
-    /// While calls wait unread, so do the peer's heartbeats: when to say of our own accord that we are there.
+    /// A call was refused in a way that ends the connection: nothing more is begun, what was begun is answered.
+    refused: bool,
+    /// While calls wait unread, or a large one arrives slowly, so do the peer's heartbeats: when to say of our own
+    /// accord that we are there.
     blocked_ping: Option<Instant>,
 }
 
@@ -84,12 +87,18 @@ where
             peer_ended: false,
             draining: None,
             closing: false,
+            refused: false,
             blocked_ping: None,
         }
     }
 
     fn on_event(&mut self, event: Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
         match event {
+            Event::Call { head, .. } | Event::Refused { head, .. } if self.refused => {
+                let text = "the connection ends: a call before this one was refused";
+                let status = Status::new(Code::Unavailable, text).not_begun();
+                self.write_failure(&ReplyTo::as_sent(&head, batch), &status, out);
+            }
             // Nothing is begun any more; the bodies of what was begun still come.
             Event::Call { head, .. } | Event::Refused { head, .. } if self.ends() => {
                 self.session.forget(head.id, out);
@@ -131,7 +140,8 @@ where
         }
         let body = owned(body, batch);
         let held = body.len();
-        let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body).into() };
+        let limit = self.core.limits.body;
+        let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body, limit).into() };
         let call = self.make_call(head, found, body, batch);
         if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
             let spawned = Spawned::begin(self.core, call);
@@ -290,7 +300,11 @@ where
 
     #[cold]
     fn write_failure_to(&mut self, head: &CallHead<'_>, status: &Status, out: &mut Vec<u8>) {
-        self.closing |= status.ends_connection();
+        if status.ends_connection() && !self.refused {
+            self.refused = true;
+            // Whoever understands it makes its other calls elsewhere.
+            self.session.drain(out);
+        }
         drop(self.inflows.take(&mut self.session, head.id));
         let frame = ReplyFrame {
             failure: Some(failure(status)),
@@ -312,9 +326,9 @@ where
         }
     }
 
-    /// Whether the server's stop has come to this connection.
+    /// Whether the connection ends with its last call: the server's stop has come to it, or a call was refused.
     fn ends(&self) -> bool {
-        self.draining.is_some_and(|at| at <= Instant::now())
+        self.refused || self.draining.is_some_and(|at| at <= Instant::now())
     }
 
     /// Asks the calls that were woken, or are new among those that wait. Whether one has ended.
@@ -427,6 +441,10 @@ where
     fn peer_ended(&mut self) -> bool {
         self.peer_ended = true;
         self.session.in_flight() > 0 || !self.outflows.is_empty()
+    }
+
+    fn heard(&mut self) {
+        self.blocked_ping.get_or_insert_with(|| Instant::now() + BLOCKED_PING);
     }
 
     fn is_done(&self) -> bool {

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use trunkline_wire::Limits;
 use work::OUTLIVING;
 
+use crate::net::driver::Patience;
 use drain::Drain;
 
 /// What all connections of a server share. `S` is the whole stack of layers with the router at its bottom.
@@ -33,6 +34,7 @@ pub(crate) struct Core<S> {
     pub(crate) router: Arc<Router>,
     pub(crate) stack: S,
     pub(crate) limits: Limits,
+    pub(crate) patience: Patience,
     pub(crate) drain: Arc<Drain>,
     /// One-way calls that may go on without their connection.
     pub(crate) outliving: Arc<Semaphore>,
@@ -46,6 +48,7 @@ impl<S> Core<S> {
             router,
             stack,
             limits,
+            patience: Patience::USUAL,
             drain: Arc::default(),
             outliving: Arc::new(Semaphore::new(OUTLIVING)),
             #[cfg(feature = "http")]

@@ -12,7 +12,7 @@ use super::Core;
 use super::connection::ServerRole;
 use crate::context::ConnectionInfo;
 use crate::net::buffers::Inbound;
-use crate::net::driver::{Close, Connection, Patience};
+use crate::net::driver::{Close, Connection};
 use crate::net::transport::{Io, Stream};
 use crate::push::PushQueue;
 use crate::{Peer, Service};
@@ -56,7 +56,7 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     async move {
         let role =
             ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
-        let close = Connection::new(stream, role, &Patience::USUAL, first).run().await;
+        let close = Connection::new(stream, role, &core.patience, first).run().await;
         log_close(&info, &close);
     }
 }

@@ -18,6 +18,10 @@ pub(crate) struct Fault {
     pub(crate) delay: Duration,
     /// The connection ends after so many bytes.
     pub(crate) cut: Option<Cut>,
+    /// This bit (0 to 7) of the byte at this place is turned over.
+    pub(crate) flip: Option<(u64, u8)>,
+    /// So many bytes pass in a second; 0: as many as come.
+    pub(crate) rate: u32,
 }
 
 /// How a connection ends.
@@ -97,6 +101,17 @@ async fn wait_for_the_other(
     let _ = tokio::time::timeout(time, other).await;
 }
 
+/// Turns over the bit that is to be turned over, if it is among these bytes; `seen` came before them.
+fn flip(bytes: &mut [u8], fault: Fault, seen: &mut u64) {
+    if let Some((at, bit)) = fault.flip
+        && let Some(here) = at.checked_sub(*seen)
+        && let Some(byte) = bytes.get_mut(usize::try_from(here).unwrap())
+    {
+        *byte ^= 1 << bit;
+    }
+    *seen += bytes.len() as u64;
+}
+
 /// One direction, to its end; how it was cut, if it was.
 async fn one_way(
     mut from: OwnedReadHalf,
@@ -109,15 +124,23 @@ async fn one_way(
         None => u64::MAX,
     };
     let mut buffer = vec![0; 64 << 10];
+    let mut seen = 0;
     loop {
         let n = if left == 0 { 0 } else { from.read(&mut buffer).await.unwrap_or(0) };
-        let mut rest = &buffer[..n.min(usize::try_from(left).unwrap_or(usize::MAX))];
-        left -= rest.len() as u64;
+        let passes = n.min(usize::try_from(left).unwrap_or(usize::MAX));
+        left -= passes as u64;
+        flip(&mut buffer[..passes], fault, &mut seen);
+        let mut rest = &buffer[..passes];
         if n == 0 {
             break;
         }
         while !rest.is_empty() {
-            let size = if fault.slices { fastrand::usize(1..=7).min(rest.len()) } else { rest.len() };
+            let most = match fault {
+                Fault { slices: true, .. } => fastrand::usize(1..=7),
+                Fault { rate: rate @ 1.., .. } => usize::try_from(rate.div_ceil(50)).unwrap(),
+                _ => usize::MAX,
+            };
+            let size = most.min(rest.len());
             if !fault.delay.is_zero() {
                 tokio::time::sleep(fault.delay.mul_f64(fastrand::f64())).await;
             }
@@ -128,6 +151,10 @@ async fn one_way(
                 return None;
             }
             rest = &rest[size..];
+            if fault.rate > 0 {
+                let took = Duration::from_secs(1).mul_f64(size as f64 / f64::from(fault.rate));
+                tokio::time::sleep(took).await;
+            }
             if fault.slices {
                 // Every piece a segment of its own, as far as the other side is awake.
                 tokio::task::yield_now().await;

@@ -19,10 +19,17 @@ use crate::{Body, Call, Code, NamedService, Reply, Result, Server, Service};
 const METHODS: [&str; 4] = ["Echo", "Sleep", "Spin", "Large"];
 
 #[derive(Default, Clone)]
-struct Test {
+pub(super) struct Test {
     running: Arc<AtomicU64>,
     most: Arc<AtomicU64>,
     stop: Arc<AtomicU64>,
+}
+
+impl Test {
+    /// The most calls that ran at once.
+    pub(super) fn most(&self) -> u64 {
+        self.most.load(Ordering::SeqCst)
+    }
 }
 
 struct Running<'a>(&'a Test);
@@ -73,7 +80,11 @@ impl Service for Test {
     }
 }
 
-async fn serve(test: &Test, name: &str, with: impl FnOnce(ServerBuilder) -> ServerBuilder) -> ServerHandle {
+pub(super) async fn serve(
+    test: &Test,
+    name: &str,
+    with: impl FnOnce(ServerBuilder) -> ServerBuilder,
+) -> ServerHandle {
     let builder = Server::builder().serve(test.clone()).listen(format!("mem://{name}"));
     let server = with(builder).bind().await.unwrap();
     let handle = server.handle();
@@ -81,11 +92,11 @@ async fn serve(test: &Test, name: &str, with: impl FnOnce(ServerBuilder) -> Serv
     handle
 }
 
-fn call(method: &'static str, body: impl Into<Body>) -> Call {
+pub(super) fn call(method: &'static str, body: impl Into<Body>) -> Call {
     Call::new("Test", method, Serialization::Raw, body)
 }
 
-async fn channel(name: &str) -> Channel {
+pub(super) async fn channel(name: &str) -> Channel {
     Channel::connect(&format!("mem://{name}?wire=rpcx")).await.unwrap()
 }
 

@@ -152,7 +152,9 @@ impl Ordered {
             }
             DATA if begun => Event::Data { id, body: Payload::Input(payload), end },
             FAIL | CUT => {
-                let head = reply_head(id, Some(Failure::text(payload)));
+                let mut parts = payload.splitn(2, |byte| *byte == 0);
+                let text = Failure::text(parts.next().unwrap_or_default());
+                let head = reply_head(id, Some(Failure { details: parts.next(), ..text }));
                 Event::Reply { head, body: Payload::Input(&[]), end: true }
             }
             _ => return Err(malformed("a frame that has no business here")),
@@ -283,6 +285,10 @@ impl Session for Ordered {
     ) -> Result<(), WireError> {
         let turn = self.turn(to.id).ok_or_else(|| malformed("nobody asked"))?;
         match reply.failure {
+            // The text, and behind a zero the service's own error value.
+            Some(Failure { message, details: Some(value), .. }) => {
+                frame(FAIL, true, &[message, &[0], value], &mut turn.bytes);
+            }
             Some(failure) => frame(FAIL, true, &[failure.message], &mut turn.bytes),
             None => frame(REPLY, reply.end, &[reply.body], &mut turn.bytes),
         }

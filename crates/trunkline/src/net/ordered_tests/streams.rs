@@ -1,10 +1,12 @@
 //! Streamed bodies: both ways at once, slow readers, and every way to end in the middle.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 
-use super::support::{Counters, call, client, full, serve, stream};
+use super::support::{Counters, call, client, full, serve, serve_service, stream};
 use crate::describe::{MethodInfo, ServiceInfo};
 use crate::{Body, BodyStream, Call, Code, NamedService, Reply, Result, Service, Status};
 
@@ -150,14 +152,19 @@ async fn a_reply_that_fails_midway_says_so() {
         let begun = client.call(call("breaks", n.to_string())).await;
         let Ok(reply) = begun else {
             // Nothing of it was sent: the call itself fails.
-            assert_eq!((n, begun.unwrap_err().message()), (0, "midway"));
+            let status = begun.unwrap_err();
+            assert_eq!((n, status.message()), (0, "midway"));
+            assert_eq!(status.details_bytes().unwrap(), "its value");
             continue;
         };
         let mut body = stream(reply);
         for k in 1..=n {
             assert_eq!(body.next().await.unwrap().unwrap(), k.to_string());
         }
-        assert_eq!(body.next().await.unwrap().unwrap_err().message(), "midway");
+        let status = body.next().await.unwrap().unwrap_err();
+        assert_eq!(status.message(), "midway");
+        // The service's own error value comes as it does with a whole reply.
+        assert_eq!(status.details_bytes().unwrap(), "its value");
         assert!(body.next().await.is_none());
         assert_eq!(full(client.call(call("echo", "after")).await.unwrap()), "after");
     }
@@ -243,6 +250,73 @@ async fn a_connection_lost_midway_is_a_failure_at_both_ends() {
     sleep(Duration::from_secs(2)).await;
     assert_eq!(Counters::get(&server.whole), 0);
     assert_eq!(Counters::get(&server.dropped), 1);
+}
+
+/// A stop does not cut a body that has begun to arrive, however long it takes.
+#[tokio::test(start_paused = true)]
+async fn a_body_that_arrives_across_a_stop_is_whole() {
+    let (server, name) = serve("ordered-stop").await;
+    let client = client(&name);
+    let (mut sender, body) = BodyStream::channel();
+    let summed = tokio::spawn(async move { client.call(call("sum", body)).await });
+    sender.send("abc").await.unwrap();
+    settle().await;
+    server.stop();
+    for _ in 0..100 {
+        settle().await;
+        sender.send("defg").await.unwrap();
+    }
+    sender.finish();
+    let reply = tokio::time::timeout(Duration::from_secs(10), summed).await.expect("it is answered");
+    assert_eq!(full(reply.unwrap().unwrap()), "403");
+    assert_eq!(Counters::get(&server.whole), 1);
+}
+
+#[crate::service]
+trait Typed {
+    async fn length(&self, body: Bytes) -> Result<Bytes>;
+}
+
+struct Measure;
+
+impl Typed for Measure {
+    async fn length(&self, body: Bytes) -> Result<Bytes> {
+        Ok(body.len().to_string().into())
+    }
+}
+
+/// A typed method takes a streamed body up to its server's limit, be it more or less than the usual one.
+#[tokio::test(start_paused = true)]
+async fn a_typed_method_gathers_up_to_its_servers_limit() {
+    const MIB: usize = 1 << 20;
+    for (limit, frame) in [(6 * MIB, MIB / 2), (1_000, 100)] {
+        let name = format!("ordered-typed-{limit}");
+        let service = TypedServer::new(Measure);
+        let (_server, name) =
+            serve_service(&name, service, Arc::default(), |limits| limits.body = limit).await;
+        let client = client(&name);
+        for more in [0, 1] {
+            let (mut sender, body) = BodyStream::channel();
+            let frames = async move {
+                for _ in 0..limit / frame {
+                    sender.send(vec![0; frame]).await.unwrap();
+                }
+                // Over the limit nobody reads to the end.
+                let _ = sender.send(vec![0; more]).await;
+                sender.finish();
+            };
+            let (reply, ()) = tokio::join!(client.call(call("Length", body)), frames);
+            if more == 0 {
+                assert_eq!(full(reply.unwrap()), limit.to_string());
+            } else {
+                let status = reply.unwrap_err();
+                assert_eq!(
+                    status.message(),
+                    format!("a streamed body is over the limit of {limit} bytes (body_limit)")
+                );
+            }
+        }
+    }
 }
 
 struct Streams;

@@ -13,6 +13,7 @@ use crate::describe::{MethodInfo, ServiceInfo};
 use crate::layer::{DeadlineLayer, Layer};
 use crate::net::tests_support::Client;
 use crate::net::transport::{Address, Listener};
+use crate::server::drain::Drain;
 use crate::server::serve::serve_wire;
 use crate::server::{Core, Router};
 use crate::{Body, BodyStream, Call, Code, NamedService, Reply, Result, Service, Status};
@@ -126,7 +127,8 @@ async fn run(method: &str, body: Body, counters: &Arc<Counters>) -> Result<Reply
                         return;
                     }
                 }
-                if breaks { sender.fail(Status::failed("midway")) } else { sender.finish() }
+                let status = Status::failed("midway").with_details_bytes(Some("its value".into()));
+                if breaks { sender.fail(status) } else { sender.finish() }
             });
             Ok(Reply::new(stream))
         }
@@ -165,6 +167,7 @@ async fn run(method: &str, body: Body, counters: &Arc<Counters>) -> Result<Reply
 /// A server in a task; it ends when this is dropped.
 pub(crate) struct Serving {
     pub(crate) counters: Arc<Counters>,
+    drain: Arc<Drain>,
     tasks: JoinSet<()>,
 }
 
@@ -177,6 +180,11 @@ impl std::ops::Deref for Serving {
 }
 
 impl Serving {
+    /// The stop begins.
+    pub(crate) fn stop(&self) {
+        self.drain.begin();
+    }
+
     /// The server and all of its connections are gone at once.
     pub(crate) async fn kill(mut self) -> Arc<Counters> {
         self.tasks.shutdown().await;
@@ -190,13 +198,24 @@ pub(crate) async fn serve(name: &str) -> (Serving, String) {
 
 pub(crate) async fn serve_with(name: &str, change: impl FnOnce(&mut Limits)) -> (Serving, String) {
     let counters = Arc::<Counters>::default();
+    serve_service(name, Probe(Arc::clone(&counters)), counters, change).await
+}
+
+/// Serves another service under the name that the wire has for all.
+pub(crate) async fn serve_service(
+    name: &str,
+    service: impl NamedService,
+    counters: Arc<Counters>,
+    change: impl FnOnce(&mut Limits),
+) -> (Serving, String) {
     let mut router = Router::default();
-    router.add(Probe(Arc::clone(&counters))).unwrap();
+    router.add_described(service.describe().named("Ordered"), Box::new(service)).unwrap();
     let router = Arc::new(router);
     let mut limits = Limits::default();
     change(&mut limits);
     let stack = DeadlineLayer::default().layer(Arc::clone(&router));
     let core = Arc::new(Core::new(router, stack, limits));
+    let drain = Arc::clone(&core.drain);
     let mut listener = Listener::bind(&Address::Memory(name.to_owned())).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
@@ -205,7 +224,7 @@ pub(crate) async fn serve_with(name: &str, change: impl FnOnce(&mut Limits)) -> 
             connections.spawn(serve_wire::<Ordered, _>(Arc::clone(&core), stream, peer, Bytes::new()));
         }
     });
-    (Serving { counters, tasks }, name.to_owned())
+    (Serving { counters, drain, tasks }, name.to_owned())
 }
 
 pub(crate) fn client(name: &str) -> Client<Ordered> {

@@ -1,0 +1,3 @@
+module trunkline.test/bench/peer
+
+go 1.23

@@ -1,0 +1,184 @@
+//! What the Rust peers have in common: the command line, a closed loop, and the figures as one line of JSON.
+//!
+//! ```text
+//! PEER server --listen 127.0.0.1:0 --threads N
+//! PEER client ADDR --connections C --in-flight D --size BYTES --seconds S --warmup-ms 120 --threads N
+//! ```
+//!
+//! A server's first line is `ready ADDR`; it runs until TERM or the end of its standard input. A client calls over
+//! C connections from D tasks each, every one in a loop, and counts the calls that end after the warm-up. One thread
+//! is Tokio's current-thread runtime, more are the multi-thread one.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// Whatever went wrong, in words.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A framework: how it serves an echo, and how it calls one.
+pub trait Peer: 'static {
+    /// One connection. Each task that calls has a clone.
+    type Client: Clone + Send + 'static;
+
+    /// Serves for ever.
+    fn serve(listener: TcpListener) -> impl Future<Output = Result<(), Error>>;
+
+    /// Connects.
+    fn connect(to: SocketAddr) -> impl Future<Output = Result<Self::Client, Error>>;
+
+    /// Has `body` echoed; how many bytes came back.
+    fn echo(client: &mut Self::Client, body: Bytes) -> impl Future<Output = Result<usize, Error>> + Send;
+}
+
+/// The command line, taken apart: flags with their values.
+struct Args(Vec<String>);
+
+impl Args {
+    fn text(&self, name: &str) -> Result<&str, Error> {
+        let at = self.0.iter().position(|arg| arg == name).and_then(|at| self.0.get(at + 1));
+        Ok(at.ok_or_else(|| format!("{name} is missing"))?)
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Error> {
+        self.text(name)?.parse().map_err(|_| format!("{name}: not a number").into())
+    }
+}
+
+/// What a client is to do.
+#[derive(Clone, Copy)]
+struct Load {
+    to: SocketAddr,
+    connections: usize,
+    in_flight: usize,
+    size: usize,
+    time: Duration,
+    warm_up: Duration,
+}
+
+/// The program of a peer.
+pub fn main<P: Peer>() -> ExitCode {
+    match run::<P>(Args(std::env::args().skip(1).collect())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is the program's")]
+fn run<P: Peer>(args: Args) -> Result<(), Error> {
+    let threads = args.number("--threads")?;
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder.worker_threads(threads).enable_all().build()?;
+    match args.0.first().map(String::as_str) {
+        Some("server") => runtime.block_on(serve::<P>(args.text("--listen")?)),
+        Some("client") => {
+            let load = Load {
+                to: args.0.get(1).map(String::as_str).unwrap_or_default().parse()?,
+                connections: args.number("--connections")?,
+                in_flight: args.number("--in-flight")?,
+                size: args.number("--size")?,
+                time: Duration::from_secs_f64(args.number("--seconds")?),
+                warm_up: Duration::from_millis(args.number("--warmup-ms")?),
+            };
+            runtime.block_on(call::<P>(load))
+        }
+        _ => Err("server or client?".into()),
+    }
+}
+
+async fn serve<P: Peer>(listen: &str) -> Result<(), Error> {
+    let listener = TcpListener::bind(listen).await?;
+    println!("ready {}", listener.local_addr()?);
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        std::process::exit(0);
+    });
+    P::serve(listener).await
+}
+
+/// What one task has seen: how long its calls took, in nanoseconds, and how many failed.
+#[derive(Default)]
+struct Seen {
+    took: Vec<u32>,
+    failed: usize,
+    error: Option<Error>,
+}
+
+async fn call<P: Peer>(load: Load) -> Result<(), Error> {
+    let mut clients = Vec::new();
+    for _ in 0..load.connections {
+        clients.push(P::connect(load.to).await?);
+    }
+    let begin = Instant::now() + load.warm_up;
+    let mut tasks = JoinSet::new();
+    for client in clients {
+        for _ in 0..load.in_flight {
+            tasks.spawn(calls::<P>(client.clone(), load, begin));
+        }
+    }
+    let mut all = Seen::default();
+    while let Some(seen) = tasks.join_next().await {
+        let mut seen = seen?;
+        all.took.append(&mut seen.took);
+        all.failed += seen.failed;
+        all.error = all.error.or(seen.error);
+    }
+    if let Some(error) = &all.error {
+        eprintln!("the first failure: {error}");
+    }
+    println!("{}", report(&mut all, load.time.as_secs_f64()));
+    Ok(())
+}
+
+/// One call after the other, until the time is over.
+async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Seen {
+    let body = Bytes::from(vec![b'x'; load.size]);
+    let mut seen = Seen::default();
+    loop {
+        let called = Instant::now();
+        let result = P::echo(&mut client, body.clone()).await;
+        let now = Instant::now();
+        if now >= begin + load.time {
+            return seen;
+        }
+        let error = match result {
+            Ok(size) if size == load.size => {
+                if now >= begin {
+                    seen.took.push(u32::try_from((now - called).as_nanos()).unwrap_or(u32::MAX));
+                }
+                continue;
+            }
+            Ok(size) => format!("{size} bytes came back").into(),
+            Err(error) => error,
+        };
+        seen.failed += 1;
+        seen.error.get_or_insert(error);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn report(seen: &mut Seen, seconds: f64) -> String {
+    seen.took.sort_unstable();
+    let n = seen.took.len();
+    let at = |thousandths: usize| {
+        let index = (n * thousandths / 1000).min(n.saturating_sub(1));
+        f64::from(seen.took.get(index).copied().unwrap_or(0)) / 1000.0
+    };
+    let (p50, p99, p999) = (at(500), at(990), at(999));
+    let rps = n as f64 / seconds;
+    let failed = seen.failed;
+    format!(
+        r#"{{"rps":{rps:.1},"n":{n},"failed":{failed},"duration_s":{seconds},"p50_us":{p50:.1},"p99_us":{p99:.1},"p999_us":{p999:.1}}}"#
+    )
+}
