@@ -29,7 +29,8 @@ impl Wire {
 }
 
 /// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
-/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=rpcx` (also `?wire=http`).
+/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the scheme is a transport and no wire
+/// is named it is rpcx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Where to dial.
@@ -70,10 +71,7 @@ impl FromStr for Url {
                 let rest = if wire == Wire::Http { rest.trim_end_matches('/') } else { rest };
                 (format!("tcp://{rest}"), wire)
             }
-            ("tcp" | "unix" | "mem", _) => match named {
-                Some(wire) => (format!("{scheme}://{rest}"), wire),
-                None => return Err(invalid("say which wire to speak: ?wire=rpcx".into())),
-            },
+            ("tcp" | "unix" | "mem", _) => (format!("{scheme}://{rest}"), named.unwrap_or(Wire::Rpcx)),
             (_, Some(_)) => return Err(invalid("the scheme says the wire already".into())),
             ("https", None) => return Err(invalid("TLS is not spoken yet; http:// is".into())),
             (other, None) => return Err(invalid(format!("the scheme {other} is not known"))),
@@ -114,6 +112,8 @@ mod tests {
             assert_eq!(url.to_string(), text);
         }
         assert_eq!("tcp://a:1?wire=rpcx".parse::<Url>().unwrap().to_string(), "rpcx://a:1");
+        assert_eq!("unix:///a".parse::<Url>().unwrap().to_string(), "unix:///a?wire=rpcx");
+        assert_eq!("mem://a".parse::<Url>().unwrap().wire, Wire::Rpcx);
         assert_eq!("http://a:1/".parse::<Url>().unwrap().to_string(), "http://a:1");
     }
 
@@ -124,7 +124,6 @@ mod tests {
             ("iip://a:1", "scheme iip is not known"),
             ("https://a:1", "TLS is not spoken yet"),
             ("rpcx://a", "port is missing"),
-            ("unix:///run/a", "?wire=rpcx"),
             ("unix:///run/a?wire=x", "wire x is not known"),
             ("rpcx://a:1?b=c", "parameter b=c is not known"),
             ("rpcx://a:1?wire=http", "says the wire already"),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::layer::Layer;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, MethodId, Reply, Result};
+use crate::{Call, MethodId, Reply, Result, Serialization};
 
 /// Threads write to cells of their own, so that they do not take the cache line from each other.
 const SHARDS: usize = 8;
@@ -224,6 +224,10 @@ impl<S: Service> Service for Counted<S> {
         }
         answer
     }
+
+    fn serialization(&self) -> Serialization {
+        self.inner.serialization()
+    }
 }
 
 thread_local! {
@@ -246,7 +250,7 @@ fn untick() {
 mod tests {
     use super::*;
     use crate::layer::CatchPanicLayer;
-    use crate::{Call, Code, Serialization, Status, service_fn};
+    use crate::{Call, Code, Status, service_fn};
 
     fn call() -> Call {
         Call::new("A", "b", Serialization::Raw, "")
