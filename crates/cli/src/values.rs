@@ -43,6 +43,9 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     if key.is_empty() {
         return Err("the key before the colon is empty".to_owned());
     }
+    if text.contains(|c: char| c.is_control() && c != '\t') {
+        return Err("a key or a value has a line end or another control character in it".to_owned());
+    }
     let key = if key.eq_ignore_ascii_case("authorization") { metadata::AUTH } else { key };
     Ok((key.to_owned(), value.trim_start().to_owned()))
 }
@@ -55,9 +58,10 @@ pub(crate) fn metadata_of(headers: &[(String, String)]) -> Metadata {
 
 /// `Service.Method`, cut at the last dot.
 pub(crate) fn method(text: &str) -> Result<(&str, &str), Failure> {
-    text.rsplit_once('.').filter(|(service, method)| !service.is_empty() && !method.is_empty()).ok_or_else(
-        || Failure::usage(format!("{text} is no method; write Service.Method, for example Arith.Mul")),
-    )
+    let names = text.rsplit_once('.').filter(|(service, method)| !service.is_empty() && !method.is_empty());
+    names.filter(|_| !text.contains(char::is_control)).ok_or_else(|| {
+        Failure::usage(format!("{text} is no method; write Service.Method, for example Arith.Mul"))
+    })
 }
 
 /// The body: as it stands there, the bytes of `@FILE`, or standard input for `@-`.
@@ -97,6 +101,9 @@ mod tests {
         assert_eq!(header("a:b:c").unwrap(), ("a".to_owned(), "b:c".to_owned()));
         assert_eq!(header("a: b").unwrap(), ("a".to_owned(), "b".to_owned()));
         assert_eq!(header("authorization: Bearer t").unwrap().0, "__AUTH");
+        for bad in ["a:b\r\nc", "a\n:b", "a:\0", "a:\x1b[1m"] {
+            assert!(header(bad).unwrap_err().contains("control character"), "{bad:?}");
+        }
         assert!(header("a").is_err() && header(":b").is_err());
     }
 }

@@ -55,6 +55,10 @@ impl FromStr for Url {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(invalid("the scheme is missing, as in rpcx://HOST:PORT".into()));
         };
+        let is_path = scheme == "unix";
+        if text.contains(|c: char| c.is_control() || c.is_whitespace() && !is_path) {
+            return Err(invalid("a blank or a control character is in it".into()));
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut named = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -107,6 +111,7 @@ mod tests {
             "http://localhost:80",
             "unix:///run/a?wire=rpcx",
             "mem://a?wire=easymicro",
+            "unix:///run/a b?wire=http",
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!(url.to_string(), text);
@@ -122,6 +127,8 @@ mod tests {
         for (text, why) in [
             ("127.0.0.1:80", "scheme is missing"),
             ("iip://a:1", "scheme iip is not known"),
+            ("rpcx://a b:1", "a blank"),
+            ("unix:///run/a\n", "a control character"),
             ("https://a:1", "TLS is not spoken yet"),
             ("rpcx://a", "port is missing"),
             ("unix:///run/a?wire=x", "wire x is not known"),
