@@ -34,7 +34,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     // these come from do.
     let sample = demo::description().method(service, method).cloned();
     check(args.codec, given.as_deref(), sample.as_ref())?;
-    let metadata = values::metadata_of(&args.target.headers);
+    let metadata = values::metadata_of(&args.target.headers)?;
     let begun = Instant::now();
     let deadline = deadline(begun, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
     let address = url.address.to_string();
@@ -178,7 +178,7 @@ fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> 
         Bodies::Json { reply, .. } => {
             let text = dynamic::decode(args.codec, body, reply.as_ref());
             let text = text.map_err(|error| {
-                Failure::service(format!("{} answered what cannot be read: {error}", args.method))
+                Failure::service(format!("trunkline: {} answered what cannot be read: {error}", args.method))
             })?;
             print(text + "\n")
         }

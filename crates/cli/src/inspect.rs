@@ -31,7 +31,7 @@ pub(crate) async fn ask(channel: &Channel, metadata: &Metadata, by: Instant) -> 
 async fn described(target: &args::Target) -> Result<(Description, String), Failure> {
     let url = endpoint::url(&target.url)?;
     let address = url.address.to_string();
-    let metadata = values::metadata_of(&target.headers);
+    let metadata = values::metadata_of(&target.headers)?;
     let deadline = Instant::now() + PATIENCE;
     let asked = async {
         let channel = endpoint::connect(&url, deadline).await?;

@@ -60,6 +60,7 @@ fn what_comes_later_is_refused_by_its_name() {
 #[test]
 fn what_is_wrong_gets_one_line() {
     let url = "rpcx://127.0.0.1:1";
+    let long = format!("a:{}", "x".repeat(20_000));
     for (args, with) in [
         (&[][..], "demo, call, ls, describe or template"),
         (&["nope"], "nope"),
@@ -92,6 +93,8 @@ fn what_is_wrong_gets_one_line() {
         (&["call", "http://127.0.0.1:1", "A.B", "-H", "a:b\n\nc"], "--header"),
         (&["call", "http://127.0.0.1:1", "A.B", "-H", "a"], "key:value"),
         (&["call", "rpcx://a\n\nb:1", "A.B"], "rpcx://a"),
+        (&["call", url, "A.B", "-H", &long], "16384 bytes"),
+        (&["ls", "http://127.0.0.1:1", "-H", &long], "16384 bytes"),
         // Nobody is there: what is wrong here is said before anybody is asked.
         (&["call", url, "A.B", "{"], "json"),
         (&["call", url, "A.B", "{", "--codec", "msgpack"], "json"),
