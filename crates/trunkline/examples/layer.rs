@@ -1,6 +1,4 @@
-//! An own policy as a layer: strangers are refused, and every call is written down. For one of a few lines a closure
-//! will do: see `trunkline::layer::layer_fn`.
-//!
+//! An own policy as a layer (a small one can be a closure: `trunkline::layer::layer_fn`).
 //! Run it: `cargo run --example layer`
 
 use trunkline::layer::Layer;
