@@ -52,7 +52,7 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8972")]
     pub(crate) listen: Vec<String>,
     /// How many runtimes of one thread each [default: one a core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Does not call itself
     #[arg(long, conflicts_with = "once")]
@@ -64,7 +64,7 @@ pub(crate) struct Demo {
     #[arg(long)]
     pub(crate) json: bool,
     /// The largest body of a request and of a reply, in bytes, after inflation
-    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, default_value_t = 4 << 20, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) body_limit: u32,
     /// Asks every caller for this token
     #[arg(long, value_name = "T", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -73,7 +73,7 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH?wire=rpcx
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH[?wire=rpcx]
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
     #[arg(short = 'H', long = "header", value_name = "KEY:VALUE", value_parser = values::header)]
@@ -102,7 +102,7 @@ pub(crate) struct Call {
     #[arg(value_name = "JSON|@FILE|@-", allow_negative_numbers = true)]
     pub(crate) body: Option<String>,
     /// How long the call may take, for example 200ms; the server is told [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,
     /// json, msgpack, protobuf, thrift or raw
     #[arg(long, value_name = "CODEC", default_value = "json", value_parser = values::codec)]

@@ -5,16 +5,16 @@ use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trunkline::client::{Url, Wire};
+use trunkline::client::{Channel, Url, Wire};
 use trunkline::codec::dynamic;
 use trunkline::message::Schema;
-use trunkline::reflect::{Description, SchemaDescription};
+use trunkline::reflect::{Description, MethodDescription, SchemaDescription};
 use trunkline::{Call, Code, Metadata, Result, Serialization, Service, Status};
 
 use crate::args;
 use crate::demo;
-use crate::endpoint::{self, DEFAULT_TIMEOUT, Endpoint, REPLY_LIMIT};
-use crate::exit::{Failure, print};
+use crate::endpoint::{self, DEFAULT_TIMEOUT, REPLY_LIMIT};
+use crate::exit::{Failure, clean_line, print};
 use crate::inspect;
 use crate::values;
 
@@ -30,13 +30,17 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     let url = endpoint::url(&args.target.url)?;
     let (service, method) = values::method(&args.method)?;
     let given = args.body.as_deref().map(values::body).transpose()?;
-    let metadata = values::metadata_of(&args.target.headers);
+    // Peers that do not describe themselves may serve the sample services all the same, as the Go programs that
+    // these come from do.
+    let sample = demo::description().method(service, method).cloned();
+    check(args.codec, given.as_deref(), sample.as_ref())?;
+    let metadata = values::metadata_of(&args.target.headers)?;
     let begun = Instant::now();
     let deadline = deadline(begun, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
     let address = url.address.to_string();
-    let endpoint =
-        Endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&endpoint, &args, &url, &metadata, deadline).await?;
+    let channel =
+        endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
+    let bodies = bodies(&channel, &args, &url, &metadata, deadline, sample).await?;
     let body = encode(args.codec, given, &bodies)?;
     let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
@@ -45,7 +49,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     if args.oneway {
         call = call.one_way();
     }
-    let outcome = match tokio::time::timeout_at(deadline, endpoint.call(call)).await {
+    let outcome = match tokio::time::timeout_at(deadline, channel.call(call)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")),
     };
@@ -54,7 +58,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     }
     let reply = outcome.map_err(|status| Failure::of_call(&status, &address))?;
     if args.oneway {
-        endpoint.close(deadline).await;
+        endpoint::close(channel, deadline).await;
         return Ok(());
     }
     let whole = reply.into_body().whole(REPLY_LIMIT).await;
@@ -68,11 +72,12 @@ fn deadline(begun: Instant, time: Duration) -> Instant {
 
 /// What the codec needs to know of the method.
 async fn bodies(
-    endpoint: &Endpoint,
+    channel: &Channel,
     args: &args::Call,
     url: &Url,
     metadata: &Metadata,
     deadline: Instant,
+    sample: Option<MethodDescription>,
 ) -> Result<Bodies, Failure> {
     match args.codec {
         Serialization::Raw => return Ok(Bodies::Bytes),
@@ -81,12 +86,10 @@ async fn bodies(
     }
     let (service, method) = values::method(&args.method)?;
     let address = url.address.to_string();
-    // Peers that do not describe themselves may serve the sample services all the same, as the Go programs that
-    // these come from do. easymicro's server does not even answer the question.
-    let sample = demo::description().method(service, method).cloned();
+    // easymicro's server does not even answer the question.
     let asked = match &sample {
         Some(_) if url.wire == Wire::Easymicro => Err(None),
-        _ => inspect::ask(endpoint, metadata, deadline).await.map_err(Some),
+        _ => inspect::ask(channel, metadata, deadline).await.map_err(Some),
     };
     let known = match asked {
         Ok(description) => match description.method(service, method) {
@@ -126,6 +129,26 @@ fn unknown(description: &Description, service: &str, method: &str) -> Failure {
     })
 }
 
+/// What is no JSON where JSON is wanted is said before anybody is asked. A method that nobody knows here may take
+/// bytes in protobuf and thrift; there the server has to say first.
+fn check(
+    codec: Serialization,
+    given: Option<&[u8]>,
+    sample: Option<&MethodDescription>,
+) -> Result<(), Failure> {
+    let json = match codec {
+        Serialization::Raw => false,
+        Serialization::Protobuf | Serialization::Thrift => {
+            sample.is_some_and(|sample| sample.request.schema().is_ok_and(|schema| !schema.is_raw()))
+        }
+        _ => true,
+    };
+    let (Some(given), true) = (given, json) else { return Ok(()) };
+    let any = Bodies::Json { request: None, reply: None };
+    let how = if codec == Serialization::MessagePack { codec } else { Serialization::Json };
+    encode(how, Some(given.to_vec()), &any).map(drop)
+}
+
 fn encode(codec: Serialization, given: Option<Vec<u8>>, bodies: &Bodies) -> Result<Vec<u8>, Failure> {
     let Bodies::Json { request, .. } = bodies else { return Ok(given.unwrap_or_default()) };
     let text = match given {
@@ -155,7 +178,7 @@ fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> 
         Bodies::Json { reply, .. } => {
             let text = dynamic::decode(args.codec, body, reply.as_ref());
             let text = text.map_err(|error| {
-                Failure::service(format!("{} answered what cannot be read: {error}", args.method))
+                Failure::service(format!("trunkline: {} answered what cannot be read: {error}", args.method))
             })?;
             print(text + "\n")
         }
@@ -168,7 +191,8 @@ fn tell(url: &Url, took: Duration, metadata: Option<&Metadata>) {
     let millis = took.as_secs_f64() * 1000.0;
     _ = writeln!(text, "address: {}\nurl: {url}\nattempts: 1\ntime: {millis:.3} ms", url.address);
     for (key, value) in metadata.iter().flat_map(|metadata| metadata.iter()) {
-        _ = writeln!(text, "metadata: {}: {}", key.escape_ascii(), String::from_utf8_lossy(value));
+        let clean = |bytes| clean_line(&String::from_utf8_lossy(bytes));
+        _ = writeln!(text, "metadata: {}: {}", clean(key), clean(value));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

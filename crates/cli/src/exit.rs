@@ -34,7 +34,8 @@ impl Failure {
         Self { code: 4, line: named(line.as_ref()) }
     }
 
-    /// What a failed call to this address exits with. What the service says is printed exactly as it says it.
+    /// What a failed call to this address exits with. What the service says is printed exactly
+    /// as it says it, but for control characters.
     pub(crate) fn of_call(status: &Status, address: &str) -> Self {
         let message = status.message();
         match status.code() {
@@ -43,6 +44,9 @@ impl Failure {
             }
             Code::Unavailable => Self::transport(format!("{address}: {message}")),
             Code::DeadlineExceeded => Self::deadline(format!("{address}: {message}")),
+            code if message.trim().is_empty() => {
+                Self::service(format!("trunkline: {address}: the call failed without a text ({code})"))
+            }
             _ => Self::service(message),
         }
     }
@@ -51,10 +55,33 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         if !self.line.is_empty() {
             // Where stderr is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "{}", self.line);
+            let _ = writeln!(io::stderr(), "{}", clean(&self.line));
         }
         ExitCode::from(self.code)
     }
+}
+
+/// A text from elsewhere for people: control characters other than line ends and tabs, which could do things to a
+/// terminal, are written as escapes.
+pub(crate) fn clean(text: &str) -> String {
+    escaped(text, |c| c.is_control() && !matches!(c, '\n' | '\t'))
+}
+
+/// The same in one line.
+pub(crate) fn clean_line(text: &str) -> String {
+    escaped(text, char::is_control)
+}
+
+fn escaped(text: &str, bad: impl Fn(char) -> bool) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if bad(c) {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
 }
 
 fn named(line: &str) -> String {
@@ -69,5 +96,23 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
             Err(Failure::usage(format!("cannot write to stdout: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_escapes() {
+        let text = "a\0b\u{1b}[31m\r\u{9b}1m\x7fü\n\t.";
+        assert_eq!(clean(text), "a\\u{0}b\\u{1b}[31m\\r\\u{9b}1m\\u{7f}ü\n\t.");
+        assert_eq!(clean_line("a\nb\t"), "a\\nb\\t");
+    }
+
+    #[test]
+    fn a_failure_without_a_text_says_something() {
+        let failure = Failure::of_call(&Status::failed(" "), "a:1");
+        assert_eq!(failure.line, "trunkline: a:1: the call failed without a text (failed)");
     }
 }

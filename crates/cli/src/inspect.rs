@@ -5,23 +5,24 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use trunkline::client::Channel;
 use trunkline::reflect::{
     Description, MethodDescription, ReflectionClient, SchemaDescription, ServiceDescription,
 };
 use trunkline::{Code, Metadata, Result, Serialization};
 
 use crate::args;
-use crate::endpoint::{self, Endpoint};
-use crate::exit::{Failure, print};
+use crate::endpoint;
+use crate::exit::{Failure, clean, clean_line, print};
 use crate::values;
 
 /// How long a peer has to say what it serves: below the 5 s that users are promised.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Asks a peer what it serves.
-pub(crate) async fn ask(endpoint: &Endpoint, metadata: &Metadata, by: Instant) -> Result<Description> {
+pub(crate) async fn ask(channel: &Channel, metadata: &Metadata, by: Instant) -> Result<Description> {
     let deadline = by.min(Instant::now() + PATIENCE);
-    let client = ReflectionClient::new(endpoint.clone());
+    let client = ReflectionClient::new(channel.clone());
     // JSON, so that a peer which only passes calls on can do it.
     let asked = client.describe().serialization(Serialization::Json).metadata(metadata.clone());
     asked.deadline(deadline).send().await
@@ -30,11 +31,11 @@ pub(crate) async fn ask(endpoint: &Endpoint, metadata: &Metadata, by: Instant) -
 async fn described(target: &args::Target) -> Result<(Description, String), Failure> {
     let url = endpoint::url(&target.url)?;
     let address = url.address.to_string();
-    let metadata = values::metadata_of(&target.headers);
+    let metadata = values::metadata_of(&target.headers)?;
     let deadline = Instant::now() + PATIENCE;
     let asked = async {
-        let endpoint = Endpoint::connect(&url, deadline).await?;
-        ask(&endpoint, &metadata, deadline).await
+        let channel = endpoint::connect(&url, deadline).await?;
+        ask(&channel, &metadata, deadline).await
     };
     let description = asked.await.map_err(|status| match status.code() {
         Code::Unavailable => Failure::of_call(&status, &address),
@@ -63,7 +64,7 @@ pub(crate) async fn ls(args: args::Ls) -> Result<(), Failure> {
     if args.json {
         return print(format!("{}\n", json!(names)));
     }
-    print(names.iter().fold(String::new(), |text, name| text + name + "\n"))
+    print(names.iter().fold(String::new(), |text, name| text + &clean_line(name) + "\n"))
 }
 
 pub(crate) async fn describe(args: args::Describe) -> Result<(), Failure> {
@@ -73,7 +74,7 @@ pub(crate) async fn describe(args: args::Describe) -> Result<(), Failure> {
         if args.json {
             return print_json(service);
         }
-        return print(service_text(service));
+        return print(clean(&service_text(service)));
     }
     let (service, method) = args.name.rsplit_once('.').ok_or_else(unknown)?;
     let service = description.service(service).ok_or_else(unknown)?;
@@ -83,7 +84,7 @@ pub(crate) async fn describe(args: args::Describe) -> Result<(), Failure> {
     }
     let mut text = String::new();
     method_text(&mut text, &service.name, method);
-    print(text)
+    print(clean(&text))
 }
 
 pub(crate) async fn template(args: args::Template) -> Result<(), Failure> {

@@ -5,7 +5,6 @@ mod call;
 mod demo;
 mod endpoint;
 mod exit;
-mod http;
 mod inspect;
 mod refuse;
 mod values;

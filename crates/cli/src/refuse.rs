@@ -2,7 +2,7 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::exit::{Failure, print};
+use crate::exit::{Failure, clean_line, print};
 
 /// Verbs that will come.
 const LATER_VERBS: [&str; 10] =
@@ -72,6 +72,13 @@ pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
                 return Err(later(&word));
             }
             return Err(Failure::usage(format!("{word} is no command; see {help}")));
+        }
+        ErrorKind::ValueValidation => {
+            let flag = context(error, ContextKind::InvalidArg).unwrap_or_default();
+            let value = context(error, ContextKind::InvalidValue).unwrap_or_default();
+            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            let value = clean_line(&value);
+            return Err(Failure::usage(format!("invalid value '{value}' for '{flag}': {why}; see {help}")));
         }
         _ => {}
     }

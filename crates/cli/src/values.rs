@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use trunkline::{Metadata, Serialization, metadata};
+use trunkline::{Limits, Metadata, Pairs, Serialization, metadata};
 
 use crate::exit::Failure;
 
@@ -21,7 +21,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number = number.parse::<f64>().ok().filter(|number| *number > 0.0);
     let time = number.and_then(|number| Duration::try_from_secs_f64(number * seconds).ok());
-    time.filter(|time| !time.is_zero()).ok_or_else(|| "not a time above 0, as in 200ms or 5s".to_owned())
+    time.filter(|time| !time.is_zero())
+        .ok_or_else(|| "no time above 0 that can be waited for, as in 200ms or 5s".to_owned())
 }
 
 /// The codec's name.
@@ -43,21 +44,36 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     if key.is_empty() {
         return Err("the key before the colon is empty".to_owned());
     }
+    if text.contains(|c: char| c.is_control() && c != '\t') {
+        return Err("a key or a value has a line end or another control character in it".to_owned());
+    }
     let key = if key.eq_ignore_ascii_case("authorization") { metadata::AUTH } else { key };
     Ok((key.to_owned(), value.trim_start().to_owned()))
 }
 
-/// The headers as metadata.
-pub(crate) fn metadata_of(headers: &[(String, String)]) -> Metadata {
+/// The headers as metadata, within the limits that every peer of ours has.
+pub(crate) fn metadata_of(headers: &[(String, String)]) -> Result<Metadata, Failure> {
     let begun = Metadata::builder();
-    headers.iter().fold(begun, |all, (key, value)| all.with(key, value)).build()
+    let metadata = headers.iter().fold(begun, |all, (key, value)| all.with(key, value)).build();
+    let limits = Limits::default();
+    match Pairs::parse(metadata.pairs().as_bytes(), &limits) {
+        Ok(_) => Ok(metadata),
+        Err(_) => Err(Failure::usage(format!(
+            "the metadata (-H) has {} pairs and {} bytes; {} pairs and {} bytes can be sent",
+            headers.len(),
+            metadata.pairs().as_bytes().len(),
+            limits.metadata_pairs,
+            limits.metadata
+        ))),
+    }
 }
 
 /// `Service.Method`, cut at the last dot.
 pub(crate) fn method(text: &str) -> Result<(&str, &str), Failure> {
-    text.rsplit_once('.').filter(|(service, method)| !service.is_empty() && !method.is_empty()).ok_or_else(
-        || Failure::usage(format!("{text} is no method; write Service.Method, for example Arith.Mul")),
-    )
+    let names = text.rsplit_once('.').filter(|(service, method)| !service.is_empty() && !method.is_empty());
+    names.filter(|_| !text.contains(char::is_control)).ok_or_else(|| {
+        Failure::usage(format!("'{text}' is no method; write Service.Method, for example Arith.Mul"))
+    })
 }
 
 /// The body: as it stands there, the bytes of `@FILE`, or standard input for `@-`.
@@ -97,6 +113,9 @@ mod tests {
         assert_eq!(header("a:b:c").unwrap(), ("a".to_owned(), "b:c".to_owned()));
         assert_eq!(header("a: b").unwrap(), ("a".to_owned(), "b".to_owned()));
         assert_eq!(header("authorization: Bearer t").unwrap().0, "__AUTH");
+        for bad in ["a:b\r\nc", "a\n:b", "a:\0", "a:\x1b[1m"] {
+            assert!(header(bad).unwrap_err().contains("control character"), "{bad:?}");
+        }
         assert!(header("a").is_err() && header(":b").is_err());
     }
 }

@@ -34,6 +34,10 @@ fn the_message_of_a_failure_is_exactly_the_services() {
     for scheme in ["rpcx", "http"] {
         let url = demo.url(scheme);
         assert_eq!(run(&["call", &url, "Arith.Div", r#"{"A":1}"#]).stderr, "divide by zero\n");
+        let done = run(&["call", &url, "Fault.Fail", r#"{"Message":"a\u001b[31m\u0000\rb\u009b"}"#]);
+        done.fails(1, r"a\u{1b}[31m\u{0}\rb\u{9b}");
+        run(&["call", &url, "Fault.Fail"]).fails(1, "without a text");
+        run(&["call", &url, "Fault.Fail", "--codec", "msgpack"]).fails(1, "without a text");
         let done = run(&["call", &url, "Fault.Panic"]);
         assert_eq!(done.code, 1);
         assert!(!done.stderr.contains("Fault.Panic"), "{done:?}");

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Demo, closing_peer, nobody, run, silent_peer};
+use support::{Demo, closing_peer, nobody, peer, run, silent_peer};
 
 const METHODS: [&str; 13] = [
     "Arith.Add",
@@ -54,6 +54,40 @@ fn describe_names_every_field_with_its_type() {
     assert_eq!(json["request"]["messages"][0]["fields"][1]["name"], "B");
     let json: Value = serde_json::from_str(&run(&["describe", &url, "Arith", "--json"]).stdout).unwrap();
     assert_eq!(json["methods"][2]["name"], "Div");
+}
+
+/// What a peer says of itself is shown, and does nothing to the terminal.
+#[test]
+fn names_and_texts_from_elsewhere_are_shown_without_control_characters() {
+    use std::io::{Read, Write};
+    let schema = r#"{"kind":"message","name":"Q\u001b","messages":[{"name":"Q","fields":
+        [{"name":"f\u009b1m","number":1,"type":"string"}]}]}"#;
+    let method = format!(
+        r#"{{"name":"M\u0000\n","doc":"d\r\u001b[2J","idempotent":true,"request":{schema},"reply":{schema}}}"#
+    );
+    let body = format!(r#"{{"services":[{{"name":"A\u001b[2J","doc":"\u0007x","methods":[{method}]}}]}}"#);
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nX-RPCX-Meta: %1B[1m=%1B[2m\r\nContent-Length: {length}\r\n\r\n");
+    let url = format!(
+        "http://{}",
+        peer(move |mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        })
+    );
+    let shown = |done: support::Done, with: &[&str]| {
+        let text = format!("{}{}", done.stdout, done.stderr);
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{done:?}");
+        for with in with {
+            assert!(text.contains(with), "{with}: {done:?}");
+        }
+    };
+    let listed = run(&["ls", &url]);
+    assert_eq!(listed.stdout.lines().count(), 1);
+    shown(listed, &["A\\u{1b}[2J.M\\u{0}\\n"]);
+    shown(run(&["describe", &url, "A\u{1b}[2J"]), &["\\u{7}x", "f\\u{9b}1m", "d\\r"]);
+    shown(run(&["describe", &url, "Nope"]), &["no Nope"]);
+    shown(run(&["call", &url, "A.B", "-v", "--codec", "msgpack"]), &["metadata: \\u{1b}[1m: \\u{1b}[2m"]);
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn what_comes_later_is_refused_by_its_name() {
 #[test]
 fn what_is_wrong_gets_one_line() {
     let url = "rpcx://127.0.0.1:1";
+    let long = format!("a:{}", "x".repeat(20_000));
     for (args, with) in [
         (&[][..], "demo, call, ls, describe or template"),
         (&["nope"], "nope"),
@@ -67,7 +68,14 @@ fn what_is_wrong_gets_one_line() {
         (&["demo", "nope"], "nope"),
         (&["demo", "--threads", "0"], "--threads"),
         (&["demo", "--threads", "x"], "--threads"),
+        (&["demo", "--threads", "-1"], "--threads"),
         (&["demo", "--body-limit", "0"], "--body-limit"),
+        (&["demo", "--body-limit", "-1"], "--body-limit"),
+        (&["demo", "--body-limit=-1"], "--body-limit"),
+        (&["demo", "--body-limit", "1\n\n2"], "--body-limit"),
+        (&["demo", "--listen", "\u{1b}[1m\n\nx"], "\\u{1b}[1m"),
+        (&["demo", "--\n\n\u{1b}[1m"], "not known"),
+        (&["\n\u{1b}\n"], "no command"),
         (&["demo", "--listen"], "--listen"),
         (&["demo", "--listen", "here"], "here"),
         (&["demo", "--listen", "127.0.0.1:99999"], "127.0.0.1:99999"),
@@ -79,10 +87,23 @@ fn what_is_wrong_gets_one_line() {
         (&["call", url, "Arith."], "Arith."),
         (&["call", url, "A.B", "{}", "{}"], "{}"),
         (&["call", url, "A.B", "--codec", "xml"], "xml"),
+        (&["call", url, "A\n\nx.B"], "no method"),
+        (&["call", url, "A.B", "--timeout", "-1s"], "--timeout"),
+        (&["call", url, "A.B", "-H", "a:b\r\nc: d"], "--header"),
+        (&["call", "http://127.0.0.1:1", "A.B", "-H", "a:b\n\nc"], "--header"),
+        (&["call", "http://127.0.0.1:1", "A.B", "-H", "a"], "key:value"),
+        (&["call", "rpcx://a\n\nb:1", "A.B"], "rpcx://a"),
+        (&["call", url, "A.B", "-H", &long], "16384 bytes"),
+        (&["ls", "http://127.0.0.1:1", "-H", &long], "16384 bytes"),
+        // Nobody is there: what is wrong here is said before anybody is asked.
+        (&["call", url, "A.B", "{"], "json"),
+        (&["call", url, "A.B", "{", "--codec", "msgpack"], "json"),
+        (&["call", url, "Arith.Mul", "{", "--codec", "protobuf"], "json"),
+        (&["call", url, "Arith.Mul", "{", "--codec", "thrift"], "json"),
+        (&["call", "http://127.0.0.1:1", "A.B", "{}x"], "json"),
         (&["call", "127.0.0.1:1", "A.B"], "127.0.0.1:1"),
         (&["call", "rpcx://127.0.0.1", "A.B"], "port"),
         (&["call", "rpcx://127.0.0.1:1?x=y", "A.B"], "x=y"),
-        (&["call", "unix:///tmp/x", "A.B"], "wire"),
         (&["call", "nope://127.0.0.1:1", "A.B"], "nope"),
         (&["call", "mem://a?wire=rpcx", "A.B"], "mem://"),
         (&["ls"], "URL"),
@@ -92,6 +113,7 @@ fn what_is_wrong_gets_one_line() {
         let done = run(args);
         done.fails(2, with);
         assert!(done.stderr.starts_with("trunkline: "), "{done:?}");
+        assert!(!done.stderr.trim_end_matches('\n').contains(char::is_control), "{done:?}");
     }
 }
 

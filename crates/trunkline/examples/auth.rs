@@ -19,9 +19,8 @@ impl Secrets for Diary {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder().serve(SecretsServer::new(Diary)).token("sesame").listen("127.0.0.1:0");
-    let server = server.bind().await?;
-    let url = server.url();
-    tokio::spawn(server.run());
+    let server = server.start().await?;
+    let url = server.url().to_owned();
 
     // Without the token, or with a wrong one, no call reaches the service.
     let stranger = SecretsClient::connect(&url).await?;

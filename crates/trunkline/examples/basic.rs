@@ -32,12 +32,10 @@ impl Arith for Calculator {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").bind().await?;
-    let (url, handle) = (server.url(), server.handle());
-    println!("serving on {url}");
-    let serving = tokio::spawn(server.run());
+    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").start().await?;
+    println!("serving on {}", server.url());
 
-    let arith = ArithClient::connect(&url).await?;
+    let arith = ArithClient::connect(server.url()).await?;
     let product = arith.mul(Args { a: 6, b: 7 }).await?;
     println!("6 * 7 = {}", product.c);
     assert_eq!(product.c, 42);
@@ -47,8 +45,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(status.message(), "overflow");
 
     // A graceful stop: the server finishes what it has, and ends the moment it is done.
-    handle.drain(std::time::Duration::from_secs(5));
-    serving.await??;
+    server.stop(std::time::Duration::from_secs(5)).await?;
     println!("stopped");
     Ok(())
 }

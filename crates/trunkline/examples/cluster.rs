@@ -26,13 +26,10 @@ impl Relay for Node {
 
 /// Starts a node that passes on to the one after it; the last one answers.
 async fn start(number: u32) -> Result<ServerHandle, Box<dyn std::error::Error>> {
-    let next = (number < 5).then(|| Channel::builder(&format!("mem://node-{}?wire=rpcx", number + 1)).lazy());
+    let next = (number < 5).then(|| Channel::builder(&format!("mem://node-{}", number + 1)).lazy());
     let node = Node(number, next.transpose()?.map(RelayClient::new));
     let builder = Server::builder().serve(RelayServer::new(node)).listen(format!("mem://node-{number}"));
-    let server = builder.bind().await?;
-    let handle = server.handle();
-    tokio::spawn(server.run());
-    Ok(handle)
+    Ok(builder.start().await?.handle())
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -43,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for number in 1..=5 {
         nodes.push(start(number).await?);
     }
-    let first = RelayClient::connect("mem://node-1?wire=rpcx").await?;
+    let first = RelayClient::connect("mem://node-1").await?;
     assert_eq!(first.pass().timeout(Duration::from_secs(301)).await?, "node 5");
     println!("five nodes: {} s", begun.elapsed().as_secs());
     let status = first.pass().timeout(Duration::from_secs(150)).await.err().ok_or("too quick")?;

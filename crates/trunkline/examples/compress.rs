@@ -20,9 +20,8 @@ impl Echo for Mirror {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(EchoServer::new(Mirror)).listen("127.0.0.1:0").bind().await?;
-    let address = server.addresses().remove(0);
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(EchoServer::new(Mirror)).listen("127.0.0.1:0").start().await?;
+    let address = server.addresses()[0].clone();
     let relay = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("rpcx://{}", relay.local_addr()?);
 

@@ -45,9 +45,8 @@ impl Bank for Vault {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(BankServer::new(Vault(500))).listen("127.0.0.1:0").bind().await?;
-    let bank = BankClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(BankServer::new(Vault(500))).listen("127.0.0.1:0").start().await?;
+    let bank = BankClient::connect(server.url()).await?;
 
     let withdrawal = Withdrawal { account: "alice".into(), cents: 700 };
     let status = bank.withdraw(withdrawal).await.err().ok_or("alice had enough")?;

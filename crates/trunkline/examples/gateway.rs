@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use trunkline::{Message, Result, Serialization, Server, Status};
+use trunkline::{Message, Result, Server, Status};
 
 #[derive(Serialize, Deserialize, Message)]
 struct Args {
@@ -43,18 +43,17 @@ async fn post(address: &str, body: &str) -> std::io::Result<String> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").bind().await?;
-    let (address, url) = (server.addresses().remove(0), server.url());
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").start().await?;
+    let address = server.addresses()[0].clone();
     let answer = post(&address, r#"{"a":42,"b":6}"#).await?;
     println!("{answer}\n");
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(r#"{"c":7}"#));
     let answer = post(&address, r#"{"a":42,"b":0}"#).await?;
     println!("{answer}");
     assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains(r#""message":"divide by zero""#));
-    for url in [url, format!("http://{address}")] {
-        let arith = ArithClient::connect(&url).await?; // Our own client speaks both: rpcx, and HTTP with JSON.
-        assert_eq!(arith.div(Args { a: 42, b: 6 }).serialization(Serialization::Json).await?.c, 7);
+    for url in [server.url(), &format!("http://{address}")] {
+        let arith = ArithClient::connect(url).await?; // Our own client speaks both: rpcx, and HTTP with JSON.
+        assert_eq!(arith.div(Args { a: 42, b: 6 }).await?.c, 7);
     }
     Ok(())
 }

@@ -45,9 +45,8 @@ async fn post(address: &str, body: &str) -> Result<String, Box<dyn std::error::E
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").bind().await?;
-    let address = server.addresses().remove(0);
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(ArithServer::new(Calculator)).listen("127.0.0.1:0").start().await?;
+    let address = server.addresses()[0].clone();
 
     let call = r#"{"jsonrpc":"2.0","method":"Arith.Add","params":{"a":1,"b":2},"id":1}"#;
     let notification = r#"{"jsonrpc":"2.0","method":"Arith.Add","params":{"a":1,"b":2}}"#;

@@ -37,8 +37,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("after {} ms: {lost:?}", begun.elapsed().as_millis());
 
     // A server comes up at the same address. The channel dials it, whether somebody calls or not.
-    let server = Server::builder().serve(HealthServer::new(Healthy)).listen(&address).bind().await?;
-    tokio::spawn(server.run());
+    let _server = Server::builder().serve(HealthServer::new(Healthy)).listen(&address).start().await?;
     state.wait_for(|state| *state == ConnectionState::Connected).await?;
     println!("connected again");
 

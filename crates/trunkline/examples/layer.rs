@@ -1,4 +1,4 @@
-//! An own policy as a layer: strangers are refused, and every call is written down.
+//! An own policy as a layer (a small one can be a closure: `trunkline::layer::layer_fn`).
 //! Run it: `cargo run --example layer`
 
 use trunkline::layer::Layer;
@@ -49,9 +49,8 @@ impl<S: Service> Service for Tenant<S> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder = Server::builder().serve(WeatherServer::new(Sunny)).layer(TenantLayer(&["ann", "bob"]));
-    let server = builder.listen("127.0.0.1:0").bind().await?;
-    let weather = WeatherClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = builder.listen("127.0.0.1:0").start().await?;
+    let weather = WeatherClient::connect(server.url()).await?;
     weather.report().metadata_pair("tenant", "ann").await?;
     let status = weather.report().metadata_pair("tenant", "eve").await.err().ok_or("eve was let in")?;
     println!("refused: {}", status.message());

@@ -26,9 +26,8 @@ impl Greeter for Polyglot {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(GreeterServer::new(Polyglot)).listen("127.0.0.1:0").bind().await?;
-    let greeter = GreeterClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(GreeterServer::new(Polyglot)).listen("127.0.0.1:0").start().await?;
+    let greeter = GreeterClient::connect(server.url()).await?;
 
     // Who wants only the value awaits the call.
     let text = greeter.greet("Ann".into()).await?;

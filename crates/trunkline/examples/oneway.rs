@@ -31,9 +31,8 @@ impl Log for Journal {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (journal, mut written) = mpsc::channel(16);
     let server =
-        Server::builder().serve(LogServer::new(Journal(journal))).listen("127.0.0.1:0").bind().await?;
-    let log = LogClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+        Server::builder().serve(LogServer::new(Journal(journal))).listen("127.0.0.1:0").start().await?;
+    let log = LogClient::connect(server.url()).await?;
 
     for text in ["one", "", "two"] {
         // Well done, as far as the caller learns; that the service refuses the empty text stays with the service.

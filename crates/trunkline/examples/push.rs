@@ -41,16 +41,14 @@ impl Market for Exchange {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(MarketServer::new(Exchange)).listen("127.0.0.1:0").bind().await?;
-    let channel = Channel::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(MarketServer::new(Exchange)).listen("127.0.0.1:0").start().await?;
+    let channel = Channel::connect(server.url()).await?;
 
     let mut pushes = channel.pushes();
-    // The connection ends with the last one who holds the channel: here that is the client, to the end of main.
     let market = MarketClient::new(channel);
     market.subscribe(Subscription { prices: 3 }).await?;
     for expected in [100, 200, 300] {
-        let push = pushes.next().await.ok_or("the channel is gone")??;
+        let push = pushes.next().await.ok_or("this wire carries no pushes")??;
         let price: Price = push.decode()?;
         println!("{}.{}: {price:?}", push.service, push.method);
         assert_eq!(price.cents, expected);

@@ -38,9 +38,8 @@ impl Orders for Shop {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(OrdersServer::new(Shop)).listen("127.0.0.1:0").bind().await?;
-    let orders = OrdersClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(OrdersServer::new(Shop)).listen("127.0.0.1:0").start().await?;
+    let orders = OrdersClient::connect(server.url()).await?;
 
     let lines = vec![Line { name: "tea".into(), count: 3 }];
     let order = Order { id: 7, lines, note: None, balance: -250, receipt: vec![0, 255].into() };

@@ -40,9 +40,8 @@ impl Drop for Work<'_> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (tell, mut told) = mpsc::unbounded_channel();
     let builder = Server::builder().serve(NovelServer::new(Writer(tell)));
-    let server = builder.listen("127.0.0.1:0").bind().await?;
-    let novel = NovelClient::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = builder.listen("127.0.0.1:0").start().await?;
+    let novel = NovelClient::connect(server.url()).await?;
     novel.ping().await?; // With its first reply the server tells that it understands a cancel.
     let status = novel.write().timeout(Duration::from_millis(300)).await.err().ok_or("so soon?")?;
     println!("{status}");

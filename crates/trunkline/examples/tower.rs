@@ -28,9 +28,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Two calls at a time; a third one is refused and does not wait.
     let policy = ServiceBuilder::new().load_shed().concurrency_limit(2);
     let builder = Server::builder().serve(KitchenServer::new(Cook)).layer(tower_layer(policy));
-    let server = builder.listen("127.0.0.1:0").bind().await?;
-    let channel = Channel::connect(&server.url()).await?;
-    tokio::spawn(server.run());
+    let server = builder.listen("127.0.0.1:0").start().await?;
+    let channel = Channel::connect(server.url()).await?;
 
     let kitchen = KitchenClient::new(channel.clone());
     let (soup, salad, bread) = tokio::join!(

@@ -24,9 +24,8 @@ const UPGRADE: &str = "GET /_rpcx_ HTTP/1.1\r\nHost: localhost\r\nConnection: Up
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().serve(EchoServer::new(Mirror)).listen("127.0.0.1:0").bind().await?;
-    let mut stream = TcpStream::connect(server.addresses().remove(0)).await?;
-    tokio::spawn(server.run());
+    let server = Server::builder().serve(EchoServer::new(Mirror)).listen("127.0.0.1:0").start().await?;
+    let mut stream = TcpStream::connect(server.addresses()[0].clone()).await?;
 
     stream.write_all(UPGRADE.as_bytes()).await?;
     let mut head = Vec::new();

@@ -1,4 +1,36 @@
 //! Trunkline: one service, every wire.
+//!
+//! A service is a trait with [`macro@service`]: it makes a server, a client and a mock. [`Server::builder`] serves it on
+//! every wire from one port; the client goes through a [`client::Channel`] to `rpcx://`, `easymicro://`, `http://`,
+//! `unix://` or, in tests, `mem://` addresses. [`Message`](derive@Message) makes a struct travel in every codec.
+//!
+//! ```
+//! use trunkline::{Result, Server};
+//!
+//! #[trunkline::service]
+//! trait Greeter {
+//!     async fn greet(&self, name: String) -> Result<String>;
+//! }
+//!
+//! struct Polite;
+//!
+//! impl Greeter for Polite {
+//!     async fn greet(&self, name: String) -> Result<String> {
+//!         Ok(format!("hello {name}"))
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::builder().serve(GreeterServer::new(Polite)).listen("127.0.0.1:0").start().await?;
+//! let greeter = GreeterClient::connect(server.url()).await?;
+//! assert_eq!(greeter.greet("Ada".into()).await?, "hello Ada");
+//! # Ok(()) }
+//! ```
+//!
+//! - [`Status`] says why a call failed; [`Context`] is what a handler may know of its call.
+//! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
+//! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
+//! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
 
 // What the macros generate names this crate from outside; inside it must have that name too.
 extern crate self as trunkline;

@@ -25,7 +25,7 @@ pub(crate) const FAILURES: [(u16, &str, &str, &[Code]); 9] = [
     (504, "DeadlineExceeded", "The time that the caller gave is over", &[Code::DeadlineExceeded]),
 ];
 
-/// The OpenAPI 3.1 document of these services: an operation for each method, a component for each type of message.
+/// The OpenAPI 3.1 document of these services, as a text of JSON: an operation for each method, a component for each type of message.
 /// With `asks_token` every operation asks for a bearer token.
 ///
 /// - The first line of a method's documentation is its `summary`; where there is more, all of it the `description`.
@@ -49,12 +49,13 @@ pub(crate) const FAILURES: [(u16, &str, &str, &[Code]); 9] = [
 /// # impl Clock for Wall { async fn now(&self) -> Result<()> { Ok(()) } }
 ///
 /// let document = trunkline::openapi::document([&ClockServer::new(Wall).describe()], false);
+/// let document: serde_json::Value = serde_json::from_str(&document).unwrap();
 /// let operation = &document["paths"]["/Clock/Now"]["post"];
 /// assert_eq!(operation["operationId"], "Clock.Now");
 /// assert_eq!(operation["summary"], "The time in seconds.");
 /// ```
 #[must_use]
-pub fn document<'a>(services: impl IntoIterator<Item = &'a ServiceInfo>, asks_token: bool) -> Value {
+pub fn document<'a>(services: impl IntoIterator<Item = &'a ServiceInfo>, asks_token: bool) -> String {
     let mut document = Document::default();
     for service in services {
         for method in &service.methods {
@@ -69,7 +70,7 @@ pub fn document<'a>(services: impl IntoIterator<Item = &'a ServiceInfo>, asks_to
             });
         }
     }
-    document.finish(asks_token)
+    document.finish(asks_token).to_string()
 }
 
 /// One method, whoever described it.

@@ -142,7 +142,7 @@ impl SchemaDescription {
     /// The description of a schema; of none, that of bytes of any kind.
     #[must_use]
     pub fn of(schema: Option<&Schema>) -> Self {
-        let json = schema.map_or_else(|| Schema::raw().to_json(), Schema::to_json);
+        let json = schema.map_or_else(|| Schema::raw().to_value(), Schema::to_value);
         // Both sides are of this crate, and a test holds them together.
         serde_json::from_value(json).unwrap_or_default()
     }
@@ -153,7 +153,7 @@ impl SchemaDescription {
     /// It is none: what is wrong, as a text. It came from a peer.
     pub fn schema(&self) -> Result<Schema, String> {
         let json = serde_json::to_value(self).map_err(|error| error.to_string())?;
-        Schema::from_json(&json)
+        Schema::from_value(&json)
     }
 }
 

@@ -12,6 +12,10 @@ use crate::{Call, Code, MethodId, Peer, Reply, Result, Status};
 ///
 /// Static all the way down: a stack of layers compiles into one future. The one place where types are erased is
 /// the router, which holds services of different kinds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not answer calls",
+    note = "a channel is passed by value: a clone is the same channel, as is one behind an Arc"
+)]
 pub trait Service: Send + Sync + 'static {
     /// Answers one call. The future is dropped when nobody wants the answer any more.
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send;
@@ -21,6 +25,12 @@ pub trait Service: Send + Sync + 'static {
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         let _ = (request, reply);
         Answer::Declined
+    }
+
+    /// What a client sends messages in where neither the call nor the message's type says. A channel says what its
+    /// wire carries best; a service around another one says what that one does.
+    fn serialization(&self) -> Serialization {
+        Serialization::MessagePack
     }
 }
 
@@ -157,6 +167,8 @@ pub trait DynService: Send + Sync + 'static {
     fn call_boxed(&self, call: Call) -> BoxFuture<'_>;
     /// As [`Service::answer`].
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer;
+    /// As [`Service::serialization`].
+    fn serialization_dyn(&self) -> Serialization;
 }
 
 impl<S: Service> DynService for S {
@@ -166,6 +178,10 @@ impl<S: Service> DynService for S {
 
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         self.answer(request, reply)
+    }
+
+    fn serialization_dyn(&self) -> Serialization {
+        self.serialization()
     }
 }
 
@@ -177,6 +193,10 @@ impl Service for Box<dyn DynService> {
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         (**self).answer_dyn(request, reply)
     }
+
+    fn serialization(&self) -> Serialization {
+        (**self).serialization_dyn()
+    }
 }
 
 impl<S: Service> Service for std::sync::Arc<S> {
@@ -186,6 +206,10 @@ impl<S: Service> Service for std::sync::Arc<S> {
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         (**self).answer(request, reply)
+    }
+
+    fn serialization(&self) -> Serialization {
+        (**self).serialization()
     }
 }
 

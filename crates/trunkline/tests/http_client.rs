@@ -59,23 +59,36 @@ async fn tcp_and_unix_sockets_are_called_as_memory_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typed_calls_go_as_json() {
+async fn every_serialisation_comes_back() {
     serve_in_memory("http-typed").await;
     let channel = connect("http-typed").await;
     let args = Args { a: 6, b: i64::MAX };
-    let call = Outgoing::<_, Args, Args>::new(&channel, "Test", "Owned", args.clone());
-    assert_eq!(call.serialization(Serialization::Json).await.unwrap(), args);
+    let call = |method: &'static str| Outgoing::<_, Args, Args>::new(&channel, "Test", method, args.clone());
+    assert_eq!(call("Owned").await.unwrap(), args);
+    for how in
+        [Serialization::Json, Serialization::MessagePack, Serialization::Protobuf, Serialization::Thrift]
+    {
+        let pair = call("Owned").metadata_pair("a", "1 &ü");
+        let reply = pair.serialization(how).annotated().await.unwrap();
+        assert_eq!(reply.value, args, "{how:?}");
+        let failed = call("Fail").serialization(how).await.unwrap_err();
+        assert_eq!(failed.code(), Code::Failed, "{how:?}");
+        let unknown = call("Nope").serialization(how).await.unwrap_err();
+        assert_eq!(unknown.code(), Code::NotFound, "{how:?}");
+        assert!(unknown.message().contains("can't find method Nope"), "{unknown}");
+        let late = call("Owned").serialization(how).timeout(Duration::ZERO).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded, "{how:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_http_cannot_carry_is_refused_before_it_begins() {
     serve_in_memory("http-unsupported").await;
     let channel = connect("http-unsupported").await;
-    for serialization in [Serialization::MessagePack, Serialization::Protobuf, Serialization::Thrift] {
-        let status = channel.call(Call::new("Test", "Echo", serialization, "x")).await.unwrap_err();
-        assert_eq!(status.code(), Code::Unsupported);
-        assert!(status.message().contains("Json") && status.may_retry(), "{status}");
-    }
+    let status = channel.call(Call::new("Test", "Echo", Serialization::Gob, "x")).await.unwrap_err();
+    assert_eq!((status.code(), status.may_retry()), (Code::Unsupported, true));
+    let status = channel.call(Call::new("Te\nst", "Echo", Serialization::Thrift, "x")).await.unwrap_err();
+    assert_eq!((status.code(), status.may_retry()), (Code::InvalidInput, true));
     let (_sender, stream) = BodyStream::channel();
     let status = channel.call(call("Echo", stream)).await.unwrap_err();
     assert_eq!((status.code(), status.may_retry()), (Code::Unsupported, true));
@@ -392,6 +405,21 @@ async fn every_status_has_its_code() {
     assert_eq!((failed.code(), failed.message()), (Code::Failed, "m"));
     let failed = channel("\u{1b}[31m").await;
     assert!(!failed.message().contains('\u{1b}'));
+}
+
+#[tokio::test]
+async fn failures_in_rpcxs_headers_are_read() {
+    for (status, text, code) in [
+        ("200 OK", "empty servicepath", Code::InvalidInput),
+        ("500 Failed", "rpcx: can't find service Test", Code::NotFound),
+        ("500 Failed", "divide by zero", Code::Failed),
+        ("401 No", "who are you?", Code::Unauthenticated),
+    ] {
+        let headers = format!("X-Rpcx-Messagestatustype: Error\r\nX-Rpcx-Errormessage: {text}\r\n");
+        let failed = answered(&format!("HTTP/1.1 {status}\r\n{headers}Content-Length: 0\r\n\r\n")).await;
+        let failed = failed.unwrap_err();
+        assert_eq!((failed.code(), failed.message()), (code, text));
+    }
 }
 
 #[tokio::test]

@@ -85,6 +85,12 @@ impl<'a> Pairs<'a> {
         PairsIter(self.0)
     }
 
+    /// The pairs whose key and value are UTF-8, in the order in which they came.
+    pub fn texts(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        self.iter().filter_map(move |(key, value)| Some((text(key)?, text(value)?)))
+    }
+
     /// The same pairs as a value of its own, with `share` making owned bytes of borrowed ones: by a reference
     /// count where the caller knows whose they are.
     #[must_use]
@@ -186,6 +192,17 @@ impl Metadata {
     pub fn iter(&self) -> PairsIter<'_> {
         self.pairs().iter()
     }
+
+    /// The pairs whose key and value are UTF-8, in order.
+    ///
+    /// ```
+    /// let metadata: trunkline_wire::Metadata = [("tenant", "a"), ("zone", "b")].into_iter().collect();
+    /// let texts: Vec<_> = metadata.texts().collect();
+    /// assert_eq!(texts, [("tenant", "a"), ("zone", "b")]);
+    /// ```
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs().texts()
+    }
 }
 
 impl fmt::Debug for Metadata {
@@ -258,6 +275,9 @@ mod tests {
         let parsed = Pairs::parse(metadata.pairs().as_bytes(), &limits).unwrap();
         let all: Vec<_> = parsed.iter().collect();
         assert_eq!(all, [(&b"a"[..], &b"1"[..]), (b"", b""), ("ü".as_bytes(), "ß".as_bytes())]);
+        let mixed =
+            Metadata::builder().with_bytes(b"\xff", b"1").with("ü", "ß").with_bytes(b"2", b"\xff").build();
+        assert_eq!(mixed.texts().collect::<Vec<_>>(), [("ü", "ß")]);
         assert_eq!(parsed.get("a"), Some("1"));
         assert_eq!(parsed.get("b"), None);
     }

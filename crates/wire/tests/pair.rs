@@ -247,7 +247,7 @@ fn pushes_have_numbers_of_their_own() {
 #[test]
 fn peers_get_to_know_each_other_before_they_say_more_than_go_does() {
     let mut wires = Wires::new(&Limits::default());
-    assert!(!wires.client.cancel(1, &mut wires.up) && !wires.server.drain(&mut wires.down));
+    assert!(!wires.server.drain(&mut wires.down));
     assert!(!wires.server.ping(&mut wires.down));
     assert!(wires.up.is_empty() && wires.down.is_empty());
 
@@ -290,6 +290,35 @@ fn a_go_servers_echo_tells_nothing() {
     assert_eq!(wires.at_client(), [Seen::Pong]);
     assert!(!wires.client.peer_is_trunkline());
     assert!(!wires.client.cancel(1, &mut wires.up));
+}
+
+#[test]
+fn a_cancel_before_the_peer_is_known_is_said_when_it_is() {
+    let mut wires = Wires::new(&Limits::default());
+    wires.client.greet(&mut wires.up);
+    for id in 0..2000 {
+        assert!(!wires.client.cancel(id, &mut wires.up), "nothing goes to a peer that may be Go");
+    }
+    assert_eq!(wires.at_server(), []);
+    assert_eq!(wires.at_client(), [Seen::Pong]);
+    // What is kept is bounded.
+    let kept: Vec<_> = (0..1024).map(Seen::Cancel).collect();
+    assert_eq!(wires.at_server(), kept);
+    assert!(wires.client.ping(&mut wires.up));
+    assert_eq!(wires.at_server(), []);
+    assert_eq!(wires.at_client(), [Seen::Pong]);
+    assert!(wires.up.is_empty(), "each is said once");
+}
+
+#[test]
+fn a_cancel_before_a_go_server_is_known_is_forgotten() {
+    let mut wires = Wires::new(&Limits::default());
+    wires.client.greet(&mut wires.up);
+    assert!(!wires.client.cancel(1, &mut wires.up));
+    wires.down = std::mem::take(&mut wires.up);
+    wires.down[2] |= 0x80;
+    assert_eq!(wires.at_client(), [Seen::Pong]);
+    assert!(wires.up.is_empty());
 }
 
 #[test]

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 use trunkline::client::Url;
 use trunkline::{Address, Call, Metadata, Result, Serialization, Service, Status, metadata};
 
-use crate::endpoint::{Endpoint, REPLY_LIMIT};
-use crate::http::Http;
+use crate::endpoint::{self, REPLY_LIMIT};
 
 /// How long one of the calls may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,16 +41,10 @@ impl Row {
 /// Calls `Arith.Mul` at this address, on each wire once. The time is that of the connection and the call.
 pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Row> {
     let address = &dialled(address);
-    let json_rpc = async {
-        let address: Address = address.parse().map_err(|error| format!("{error}"))?;
-        let params = json!({ "A": 6, "B": 7 });
-        let answer = Http::new(address).json_rpc("Arith.Mul", params, token).await;
-        answer.map_err(|status| status.to_string())
-    };
     vec![
         row("rpcx", "Arith.Mul {\"A\":6,\"B\":7}", service_call(address, "rpcx", token)).await,
         row("http", "POST /Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "http", token)).await,
-        row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc).await,
+        row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc(address, token)).await,
     ]
 }
 
@@ -74,12 +69,50 @@ async fn service_call(address: &str, wire: &str, token: Option<&str>) -> Result<
     let text = |status: Status| status.to_string();
     let scheme = if address.contains("://") { "" } else { "tcp://" };
     let url: Url = format!("{scheme}{address}?wire={wire}").parse().map_err(|error| format!("{error}"))?;
-    let endpoint = Endpoint::connect(&url, Instant::now() + PATIENCE).await.map_err(text)?;
+    let channel = endpoint::connect(&url, Instant::now() + PATIENCE).await.map_err(text)?;
     let pairs = token.into_iter().fold(Metadata::builder(), |all, token| all.with(metadata::AUTH, token));
     let call =
         Call::new("Arith", "Mul", Serialization::Json, r#"{"A":6,"B":7}"#).with_metadata(pairs.build());
-    let body = endpoint.call(call).await.map_err(text)?.into_body().whole(REPLY_LIMIT).await.map_err(text)?;
+    let body = channel.call(call).await.map_err(text)?.into_body().whole(REPLY_LIMIT).await.map_err(text)?;
     serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
+}
+
+/// Calls by JSON-RPC 2.0, which the library has no client for, as anybody may: one request written by hand.
+async fn json_rpc(address: &str, token: Option<&str>) -> Result<Value, String> {
+    let body =
+        json!({ "jsonrpc": "2.0", "id": 1, "method": "Arith.Mul", "params": { "A": 6, "B": 7 } }).to_string();
+    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-JSONRPC-2.0: true\r\n{authorization}\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let address: Address = address.parse().map_err(|error| format!("{error}"))?;
+    let answer = match &address {
+        Address::Tcp(address) => asked(TcpStream::connect(address.as_str()).await, &request).await,
+        Address::Unix(path) => asked(UnixStream::connect(path).await, &request).await,
+        other => return Err(format!("{other} is not dialled by hand")),
+    };
+    let answer = answer.map_err(|error| error.to_string())?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let mut answer: Value =
+        serde_json::from_str(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
+    match answer.pointer("/error/message").and_then(Value::as_str) {
+        Some(message) => Err(message.to_owned()),
+        None => Ok(answer.get_mut("result").map(Value::take).unwrap_or_default()),
+    }
+}
+
+/// Writes a request and reads to the end of the connection, up to 64 KiB.
+async fn asked<S: AsyncRead + AsyncWrite + Unpin>(
+    connected: std::io::Result<S>,
+    request: &str,
+) -> std::io::Result<String> {
+    let mut stream = connected?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(64 << 10).read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 /// The table, or one JSON object a line.

@@ -15,7 +15,7 @@ use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::context::MaybeMetadata;
 use crate::metadata::AUTH;
-use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Service, Status};
+use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Serialization, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,8 +30,12 @@ const PUSHES: usize = 1024;
 /// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
 /// call frees all that it held and, where the server can understand it, stops the work there.
 ///
-/// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. It
-/// carries JSON and raw bodies; deadline and metadata are headers. A call without an answer ends when it is given
+/// It is a [`Service`]: generated clients are made around it, and so are layers.
+///
+/// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. Typed
+/// calls go as JSON where nothing else is said, `POST /Service/Method`, as any HTTP server can read them; deadline and
+/// metadata are headers. Other serialisations and calls without an answer go with rpcx's headers beside that, which
+/// Trunkline and Go's rpcx understand. A call without an answer ends when it is given
 /// to its connection, which waits for the answer that HTTP has all the same. A call that was in flight when its
 /// connection was lost is made once more only where the connection had been kept for it and either nothing was
 /// sent, or the call is idempotent and no answer had begun.
@@ -41,7 +45,9 @@ pub struct Channel(Arc<Inner>);
 struct Inner {
     kind: Kind,
     timeout: Duration,
-    token: Option<Token>,
+    serialization: Serialization,
+    /// Sent with every call, as far as the call does not say it itself; the token is in it.
+    metadata: Metadata,
     origin: Origin,
     state: watch::Receiver<ConnectionState>,
     pushes: broadcast::Sender<Push>,
@@ -96,6 +102,8 @@ pub struct ChannelStats {
 pub struct ChannelBuilder {
     url: Result<Url, InvalidUrl>,
     timeout: Duration,
+    serialization: Option<Serialization>,
+    metadata: Metadata,
     token: Option<Token>,
     dial_timeout: Duration,
     heartbeat: Duration,
@@ -109,6 +117,8 @@ impl Channel {
         ChannelBuilder {
             url: url.parse(),
             timeout: DEFAULT_TIMEOUT,
+            serialization: None,
+            metadata: Metadata::new(),
             token: None,
             dial_timeout: Duration::from_secs(3),
             heartbeat: Duration::from_secs(5),
@@ -125,16 +135,19 @@ impl Channel {
         Self::builder(url).connect().await
     }
 
-    /// How the channel stands, now and whenever that changes.
+    /// How the channel stands: `borrow` gives the state of now, `changed` waits for the next one.
     #[must_use]
     pub fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.0.state.clone()
+        let mut state = self.0.state.clone();
+        state.mark_unchanged();
+        state
     }
 
-    /// The messages that the server sends of its own accord, from now on.
+    /// The messages that the server sends of its own accord, from now on. They keep the channel connected as a clone
+    /// of it does.
     #[must_use]
     pub fn pushes(&self) -> Pushes {
-        Pushes(self.0.pushes.subscribe())
+        Pushes { received: self.0.pushes.subscribe(), channel: self.clone() }
     }
 
     /// Figures since the start.
@@ -152,11 +165,9 @@ impl Channel {
 
 impl Service for Channel {
     async fn call(&self, mut call: Call) -> Result<Reply> {
-        if let Some(Token(token)) = &self.0.token
-            && call.metadata().get(AUTH).is_none()
-        {
-            let pairs = Metadata::builder().with_all(call.metadata().pairs());
-            call.context.metadata = MaybeMetadata::new(pairs.with(AUTH, token).build());
+        if !self.0.metadata.is_empty() {
+            let metadata = joined(call.metadata(), &self.0.metadata);
+            call.context.metadata = MaybeMetadata::new(metadata);
         }
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
@@ -164,12 +175,39 @@ impl Service for Channel {
             Kind::Http(http) => http.call(call, self.0.timeout).await,
         }
     }
+
+    fn serialization(&self) -> Serialization {
+        self.0.serialization
+    }
+}
+
+/// The call's metadata, and of the channel's what the call does not say itself.
+fn joined(calls: &Metadata, channels: &Metadata) -> Metadata {
+    if calls.is_empty() {
+        return channels.clone();
+    }
+    let unsaid = channels.iter().filter(|(key, _)| calls.pairs().get_bytes(key).is_none());
+    let begun = Metadata::builder().with_all(calls.pairs());
+    unsaid.fold(begun, |all, (key, value)| all.with_bytes(key, value)).build()
 }
 
 impl ChannelBuilder {
     /// How long a call may take where it does not say itself. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// What typed calls are serialised in where the call does not say it. Default: JSON over HTTP, MessagePack on
+    /// rpcx and easymicro. Bodies of bytes or text go as they are, types of prost's as protobuf.
+    pub fn serialization(mut self, serialization: Serialization) -> Self {
+        self.serialization = Some(serialization);
+        self
+    }
+
+    /// Sends this pair of metadata, too, with every call that has none of this key. Default: none.
+    pub fn metadata(mut self, key: &str, value: &str) -> Self {
+        self.metadata = Metadata::builder().with_all(self.metadata.pairs()).with(key, value).build();
         self
     }
 
@@ -250,8 +288,20 @@ impl ChannelBuilder {
             }
         };
         let origin = Origin { address, wire, attempt: 1 };
-        let (timeout, token) = (self.timeout, self.token);
-        Ok(Channel(Arc::new(Inner { kind, timeout, token, origin, state: watched, pushes, strays, closed })))
+        let usual = if url.wire == Wire::Http { Serialization::Json } else { Serialization::MessagePack };
+        let pairs = Metadata::builder().with_all(self.metadata.pairs());
+        let pairs = self.token.iter().fold(pairs, |pairs, Token(token)| pairs.with(AUTH, token));
+        Ok(Channel(Arc::new(Inner {
+            kind,
+            timeout: self.timeout,
+            serialization: self.serialization.unwrap_or(usual),
+            metadata: pairs.build(),
+            origin,
+            state: watched,
+            pushes,
+            strays,
+            closed,
+        })))
     }
 
     /// Connects.
@@ -273,15 +323,24 @@ impl ChannelBuilder {
 
 /// The messages that a server sends of its own accord; begun by [`Channel::pushes`].
 #[derive(Debug)]
-pub struct Pushes(broadcast::Receiver<Push>);
+pub struct Pushes {
+    received: broadcast::Receiver<Push>,
+    /// Keeps the connection that they come on.
+    channel: Channel,
+}
 
 impl Pushes {
-    /// The next message; `None` when the channel is gone.
+    /// The next message, over whatever connection the channel has by then; `None`, at once, where the wire has no such
+    /// messages (HTTP).
     ///
     /// # Errors
     /// The reader was too slow, and so many messages were lost: [`Code::Limited`]. The stream goes on.
     pub async fn next(&mut self) -> Option<Result<Push>> {
-        match self.0.recv().await {
+        #[cfg(feature = "http")]
+        if matches!(self.channel.0.kind, Kind::Http(_)) {
+            return None;
+        }
+        match self.received.recv().await {
             Ok(push) => Some(Ok(push)),
             Err(broadcast::error::RecvError::Closed) => None,
             Err(broadcast::error::RecvError::Lagged(lost)) => {

@@ -1,4 +1,5 @@
-//! Calls over HTTP/1.1: `POST /Service/Method` with the body as JSON, or as it is.
+//! Calls over HTTP/1.1: `POST /Service/Method` with the body as JSON, or as it is. What plain HTTP cannot say, another
+//! serialisation or that no answer is wanted, is said by rpcx's headers beside it.
 //!
 //! A connection serves one call at a time, and whoever makes the call polls it: there is no task behind it, and
 //! a call that is dropped closes its connection, which is the one thing that tells an HTTP server that nobody
@@ -8,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::Full;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
@@ -233,14 +234,7 @@ impl Http {
         let refused = |code, text: String| self.status(code, text).not_begun();
         let content_type = match call.serialization {
             Serialization::Json => "application/json",
-            Serialization::Raw => "application/octet-stream",
-            other => {
-                let text = format!(
-                    "http carries JSON and raw bodies, not {other:?}: call with the serialisation Json \
-                     (flag --codec json), or over rpcx"
-                );
-                return Err(refused(Code::Unsupported, text));
-            }
+            _ => "application/octet-stream",
         };
         if call.service().is_empty() || call.method().is_empty() {
             return Err(refused(Code::InvalidInput, "the service or the method has no name".into()));
@@ -254,11 +248,14 @@ impl Http {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, self.host.clone());
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if call.one_way || !matches!(call.serialization, Serialization::Json | Serialization::Raw) {
+            write_rpcx(&call, &mut headers).map_err(|(code, error)| refused(code, error))?;
+        }
         write_metadata(call.metadata(), &mut headers).map_err(|error| refused(Code::InvalidInput, error))?;
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
             let value = HeaderValue::try_from(format!("{left}ms"));
-            headers.extend(value.ok().map(|value| (http::HeaderName::from_static("x-timeout"), value)));
+            headers.extend(value.ok().map(|value| (HeaderName::from_static("x-timeout"), value)));
         }
         let Body::Full(body) = call.body else {
             return Err(refused(Code::Unsupported, "the http wire cannot carry a streamed body".into()));
@@ -272,6 +269,16 @@ impl Http {
 
     fn reply(&self, answer: Answered, attempt: u32) -> Result<Reply> {
         let Answered { status, headers, body } = answer;
+        if headers.get(&STATUS_TYPE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"Error")) {
+            let message = headers.get(&ERROR_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
+            let code = match code_of(status) {
+                // A request that it does not understand is answered with 200, a call that failed with 500.
+                Code::Unsupported => Code::InvalidInput,
+                Code::Failed => Code::of_go_text(message),
+                other => other,
+            };
+            return Err(self.status_of(attempt, code, String::from_utf8_lossy(message).into_owned()));
+        }
         if !status.is_success() {
             let (code, text) = failure(status, &body);
             return Err(self.status_of(attempt, code, text));
@@ -282,6 +289,35 @@ impl Http {
         })?;
         Ok(Reply::new(body).with_metadata(metadata))
     }
+}
+
+/// The names of rpcx's headers.
+const STATUS_TYPE: HeaderName = HeaderName::from_static("x-rpcx-messagestatustype");
+const ERROR_MESSAGE: HeaderName = HeaderName::from_static("x-rpcx-errormessage");
+
+/// What is called, and how, in rpcx's headers.
+fn write_rpcx(call: &Call, headers: &mut HeaderMap) -> Result<(), (Code, String)> {
+    let name = |name: &str| {
+        let value = HeaderValue::from_bytes(name.as_bytes());
+        value.map_err(|_| (Code::InvalidInput, format!("the name {name:?} does not fit a header")))
+    };
+    let number = match call.serialization {
+        Serialization::Raw => 0,
+        Serialization::Json => 1,
+        Serialization::Protobuf => 2,
+        Serialization::MessagePack => 3,
+        Serialization::Thrift => 4,
+        Serialization::Other(number) => number,
+        other => return Err((Code::Unsupported, format!("{other:?} is no serialisation of http"))),
+    };
+    headers.insert("x-rpcx-servicepath", name(call.service())?);
+    headers.insert("x-rpcx-servicemethod", name(call.method())?);
+    headers.insert("x-rpcx-serializetype", HeaderValue::from(u16::from(number)));
+    headers.insert("x-rpcx-messageid", HeaderValue::from(1));
+    if call.one_way {
+        headers.insert("x-rpcx-oneway", HeaderValue::from_static("true"));
+    }
+    Ok(())
 }
 
 /// The caller's metadata as headers. Reserved keys are left out: the token has a header of its own.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
-use crate::codec::Payload;
+use crate::codec::{Payload, Preferred};
 use crate::trace;
 use crate::typed::Annotated;
 use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
@@ -39,7 +39,8 @@ pub struct Outgoing<'a, S, A, T> {
     name: Name,
     method: Name,
     argument: A,
-    serialization: Serialization,
+    /// None where it is for the service to say.
+    serialization: Option<Serialization>,
     deadline: Option<Instant>,
     metadata: Metadata,
     /// What the call takes over from the one that it is part of.
@@ -50,15 +51,16 @@ pub struct Outgoing<'a, S, A, T> {
 }
 
 impl<'a, S, A: Payload, T: Payload> Outgoing<'a, S, A, T> {
-    /// A call of this method with this argument: in MessagePack, or raw where the argument is
-    /// [`Bytes`](crate::Bytes), or in protobuf where it is a type of prost's.
+    /// A call of this method with this argument: in what the service asks for ([`Service::serialization`]; over
+    /// HTTP that is JSON, else MessagePack), or raw where the argument is [`Bytes`](crate::Bytes) or `String`, or
+    /// in protobuf where it is a type of prost's.
     pub fn new(service: &'a S, name: impl Into<Name>, method: impl Into<Name>, argument: A) -> Self {
         Self {
             service,
             name: name.into(),
             method: method.into(),
             argument,
-            serialization: A::DEFAULT.or(T::DEFAULT).unwrap_or(Serialization::MessagePack),
+            serialization: Preferred::of_call(A::DEFAULT, T::DEFAULT),
             deadline: None,
             metadata: Metadata::new(),
             carried: Metadata::new(),
@@ -110,7 +112,7 @@ impl<S, A, T> Outgoing<'_, S, A, T> {
 
     /// Serialises argument and reply this way.
     pub fn serialization(mut self, serialization: Serialization) -> Self {
-        self.serialization = serialization;
+        self.serialization = Some(serialization);
         self
     }
 
@@ -147,7 +149,7 @@ where
     /// # Errors
     /// As for [`send`](Self::send).
     pub async fn annotated(self) -> Result<Annotated<T>> {
-        let serialization = self.serialization;
+        let serialization = self.settled();
         let (name, method) = (self.name.clone(), self.method.clone());
         let (body, metadata) = self.run(false).await?.into_parts();
         let body = body.whole_by_own_limit().await?;
@@ -169,13 +171,19 @@ where
         self.run(true).await.map(drop)
     }
 
+    /// What argument and reply are serialised in.
+    fn settled(&self) -> Serialization {
+        self.serialization.unwrap_or_else(|| self.service.serialization())
+    }
+
     async fn run(self, one_way: bool) -> Result<Reply> {
-        let body = self.argument.into_bytes(self.serialization).map_err(|error| {
+        let serialization = self.settled();
+        let body = self.argument.into_bytes(serialization).map_err(|error| {
             let code = if error.is_unsupported() { Code::Unsupported } else { Code::InvalidInput };
             let text = format!("the argument of {}.{}: {error}", self.name, self.method);
             Status::new(code, text)
         })?;
-        let mut call = Call::new(self.name, self.method, self.serialization, body);
+        let mut call = Call::new(self.name, self.method, serialization, body);
         call.context.deadline = self.deadline;
         call = call.with_metadata(trace::merged(self.metadata, self.carried));
         call.compress = self.compress;

@@ -29,7 +29,8 @@ impl Wire {
 }
 
 /// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
-/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=rpcx` (also `?wire=http`).
+/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the scheme is a transport and no wire
+/// is named it is rpcx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Where to dial.
@@ -54,6 +55,10 @@ impl FromStr for Url {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(invalid("the scheme is missing, as in rpcx://HOST:PORT".into()));
         };
+        let is_path = scheme == "unix";
+        if text.contains(|c: char| c.is_control() || c.is_whitespace() && !is_path) {
+            return Err(invalid("a blank or a control character is in it".into()));
+        }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut named = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -70,10 +75,7 @@ impl FromStr for Url {
                 let rest = if wire == Wire::Http { rest.trim_end_matches('/') } else { rest };
                 (format!("tcp://{rest}"), wire)
             }
-            ("tcp" | "unix" | "mem", _) => match named {
-                Some(wire) => (format!("{scheme}://{rest}"), wire),
-                None => return Err(invalid("say which wire to speak: ?wire=rpcx".into())),
-            },
+            ("tcp" | "unix" | "mem", _) => (format!("{scheme}://{rest}"), named.unwrap_or(Wire::Rpcx)),
             (_, Some(_)) => return Err(invalid("the scheme says the wire already".into())),
             ("https", None) => return Err(invalid("TLS is not spoken yet; http:// is".into())),
             (other, None) => return Err(invalid(format!("the scheme {other} is not known"))),
@@ -109,11 +111,14 @@ mod tests {
             "http://localhost:80",
             "unix:///run/a?wire=rpcx",
             "mem://a?wire=easymicro",
+            "unix:///run/a b?wire=http",
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!(url.to_string(), text);
         }
         assert_eq!("tcp://a:1?wire=rpcx".parse::<Url>().unwrap().to_string(), "rpcx://a:1");
+        assert_eq!("unix:///a".parse::<Url>().unwrap().to_string(), "unix:///a?wire=rpcx");
+        assert_eq!("mem://a".parse::<Url>().unwrap().wire, Wire::Rpcx);
         assert_eq!("http://a:1/".parse::<Url>().unwrap().to_string(), "http://a:1");
     }
 
@@ -122,9 +127,10 @@ mod tests {
         for (text, why) in [
             ("127.0.0.1:80", "scheme is missing"),
             ("iip://a:1", "scheme iip is not known"),
+            ("rpcx://a b:1", "a blank"),
+            ("unix:///run/a\n", "a control character"),
             ("https://a:1", "TLS is not spoken yet"),
             ("rpcx://a", "port is missing"),
-            ("unix:///run/a", "?wire=rpcx"),
             ("unix:///run/a?wire=x", "wire x is not known"),
             ("rpcx://a:1?b=c", "parameter b=c is not known"),
             ("rpcx://a:1?wire=http", "says the wire already"),

@@ -1,7 +1,7 @@
 //! Codecs: one message type in every serialisation that a wire can name.
 //!
 //! [`Payload`] is what a service method takes and gives. A type with `#[derive(Message)]` is one, and so are
-//! [`bytes::Bytes`] (the body as it is), `()` (the message without fields) and prost's types
+//! [`bytes::Bytes`] and `String` (the body as it is), `()` (the message without fields) and prost's types
 //! ([`prost_payload!`](crate::prost_payload)).
 
 use std::cell::Cell;
@@ -56,6 +56,28 @@ impl Budget {
     const EXCEEDED: &str = "the message would take more than 64 times the memory of its body";
 }
 
+/// What a client sends a value in, unless it is told otherwise.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preferred {
+    /// In what the channel says.
+    Channels,
+    /// As the type of the reply says.
+    Replys,
+    /// In this one.
+    Only(Serialization),
+}
+
+impl Preferred {
+    /// For an argument of this preference and a reply of that one; `None` where it is for the channel to say.
+    pub(crate) fn of_call(argument: Self, reply: Self) -> Option<Serialization> {
+        match (argument, reply) {
+            (Self::Only(one), _) | (Self::Replys, Self::Only(one)) => Some(one),
+            _ => None,
+        }
+    }
+}
+
 /// A value that travels as the body of a call or a reply.
 ///
 /// A field that is absent from a body reads as empty (zero, no text, no elements), in every codec, as it
@@ -84,7 +106,7 @@ impl Budget {
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel as the body of a call or a reply",
-    note = "derive serde's Serialize and Deserialize and trunkline::Message for it, or use trunkline::Bytes or ()"
+    note = "derive serde's Serialize and Deserialize and trunkline::Message for it, or use trunkline::Bytes, String or ()"
 )]
 pub trait Payload: Sized {
     /// Appends the body to `out`; on an error `out` is as it was.
@@ -111,9 +133,9 @@ pub trait Payload: Sized {
     /// What the type looks like, for `describe`, `template` and fingerprints.
     fn schema() -> Schema;
 
-    /// What a client sends it in, unless it is told otherwise; none where that is for the reply's type to say.
+    /// What a client sends it in, unless it is told otherwise.
     #[doc(hidden)]
-    const DEFAULT: Option<Serialization> = Some(Serialization::MessagePack);
+    const DEFAULT: Preferred = Preferred::Channels;
 
     /// The body in memory of its own; [`Bytes`] gives itself without a copy.
     #[doc(hidden)]
@@ -142,10 +164,35 @@ impl Payload for Bytes {
         Schema::raw()
     }
 
-    const DEFAULT: Option<Serialization> = Some(Serialization::Raw);
+    const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
 
     fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
         Ok(self)
+    }
+}
+
+/// The body as it is, which has to be UTF-8.
+impl Payload for String {
+    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self.as_bytes());
+        Ok(())
+    }
+
+    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
+        match std::str::from_utf8(body) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => Err(Error::body("raw", error)),
+        }
+    }
+
+    fn schema() -> Schema {
+        Schema::raw()
+    }
+
+    const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
+
+    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
+        Ok(self.into_bytes().into())
     }
 }
 
@@ -169,7 +216,7 @@ impl Payload for () {
         Schema::of::<crate::message::Empty>()
     }
 
-    const DEFAULT: Option<Serialization> = None;
+    const DEFAULT: Preferred = Preferred::Replys;
 }
 
 impl<M: Message> Payload for M {
@@ -244,8 +291,8 @@ macro_rules! prost_payload {
                 $crate::message::Schema::opaque(::std::stringify!($type))
             }
 
-            const DEFAULT: ::std::option::Option<$crate::wire::Serialization> =
-                ::std::option::Option::Some($crate::wire::Serialization::Protobuf);
+            const DEFAULT: $crate::codec::Preferred =
+                $crate::codec::Preferred::Only($crate::wire::Serialization::Protobuf);
         }
     )+};
 }

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 
 use crate::layer::{Layer, Proceed};
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, Code, Reply, Result, Status};
+use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Admission`]. What one connection may have in flight is a limit of its own
 /// ([`Limits::calls`](trunkline_wire::Limits::calls)), and there the next call waits unread.
@@ -99,5 +99,9 @@ impl<S: Service> Service for Admission<S> {
             Ok(_place) => self.inner.answer(request, reply),
             Err(status) => Answer::Done(Err(status)),
         }
+    }
+
+    fn serialization(&self) -> Serialization {
+        self.inner.serialization()
     }
 }

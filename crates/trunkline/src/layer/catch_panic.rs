@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use crate::call::Names;
 use crate::layer::{Layer, Proceed};
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, Code, Reply, Result, Status};
+use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`CatchPanic`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +70,10 @@ impl<S: Service> Service for CatchPanic<S> {
             let method = String::from_utf8_lossy(request.head.method);
             Answer::Done(Err(failure(&service, &method, &*panic)))
         })
+    }
+
+    fn serialization(&self) -> Serialization {
+        self.0.serialization()
     }
 }
 

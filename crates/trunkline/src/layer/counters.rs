@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::layer::Layer;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, MethodId, Reply, Result};
+use crate::{Call, MethodId, Reply, Result, Serialization};
 
 /// So many threads at a time write to cells of their own: without a lock on the bus, and without taking the cache
 /// line from each other. Further threads share the last cells.
@@ -273,6 +273,10 @@ impl<S: Service> Service for Counted<S> {
         }
         answer
     }
+
+    fn serialization(&self) -> Serialization {
+        self.inner.serialization()
+    }
 }
 
 thread_local! {
@@ -295,7 +299,7 @@ fn untick() {
 mod tests {
     use super::*;
     use crate::layer::CatchPanicLayer;
-    use crate::{Call, Code, Serialization, Status, service_fn};
+    use crate::{Call, Code, Status, service_fn};
 
     fn call() -> Call {
         Call::new("A", "b", Serialization::Raw, "")

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, Code, Reply, Result, Status};
+use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Deadline`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -95,6 +95,10 @@ impl<S: Service> Service for Deadline<S> {
             return Answer::Declined;
         }
         self.inner.answer(request, reply)
+    }
+
+    fn serialization(&self) -> Serialization {
+        self.inner.serialization()
     }
 }
 

@@ -4,6 +4,7 @@ mod admission;
 mod catch_panic;
 mod counters;
 mod deadline;
+mod from_fn;
 mod proceed;
 mod stack;
 mod token;
@@ -12,13 +13,14 @@ pub use admission::{Admission, AdmissionLayer};
 pub use catch_panic::{CatchPanic, CatchPanicLayer};
 pub use counters::{Counted, Counters, CountersLayer, MethodCounters};
 pub use deadline::{Deadline, DeadlineLayer};
+pub use from_fn::{Around, LayerFn, Next, layer_fn};
 pub(crate) use proceed::Proceed;
 pub use stack::{NoLayer, Stacked};
 pub use token::{Token, TokenLayer};
 
 use crate::Service;
 
-/// Wraps a service in a policy.
+/// Wraps a service in a policy. [`layer_fn`] makes one out of a closure.
 ///
 /// A layer's service implements [`Service::call`]; where it also implements [`Service::answer`], methods that are
 /// a plain `fn` stay on the fast path, else they are called as all others are.

@@ -5,7 +5,7 @@ use std::future::Future;
 use crate::layer::{Layer, Proceed};
 use crate::metadata;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, Code, Reply, Result, Status};
+use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Token`].
 #[derive(Clone, Default)]
@@ -92,6 +92,10 @@ impl<S: Service> Service for Token<S> {
             return Answer::Done(Err(status));
         }
         self.inner.answer(request, reply)
+    }
+
+    fn serialization(&self) -> Serialization {
+        self.inner.serialization()
     }
 }
 

@@ -89,9 +89,13 @@ impl Schema {
         text
     }
 
-    /// The schema as JSON, as it travels in `Trunkline.Describe`.
+    /// The schema as a text of JSON, as it travels in `Trunkline.Describe`.
     #[must_use]
-    pub fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> String {
+        self.to_value().to_string()
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
         let messages: Vec<Value> = self.messages().iter().map(|m| message_json(m, self.messages())).collect();
         match &self.body {
             Body::Raw => json!({ "kind": "raw" }),
@@ -109,7 +113,12 @@ impl Schema {
     ///
     /// # Errors
     /// What is wrong with it, as a text.
-    pub fn from_json(value: &Value) -> Result<Self, String> {
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let value = serde_json::from_str(text).map_err(|error| format!("schema: {error}"))?;
+        Self::from_value(&value)
+    }
+
+    pub(crate) fn from_value(value: &Value) -> Result<Self, String> {
         match value.get("kind").and_then(Value::as_str) {
             Some("raw") => return Ok(Self::raw()),
             Some("opaque") => return Ok(Self::opaque(text_of(value, "name")?)),

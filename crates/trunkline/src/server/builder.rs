@@ -13,6 +13,7 @@ use super::Core;
 use super::accept::{Acceptor, ConnectionLimits, Workers};
 use super::handle::ServerHandle;
 use super::router::{DuplicateService, Router};
+use super::running::RunningServer;
 use super::stack::{Policies, Stack, stack};
 use crate::Service;
 use crate::layer::{AdmissionLayer, Counters, DeadlineLayer, Layer, NoLayer, Stacked, TokenLayer};
@@ -238,6 +239,44 @@ where
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
         Ok(Server { core, listeners, connections: self.connections, threads: self.threads, handle, stopped })
+    }
+
+    /// Listens, and serves in a task of the runtime: the way to begin where the program goes on.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trunkline::{Result, Server};
+    ///
+    /// #[trunkline::service]
+    /// trait Greeter {
+    ///     async fn greet(&self, name: String) -> Result<String>;
+    /// }
+    ///
+    /// struct Polite;
+    ///
+    /// impl Greeter for Polite {
+    ///     async fn greet(&self, name: String) -> Result<String> {
+    ///         Ok(format!("hello {name}"))
+    ///     }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::builder().serve(GreeterServer::new(Polite)).listen("127.0.0.1:0").start().await?;
+    /// let greeter = GreeterClient::connect(server.url()).await?;
+    /// assert_eq!(greeter.greet("Ada".into()).await?, "hello Ada");
+    /// server.stop(Duration::from_secs(5)).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`bind`](ServerBuilder::bind).
+    pub async fn start(self) -> Result<RunningServer, ServerError>
+    where
+        Stack<L::Service>: Send,
+    {
+        let server = self.bind().await?;
+        let (url, addresses, handle) = (server.url(), server.addresses(), server.handle());
+        Ok(RunningServer { url, addresses, handle, task: tokio::spawn(server.run()) })
     }
 
     /// Listens and serves until the process is told to stop by [`ServerHandle::drain`], which

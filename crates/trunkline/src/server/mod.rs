@@ -10,6 +10,7 @@ mod handle;
 #[cfg(feature = "http")]
 pub(crate) mod http;
 pub(crate) mod router;
+mod running;
 pub(crate) mod serve;
 mod stack;
 mod streams;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 pub use builder::{Server, ServerBuilder, ServerError};
 pub use handle::{DrainReport, ServerHandle};
 pub use router::{DuplicateService, Router};
+pub use running::RunningServer;
 #[cfg(feature = "http")]
 pub(crate) use serve::serve_wire;
 use tokio::sync::Semaphore;

@@ -12,6 +12,9 @@ use crate::{Event, Limits, Next, Pairs, Serialization};
 /// A MessagePack int64, as rpcx sends the time in nanoseconds. Nothing here reads a clock.
 const PAYLOAD: [u8; 9] = [0xd3, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// How many cancelled calls are kept till it is known whether the server understands a cancel.
+const UNSAID: usize = 1024;
+
 impl Rpcx {
     /// Appends a heartbeat; the first of a client asks whether the peer is Trunkline.
     pub(super) fn heartbeat(&mut self, out: &mut Vec<u8>) {
@@ -31,8 +34,8 @@ impl Rpcx {
     ) -> Next<'a> {
         let header = &head.header;
         if header.is_response() {
-            if self.role == Role::Client && metadata.get_bytes(keys::TRUNKLINE.as_bytes()) == Some(b"2") {
-                self.trunkline = true;
+            if self.role == Role::Client {
+                self.answered(metadata.get_bytes(keys::TRUNKLINE.as_bytes()), out);
             }
             return Next::Event(Event::Pong);
         }
@@ -56,10 +59,26 @@ impl Rpcx {
         Next::Again
     }
 
+    /// The server answered a heartbeat. Where that says what it is, the calls that ended before are told it or, at
+    /// a Go server, forgotten.
+    fn answered(&mut self, says: Option<&[u8]>, out: &mut Vec<u8>) {
+        if says.is_none() {
+            return;
+        }
+        self.trunkline |= says == Some(b"2");
+        for id in self.unsaid.take().into_iter().flatten() {
+            self.encode_cancel(id, out);
+        }
+    }
+
+    /// Tells the server that nobody waits for the call. Before it is known what the server is, the id is kept, up
+    /// to [`UNSAID`] of them; further calls run there to their end.
     pub(super) fn encode_cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
         let understood = self.role == Role::Client && self.trunkline;
         if understood {
             write(HEARTBEAT | ONE_WAY, id, Some((keys::CANCEL, "")), &[], out);
+        } else if let Some(unsaid) = self.unsaid.as_mut().filter(|unsaid| unsaid.len() < UNSAID) {
+            unsaid.push(id);
         }
         understood
     }

@@ -11,7 +11,8 @@ use crate::{
 ///
 /// - Replies and pushes are written whole: a frame with `end` false is [`WireError::Unsupported`].
 /// - [`ping`](Session::ping), [`cancel`](Session::cancel) and [`drain`](Session::drain) beyond what a Go peer
-///   echoes are said only to a peer that is known to be Trunkline.
+///   echoes are said only to a peer that is known to be Trunkline. A cancel that comes before that is known is
+///   kept, and said when it is.
 #[derive(Debug)]
 pub struct Rpcx {
     pub(super) limits: Limits,
@@ -20,6 +21,9 @@ pub struct Rpcx {
     pub(super) trunkline: bool,
     /// The question whether the peer is Trunkline was asked.
     pub(super) asked: bool,
+    /// A client's calls that were cancelled before it was known what the server is; `None` when it is, and at a
+    /// server.
+    pub(super) unsaid: Option<Vec<u64>>,
     /// So many bytes of a body that is too large are still to be read past.
     skip: usize,
     /// Calls that were given to the driver and not yet answered.
@@ -48,7 +52,8 @@ impl Rpcx {
     fn new(role: Role, limits: &Limits) -> Self {
         let next_seq = u64::from(role == Role::Server);
         let limits = limits.clone();
-        Self { limits, role, trunkline: false, asked: false, skip: 0, in_flight: 0, next_seq }
+        let unsaid = (role == Role::Client).then(Vec::new);
+        Self { limits, role, trunkline: false, asked: false, unsaid, skip: 0, in_flight: 0, next_seq }
     }
 
     /// Whether the peer has said that it is Trunkline too.

@@ -54,7 +54,7 @@ impl OpenApi {
     fn of(&self, router: &Router) -> Bytes {
         let make = || {
             let services = router.services().filter(|service| *service.name != *OWN);
-            openapi::document(services, self.asks_token).to_string().into()
+            openapi::document(services, self.asks_token).into()
         };
         self.text.get_or_init(make).clone()
     }
