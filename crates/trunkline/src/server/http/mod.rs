@@ -8,6 +8,7 @@ mod body;
 mod dispatch;
 mod easymicro_headers;
 mod framer;
+pub mod frames;
 mod gate;
 mod handshake;
 mod head;
