@@ -93,8 +93,9 @@ const ASK: &[u8] = b"100-continue";
 /// It is coded in a way that is not understood here.
 fn coding(headers: &HeaderMap) -> Result<bool, BadBody> {
     let mut gzip = false;
-    let lines = headers.get_all(header::CONTENT_ENCODING).iter();
-    let codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let lines: Vec<&[u8]> =
+        headers.get_all(header::CONTENT_ENCODING).iter().map(|line| line.as_bytes()).collect();
+    let codings = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     for coding in codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case(b"identity")) {
         let known = [&b"gzip"[..], b"x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name));
         // Coded twice is a bomb more often than a need.

@@ -30,8 +30,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -98,34 +100,37 @@ fn log_refusal(peer: &Peer, refusal: Refusal) {
     tracing::warn!(%peer, wire = "http", rule = refusal.rule, offset = refusal.at, "closed");
 }
 
+/// hyper's part of a connection: it reads what the gate lets pass, and has each request answered.
+fn hyper_over<S: Service>(
+    gateway: &Arc<Gateway<S>>,
+    gate: &Gate,
+) -> http1::Connection<Gate, impl HttpService<Incoming, ResBody = Full<Bytes>, Future: Send>> {
+    let (gateway, of_service) = (Arc::clone(gateway), gate.clone());
+    let service = service_fn(move |request| {
+        let (gateway, gate) = (Arc::clone(&gateway), of_service.clone());
+        let running = gate.running();
+        async move {
+            let response = dispatch::answer(&gateway, &gate, request).await;
+            drop(running);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    http1::Builder::new()
+        // Who ended its side is watched by the gate.
+        .half_close(true)
+        .header_read_timeout(None)
+        // As Go's clients and servers write them.
+        .title_case_headers(true)
+        .max_buf_size(4 * MAX_HEAD)
+        .serve_connection(gate.clone(), service)
+}
+
 /// Serves requests until hyper is done. Whether the peer may be told more.
 ///
 /// hyper holds 16 KiB for a connection, used or not. So it comes with the first bytes of a request and goes with the
 /// last of its answer, as [`Gate::is_idle`] says: between them a connection is the gate and a timer.
 async fn serve_http<S: Service>(gateway: &Arc<Gateway<S>>, gate: &Gate, drain: &mut DrainWatch) -> bool {
-    let connect = || {
-        let (gateway, gate) = (Arc::clone(gateway), gate.clone());
-        let of_service = gate.clone();
-        let service = service_fn(move |request| {
-            let (gateway, gate) = (Arc::clone(&gateway), of_service.clone());
-            let running = gate.running();
-            async move {
-                let response = dispatch::answer(&gateway, &gate, request).await;
-                drop(running);
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http1::Builder::new()
-            // Who ended its side is watched by the gate.
-            .half_close(true)
-            .header_read_timeout(None)
-            // As Go's clients and servers write them.
-            .title_case_headers(true)
-            .max_buf_size(4 * MAX_HEAD)
-            .serve_connection(gate, service);
-        Box::pin(connection)
-    };
-    let mut connection = gate.has_passed().then(&connect);
+    let mut connection = gate.has_passed().then(|| Box::pin(hyper_over(gateway, gate)));
     let mut timer = pin!(tokio::time::sleep_until(Instant::now()));
     // A request that has come before the stop is answered. The runtime has to look at its sockets once more, so that
     // it is read before hyper is told that no other one is wanted.
@@ -150,9 +155,10 @@ async fn serve_http<S: Service>(gateway: &Arc<Gateway<S>>, gate: &Gate, drain: &
                 }
                 if !draining && gate.is_idle() {
                     connection = None;
+                    continue;
                 }
             } else if gate.has_passed() {
-                connection = Some(connect());
+                connection = Some(Box::pin(hyper_over(gateway, gate)));
                 continue;
             } else if gate.is_over() {
                 return Poll::Ready(true);
@@ -178,7 +184,7 @@ async fn serve_http<S: Service>(gateway: &Arc<Gateway<S>>, gate: &Gate, drain: &
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            if !gate_is_late(gateway, gate, slow) {
+            if !too_late(gateway, gate, slow) {
                 return Poll::Ready(false);
             }
         }
@@ -197,7 +203,7 @@ fn log_reset<S>(gateway: &Gateway<S>, gate: &Gate, error: &std::io::Error) {
 }
 
 /// Does what a time that is over asks for. Whether the connection goes on.
-fn gate_is_late<S>(gateway: &Gateway<S>, gate: &Gate, slow: Slow) -> bool {
+fn too_late<S>(gateway: &Gateway<S>, gate: &Gate, slow: Slow) -> bool {
     let (peer, offset) = (&gateway.info.peer, gate.position());
     match slow {
         Slow::Head => gate.refuse_slow_head(),
