@@ -97,6 +97,9 @@ pub mod __private {
     }
     #[cfg(feature = "protobuf")]
     pub use crate::codec::{prost_decode, prost_encode};
+    /// For the fuzz target of HTTP.
+    #[cfg(feature = "http")]
+    pub use crate::server::http::frames as http;
 
     pub type Result<T> = std::result::Result<T, crate::codec::Error>;
 }

@@ -13,12 +13,13 @@ use crate::describe::ServiceInfo;
 use crate::message::{Kind, MessageSchema, Schema, Type, fingerprint};
 
 /// What a call may fail with: the HTTP status, its name in the document, what it means, and the codes in its body.
-pub(crate) const FAILURES: [(u16, &str, &str, &[Code]); 9] = [
+pub(crate) const FAILURES: [(u16, &str, &str, &[Code]); 10] = [
     (400, "BadInput", "The request does not fit", &[Code::InvalidInput, Code::Unsupported]),
     (401, "Unauthenticated", "The token is missing or wrong", &[Code::Unauthenticated]),
     (404, "NotFound", "There is no such service or method", &[Code::NotFound]),
     (408, "TooSlow", "The request's body came too slowly", &[Code::DeadlineExceeded]),
     (413, "TooLarge", "The body of the request or of the reply is over the limit", &[Code::TooLarge]),
+    (415, "UnknownCoding", "The request's Content-Encoding is not gzip or identity", &[Code::Unsupported]),
     (429, "Limited", "A limit of calls is reached", &[Code::Limited]),
     (500, "Failed", "The service failed the call", &[Code::Failed, Code::Internal, Code::Cancelled]),
     (503, "Unavailable", "The server is about to stop", &[Code::Unavailable, Code::Draining]),
@@ -363,7 +364,7 @@ fn timeout() -> Value {
         "name": "X-Timeout",
         "in": "header",
         "description": "How long the caller waits: the call ends then.",
-        "schema": { "type": "string", "pattern": r"^([0-9]+\.?[0-9]*|\.[0-9]+)(ms|s|m)$" },
+        "schema": { "type": "string", "pattern": r"^(0|(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h))+)$" },
         "example": "200ms",
     })
 }

@@ -1,24 +1,41 @@
-//! Every input of the fuzzers' corpus of messages, on the stable compiler.
+//! Every input of the fuzzers' corpora of messages and of HTTP, on the stable compiler.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     reason = "helpers of tests may fail loudly"
 )]
-#![cfg(all(feature = "protobuf", feature = "thrift", feature = "gzip"))]
-
+#[cfg(feature = "http")]
+#[path = "../../../fuzz/src/http.rs"]
+mod http;
+#[cfg(all(feature = "protobuf", feature = "thrift", feature = "gzip"))]
 #[path = "../../../fuzz/src/payload.rs"]
 mod payload;
 
-#[test]
-fn the_corpus_holds() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/payload");
+/// Gives all files of a target's corpus to a check; how many.
+#[cfg(any(feature = "http", all(feature = "protobuf", feature = "thrift", feature = "gzip")))]
+fn replay(target: &str, check: impl Fn(&[u8])) -> usize {
+    let folder = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
     let mut count = 0;
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         println!("{}", path.display());
-        payload::payload(&std::fs::read(&path).unwrap());
+        check(&std::fs::read(&path).unwrap());
         count += 1;
     }
+    count
+}
+
+#[cfg(all(feature = "protobuf", feature = "thrift", feature = "gzip"))]
+#[test]
+fn the_corpus_of_messages_holds() {
+    let count = replay("payload", payload::payload);
     assert!(count >= 20, "{count} inputs");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn the_corpus_of_http_holds() {
+    let count = replay("http", http::http);
+    assert!(count >= 100, "{count} inputs");
 }

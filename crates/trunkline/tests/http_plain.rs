@@ -78,7 +78,7 @@ async fn every_failure_has_its_status_and_its_message() {
             post("/Arith/Mul", "X-Timeout: soon\r\n", "{}"),
             400,
             "invalid_input",
-            "X-Timeout is not a time like 200ms or 5s",
+            "X-Timeout is not a time like 200ms, 5s or 1m30s",
         ),
     ];
     let codes = [(3, 404), (4, 401), (5, 504), (6, 500), (7, 429), (9, 503), (10, 500), (11, 400), (12, 503)];
@@ -123,9 +123,17 @@ async fn other_methods_are_405_and_unknown_paths_404() {
 #[tokio::test]
 async fn a_token_is_asked_for_everywhere() {
     let server = start(|b| b.token("good")).await;
-    for (authorization, status) in
-        [("", 401), ("Authorization: Bearer bad\r\n", 401), ("Authorization: Bearer good\r\n", 200)]
-    {
+    for (authorization, status) in [
+        ("", 401),
+        ("Authorization: Bearer bad\r\n", 401),
+        ("Authorization: Basic good\r\n", 401),
+        ("Authorization: bearergood\r\n", 401),
+        ("Authorization: Bearer bad\r\nAuthorization: Bearer good\r\n", 401),
+        ("Authorization: Bearer good\r\nAuthorization: Bearer bad\r\n", 401),
+        ("Authorization: Bearer good\r\n", 200),
+        ("Authorization: bearer good\r\n", 200),
+        ("authorization: BEARER  good\r\n", 200),
+    ] {
         let answer = ask(&server.address, post("/Arith/Mul", authorization, r#"{"A":6,"B":7}"#)).await;
         assert_eq!(answer.status, status, "{authorization}");
         let page = ask(&server.address, format!("GET / HTTP/1.1\r\n{authorization}\r\n")).await;

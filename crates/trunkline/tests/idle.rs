@@ -1,4 +1,4 @@
-//! What a connection costs that made one call and then does nothing: at most 2 KiB in the server.
+//! What a connection costs that made calls and then does nothing: at most 2 KiB in the server, over HTTP 3 KiB.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -39,9 +39,14 @@ fn resident(process: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-fn connect_and_call(address: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(address).unwrap();
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+}
+
+/// One call of each kind.
+fn call_rpcx(stream: &mut TcpStream) {
     for method in ["Echo", "Owned"] {
         let request = frame(0, 1, method, &[b'x'; 581]);
         stream.write_all(&request).unwrap();
@@ -49,11 +54,28 @@ fn connect_and_call(address: &str) -> TcpStream {
         stream.read_exact(&mut reply).unwrap();
         assert!(reply.ends_with(b"xxx"));
     }
-    stream
 }
 
-/// Bytes of resident memory for each of so many connections that made a call of each kind.
-fn bytes_per_connection(count: usize) -> u64 {
+/// The same over HTTP.
+#[cfg(feature = "http")]
+fn call_http(stream: &mut TcpStream) {
+    for method in ["Echo", "Owned"] {
+        let body = "x".repeat(581);
+        let head = format!("POST /Test/{method} HTTP/1.1\r\nHost: x\r\nContent-Length: 581\r\n\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let mut reply = Vec::new();
+        while !reply.ends_with(body.as_bytes()) {
+            let mut part = [0; 1024];
+            let length = stream.read(&mut part).unwrap();
+            assert!(length > 0, "the connection was closed");
+            reply.extend_from_slice(&part[..length]);
+        }
+        assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    }
+}
+
+/// Bytes of resident memory for each of so many connections that were called on.
+fn bytes_per_connection(count: usize, call: impl Fn(&mut TcpStream)) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child_server", "--exact", "--nocapture"])
         .env(CHILD, "1")
@@ -63,20 +85,20 @@ fn bytes_per_connection(count: usize) -> u64 {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
     let address = ready.expect("the server does not start");
+    let opened = || {
+        let mut stream = connect(&address);
+        call(&mut stream);
+        stream
+    };
     // What the process needs once, whoever connects: a hundred connections come and stay.
-    let mut streams: Vec<_> = (0..100).map(|_| connect_and_call(&address)).collect();
+    let mut streams: Vec<_> = (0..100).map(|_| opened()).collect();
     std::thread::sleep(Duration::from_millis(200));
     let before = resident(child.id());
-    streams.extend((0..count).map(|_| connect_and_call(&address)));
+    streams.extend((0..count).map(|_| opened()));
     std::thread::sleep(Duration::from_millis(200));
     let after = resident(child.id());
     // They are all still served.
-    for stream in streams.iter_mut().step_by(97) {
-        let request = frame(0, 2, "Owned", b"still");
-        stream.write_all(&request).unwrap();
-        let mut reply = vec![0; request.len()];
-        stream.read_exact(&mut reply).unwrap();
-    }
+    streams.iter_mut().step_by(97).for_each(call);
     child.kill().unwrap();
     child.wait().unwrap();
     (after - before) / count as u64
@@ -84,15 +106,23 @@ fn bytes_per_connection(count: usize) -> u64 {
 
 #[test]
 fn a_thousand_idle_connections_take_at_most_2_kib_each() {
-    let bytes = bytes_per_connection(1_000);
+    let bytes = bytes_per_connection(1_000, call_rpcx);
     println!("{bytes} bytes for each of 1,000 idle connections");
     assert!(bytes <= 2 << 10, "{bytes} bytes each");
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn two_thousand_idle_http_connections_take_at_most_3_kib_each() {
+    let bytes = bytes_per_connection(2_000, call_http);
+    println!("{bytes} bytes for each of 2,000 idle HTTP connections");
+    assert!(bytes <= 3 << 10, "{bytes} bytes each");
 }
 
 #[test]
 #[ignore = "opens 10,000 connections (cargo test -- --ignored)"]
 fn ten_thousand_idle_connections_take_at_most_2_kib_each() {
-    let bytes = bytes_per_connection(10_000);
+    let bytes = bytes_per_connection(10_000, call_rpcx);
     println!("{bytes} bytes for each of 10,000 idle connections");
     assert!(bytes <= 2 << 10, "{bytes} bytes each");
 }

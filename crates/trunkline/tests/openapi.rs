@@ -206,7 +206,7 @@ fn failures_have_the_body_and_the_statuses_of_plain_http() {
     assert_eq!(codes, all);
     for operation in document["paths"].as_object().unwrap().values() {
         let statuses: Vec<&String> = operation["post"]["responses"].as_object().unwrap().keys().collect();
-        assert_eq!(statuses, ["200", "400", "401", "404", "408", "413", "429", "500", "503", "504"]);
+        assert_eq!(statuses, ["200", "400", "401", "404", "408", "413", "415", "429", "500", "503", "504"]);
     }
     for response in document["components"]["responses"].as_object().unwrap().values() {
         let schema = &response["content"]["application/json"]["schema"];

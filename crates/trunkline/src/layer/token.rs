@@ -20,7 +20,8 @@ impl std::fmt::Debug for TokenLayer {
 }
 
 impl TokenLayer {
-    /// Asks for this token: the value of `__AUTH` in the metadata, bare or after `Bearer `.
+    /// Asks for this token: the value of `__AUTH` in the metadata, bare or after `Bearer `
+    /// in letters of any case.
     #[must_use]
     pub fn new(token: impl Into<String>) -> Self {
         Self { token: Some(token.into()) }
@@ -66,7 +67,11 @@ impl<S> Token<S> {
             return Ok(());
         };
         let given = given.unwrap_or_default();
-        let bare = given.strip_prefix(b"Bearer ").unwrap_or(given);
+        // The name of a scheme has no case (RFC 9110, 11.1).
+        let bare = match given.split_at_checked(b"Bearer ".len()) {
+            Some((scheme, bare)) if scheme.eq_ignore_ascii_case(b"Bearer ") => bare.trim_ascii_start(),
+            _ => given,
+        };
         if same(bare, token.as_bytes()) {
             Ok(())
         } else {

@@ -44,8 +44,9 @@ pub(crate) fn read(headers: &HeaderMap, name: &HeaderName, limits: &Limits) -> R
         }
         seen.push(key);
     }
-    if let Some(token) = headers.get(header::AUTHORIZATION) {
-        builder = builder.with_bytes(AUTH.as_bytes(), token.as_bytes());
+    let token = one(headers, header::AUTHORIZATION.as_str());
+    if !token.is_empty() {
+        builder = builder.with_bytes(AUTH.as_bytes(), &token);
     }
     let metadata = builder.build();
     match Pairs::parse(metadata.pairs().as_bytes(), limits) {

@@ -151,6 +151,15 @@ impl Router {
         self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
     }
 
+    /// Whether a method takes and gives bodies of any kind.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_untyped(&self, service: &[u8], method: &[u8]) -> bool {
+        let Some((route, _)) = self.find(service, method) else { return false };
+        let info = self.services.get(usize::from(route.id.service)).map(|(info, _)| info);
+        let method = info.and_then(|info| info.methods.get(usize::from(route.id.method)));
+        method.is_some_and(|method| method.request.is_none() && method.reply.is_none())
+    }
+
     /// How many methods there are.
     #[must_use]
     pub fn method_count(&self) -> usize {

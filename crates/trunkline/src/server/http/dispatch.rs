@@ -1,15 +1,18 @@
 //! From a request to its form, and from a form to the call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Incoming};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::body::{self, BadBody};
+use super::gate::Gate;
 use super::{easymicro_headers, jsonrpc, plain, rpcx_headers};
 use crate::call::Names;
 use crate::context::ConnectionInfo;
@@ -23,6 +26,8 @@ use crate::{Call, Code, Context, Metadata, Result, Serialization, Service, Statu
 pub(super) struct Gateway<S> {
     pub(super) core: Arc<Core<S>>,
     pub(super) info: Arc<ConnectionInfo>,
+    /// A token was refused here and that was logged: a caller that tries on does not fill the log.
+    pub(super) refused: AtomicBool,
 }
 
 /// An answer; its body is whole.
@@ -33,15 +38,6 @@ pub(super) struct Asked {
     pub(super) parts: Parts,
     pub(super) body: Result<Bytes, BadBody>,
     pub(super) arrived: Instant,
-}
-
-/// A body that was not read to its end.
-#[derive(Debug)]
-pub(super) struct BadBody {
-    pub(super) http: StatusCode,
-    pub(super) status: Status,
-    /// The rest of it is still to come.
-    close: bool,
 }
 
 /// One call as a form of request describes it.
@@ -55,17 +51,20 @@ pub(super) struct Wanted {
     pub(super) body: Bytes,
 }
 
-/// How long the next part of a body may take: 10 s for each 10 KiB, as on the other wires.
-const BODY_TIME: Duration = Duration::from_secs(10);
-const BODY_PART: usize = 10 << 10;
-
 /// Answers one request.
-pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer<S: Service>(
+    gateway: &Gateway<S>,
+    gate: &Gate,
+    request: Request<Incoming>,
+) -> Answer {
     let arrived = Instant::now();
     let (parts, body) = request.into_parts();
-    let body = read_body(body, gateway.core.limits.body, gateway.core.limits.skip()).await;
-    let close = body.as_ref().is_err_and(|bad| bad.close);
     let headers = &parts.headers;
+    let body = body::read(headers, body, gate, &gateway.core.limits).await;
+    let close = body.as_ref().is_err_and(|bad| bad.close);
+    if let Err(bad) = &body {
+        bad.log(&gateway.info.peer, gate);
+    }
     let has = |prefix: &str, but: Option<&HeaderName>| {
         headers.keys().any(|name| name.as_str().starts_with(prefix) && Some(name) != but)
     };
@@ -83,71 +82,24 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, request: Request<In
         plain::answer(gateway, asked).await
     };
     if close {
+        gate.close();
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
 }
 
-/// Reads a body under its limit. The rest of a larger one is read past, up to `skip` bytes.
-async fn read_body(mut body: Incoming, limit: usize, skip: usize) -> Result<Bytes, BadBody> {
-    let announced = body.size_hint().lower();
-    let too_large = |close| {
-        BadBody {
-        http: StatusCode::PAYLOAD_TOO_LARGE,
-        status: Status::new(
-            Code::TooLarge,
-            format!("the request's body is over the limit of {limit} bytes (setting body_limit, flag --body-limit)"),
-        )
-        .not_begun(),
-        close,
-    }
-    };
-    if announced > u64::try_from(skip).unwrap_or(u64::MAX) {
-        return Err(too_large(true));
-    }
-    let mut whole = BytesMut::new();
-    let (mut length, mut due, mut due_from) = (0usize, Instant::now() + BODY_TIME, 0usize);
-    while let Some(frame) = next_frame(&mut body, due).await? {
-        if length == 0 && u64::try_from(frame.len()) == Ok(announced) && frame.len() <= limit {
-            return Ok(frame);
-        }
-        length = length.saturating_add(frame.len());
-        if length > skip {
-            return Err(too_large(true));
-        }
-        if length <= limit {
-            whole.extend_from_slice(&frame);
-        } else {
-            whole = BytesMut::new();
-        }
-        if length >= due_from.saturating_add(BODY_PART) {
-            (due, due_from) = (Instant::now() + BODY_TIME, length);
-        }
-    }
-    if length > limit { Err(too_large(false)) } else { Ok(whole.freeze()) }
-}
-
-async fn next_frame(body: &mut Incoming, due: Instant) -> Result<Option<Bytes>, BadBody> {
-    match tokio::time::timeout_at(due, body.frame()).await {
-        Ok(Some(Ok(frame))) => Ok(Some(frame.into_data().unwrap_or_default())),
-        Ok(None) => Ok(None),
-        Ok(Some(Err(_))) => Err(BadBody {
-            http: StatusCode::BAD_REQUEST,
-            status: Status::new(Code::InvalidInput, "the request's body is broken off or badly chunked")
-                .not_begun(),
-            close: true,
-        }),
-        Err(_) => Err(BadBody {
-            http: StatusCode::REQUEST_TIMEOUT,
-            status: Status::new(Code::DeadlineExceeded, "the request's body comes too slowly").not_begun(),
-            close: true,
-        }),
-    }
-}
-
 impl<S: Service> Gateway<S> {
     /// Makes the call and waits for the whole reply.
     pub(super) async fn call(&self, wanted: Wanted) -> Result<(Bytes, Metadata)> {
+        self.make_call(wanted).await.inspect_err(|status| {
+            // The token layer alone says so.
+            if status.ends_connection() && !self.refused.swap(true, Ordering::Relaxed) {
+                tracing::warn!(peer = %self.info.peer, wire = "http", rule = status.message(), "refused");
+            }
+        })
+    }
+
+    async fn make_call(&self, wanted: Wanted) -> Result<(Bytes, Metadata)> {
         let core = &self.core;
         let route =
             core.router.find(wanted.service.as_bytes(), wanted.method.as_bytes()).map(|(route, _)| route);
@@ -192,34 +144,51 @@ impl<S: Service> Gateway<S> {
     }
 }
 
-/// The deadline that `X-Timeout` gives: `200ms`, `5s`, `1.5s`, `2m`.
+/// The deadline that `X-Timeout` gives, as Go writes durations: `200ms`, `5s`, `1.5h`, `1m30s`. More than
+/// [`LONGEST`] is taken for that.
 ///
 /// # Errors
 /// It cannot be read.
 pub(super) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<Instant>> {
     let Some(value) = headers.get("x-timeout") else { return Ok(None) };
     match value.to_str().ok().and_then(duration) {
-        // A time that no clock can tell is no deadline.
         Some(time) => Ok(arrived.checked_add(time)),
         None => {
-            let text = "X-Timeout is not a time like 200ms or 5s";
+            let text = "X-Timeout is not a time like 200ms, 5s or 1m30s";
             Err(Status::new(Code::InvalidInput, text).not_begun())
         }
     }
 }
 
+/// The longest time that a call may ask for: longer than any call lasts, and far from what a clock cannot tell.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
 fn duration(text: &str) -> Option<Duration> {
-    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
-    let (number, unit) = text.split_at(unit_at);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        _ => return None,
-    };
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number = number.parse::<f64>().ok().filter(|_| plain)?;
-    Duration::try_from_secs_f64(number * seconds).ok()
+    let mut rest = text.trim();
+    if rest == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut seconds = 0.0;
+    loop {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at(unit_at);
+        let next_at = behind.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(behind.len());
+        let (unit, next) = behind.split_at(next_at);
+        let factor = match unit {
+            "ns" => 1e-9,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * factor;
+        if next.is_empty() {
+            return Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST).min(LONGEST));
+        }
+        rest = next;
+    }
 }
 
 /// An answer with a body of this type.
@@ -255,15 +224,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read() {
-        for (text, milliseconds) in [("200ms", 200), ("5s", 5000), ("1.5s", 1500), ("2m", 120_000), ("0s", 0)]
-        {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+    fn times_are_read_as_go_writes_them() {
+        for (text, microseconds) in [
+            ("200ms", 200_000),
+            ("5s", 5_000_000),
+            ("1.5s", 1_500_000),
+            (".5s", 500_000),
+            ("2.s", 2_000_000),
+            ("2m", 120_000_000),
+            ("0s", 0),
+            ("0", 0),
+            ("1h", 3_600_000_000),
+            ("1m30s", 90_000_000),
+            ("1h0m0.25s", 3_600_250_000),
+            ("0h5us", 5),
+            ("7\u{b5}s", 7),
+            ("7\u{3bc}s", 7),
+            ("3000ns", 3),
+            ("1s1s", 2_000_000),
+        ] {
+            assert_eq!(duration(text), Some(Duration::from_micros(microseconds)), "{text}");
         }
-        for text in ["", "5", "s", "-5s", "5 s", "5S", "1e3s", "infs", "nans", "+5s", "5h", ".s", "1.2.3s"] {
+        for text in [
+            "", "5", "s", "-5s", "5 s", "5S", "1e3s", "infs", "nans", "+5s", "5d", ".s", "1.2.3s", "1m30",
+            "00", "5sm", "1m s", "0x5s", "5s,", "\u{665}s",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
-        assert!(duration("99999999999999999999999s").is_none());
+        for text in ["800h", "99999999999999999999999s", &format!("{}h", "9".repeat(400))] {
+            assert_eq!(duration(text), Some(LONGEST), "{text}");
+        }
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub(super) struct Framer {
     state: State,
     /// An empty line was passed over before the request line that comes.
     passed_empty_line: bool,
+    /// How many heads were passed.
+    heads: u64,
 }
 
 #[derive(Debug)]
@@ -55,7 +57,7 @@ enum State {
 
 impl Default for Framer {
     fn default() -> Self {
-        Self { state: State::Head(HeadScan::default()), passed_empty_line: false }
+        Self { state: State::Head(HeadScan::default()), passed_empty_line: false, heads: 0 }
     }
 }
 
@@ -63,6 +65,11 @@ impl Framer {
     /// Whether the next byte is the first of a head or within one.
     pub(super) fn is_at_head(&self) -> bool {
         matches!(self.state, State::Head(_))
+    }
+
+    /// How many requests were begun to be passed.
+    pub(super) fn heads(&self) -> u64 {
+        self.heads
     }
 
     /// Looks at the bytes that have not been passed yet. After [`Step::NeedMore`] the same bytes come again with
@@ -136,6 +143,7 @@ impl Framer {
             return Ok(Step::Leave(length, Handover::WebSocket(key)));
         }
         self.passed_empty_line = false;
+        self.heads = self.heads.saturating_add(1);
         self.state = match head.framing {
             Framing::Length(0) => State::Head(HeadScan::default()),
             Framing::Length(length) => State::Length(length),
@@ -155,7 +163,7 @@ fn connect(input: &[u8]) -> Result<Step, Refusal> {
     let Some(length) = ends.into_iter().flatten().min() else {
         return match input.len() {
             0..CONNECT_HEAD => Ok(Step::NeedMore),
-            _ => Err(Refusal { status: 431, rule: "the head of a CONNECT is over 4 KiB" }),
+            _ => Err(Refusal::new(431, "the head of a CONNECT is over 4 KiB").further(CONNECT_HEAD)),
         };
     };
     let head = input.get(..length).unwrap_or_default();

@@ -10,6 +10,7 @@ use trunkline_wire::rpcx::Rpcx;
 
 use super::dispatch::Gateway;
 use super::framer::Handover;
+use super::gate::Left;
 use super::goodbye;
 use super::websocket::WebSocket;
 use crate::Service;
@@ -24,19 +25,20 @@ const ACCEPT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const NOT_FOUND: &[u8] = b"HTTP/1.0 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 19\r\nConnection: close\r\n\r\n404 page not found\n";
 
-/// Answers what asked to leave HTTP, and serves what comes after; `rest` has come with it.
+/// Answers what asked to leave HTTP, and serves what comes after; `left` says what has come with it.
 pub(super) async fn leave<S: Service>(
     gateway: &Gateway<S>,
     drain: &mut DrainWatch,
     mut stream: Stream,
     handover: Handover,
-    rest: Bytes,
+    left: Left,
 ) {
+    let (rest, offset) = (left.rest, left.offset);
     let (core, peer) = (Arc::clone(&gateway.core), gateway.info.peer.clone());
     match handover {
         Handover::WebSocket(key) => {
             if stream.write_all(&switching(&key)).await.is_ok() {
-                let socket = WebSocket::new(stream, peer.clone(), rest);
+                let socket = WebSocket::new(stream, peer.clone(), rest, offset);
                 serve_wire::<Rpcx, S>(core, socket, peer, Bytes::new()).await;
             }
         }
@@ -59,7 +61,7 @@ pub(super) async fn leave<S: Service>(
                 Detection::Wire(Detected::Rpcx) => serve_wire::<Rpcx, S>(core, stream, peer, first).await,
                 other => {
                     let path = path.escape_ascii();
-                    tracing::warn!(%peer, %path, wire = ?other, "closed: this wire is not served after a CONNECT");
+                    tracing::warn!(%peer, %path, wire = ?other, offset, "closed: this wire is not served after a CONNECT");
                 }
             }
         }

@@ -15,11 +15,25 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     /// The rule that was broken.
     pub(super) rule: &'static str,
+    /// Where: in bytes from the beginning of what was looked at; once the gate has it, of the connection.
+    pub(super) at: u64,
+}
+
+impl Refusal {
+    /// A refusal of what is looked at, from its first byte on.
+    pub(super) fn new(status: u16, rule: &'static str) -> Self {
+        Self { status, rule, at: 0 }
+    }
+
+    /// The same, so many bytes further on.
+    pub(super) fn further(self, bytes: usize) -> Self {
+        Self { at: self.at.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)), ..self }
+    }
 }
 
 /// Refused as malformed.
 pub(super) fn bad(rule: &'static str) -> Refusal {
-    Refusal { status: 400, rule }
+    Refusal::new(400, rule)
 }
 
 /// How the end of a request's body is told.
@@ -77,10 +91,10 @@ impl HeadScan {
         let mut last = self.seen.checked_sub(1).and_then(|index| input.get(index)).copied().unwrap_or(b'\n');
         for (index, &byte) in input.iter().enumerate().skip(self.seen) {
             if (last == b'\r') != (byte == b'\n') {
-                return Err(bad("a line of the head does not end with CR LF"));
+                return Err(bad("a line of the head does not end with CR LF").further(index));
             }
             if index >= MAX_HEAD {
-                return Err(self.too_large());
+                return Err(self.too_large().further(index));
             }
             if byte == b'\n' {
                 if index == self.line.saturating_add(1) {
@@ -89,11 +103,11 @@ impl HeadScan {
                 self.lines = self.lines.saturating_add(1);
                 // The request line is one of them.
                 if self.lines > MAX_HEADERS.saturating_add(1) {
-                    return Err(Refusal { status: 431, rule: "the head has more than 100 headers" });
+                    return Err(Refusal::new(431, "the head has more than 100 headers").further(self.line));
                 }
                 self.line = index.saturating_add(1);
             } else if byte != b'\r' && is_control(byte) {
-                return Err(bad("the head has a control character in it"));
+                return Err(bad("the head has a control character in it").further(index));
             }
             last = byte;
         }
@@ -103,8 +117,8 @@ impl HeadScan {
 
     fn too_large(&self) -> Refusal {
         match self.lines {
-            0 => Refusal { status: 414, rule: "the request line is over 64 KiB" },
-            _ => Refusal { status: 431, rule: "the head is over 64 KiB" },
+            0 => Refusal::new(414, "the request line is over 64 KiB"),
+            _ => Refusal::new(431, "the head is over 64 KiB"),
         }
     }
 }
@@ -118,23 +132,31 @@ pub(super) fn check(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let (method, target, is_1_1) = request_line_parts(request_line)?;
     let mut length = None;
     let mut chunked = false;
-    let mut hosts = 0u32;
-    for field in fields(lines) {
-        let (name, value) = field?;
+    let mut has_host = false;
+    let mut at = request_line.len().saturating_add(2);
+    let mut rest = lines;
+    while let Some((line, behind)) = split_line(rest).filter(|(line, _)| !line.is_empty()) {
+        let refuse = |rule| bad(rule).further(at);
+        let (name, value) = field(line).map_err(|refusal| refusal.further(at))?;
         if name.eq_ignore_ascii_case(b"content-length") {
-            let this = content_length(value)?;
+            let this = content_length(value).ok_or(refuse("the Content-Length is not a number"))?;
             if length.is_some_and(|other| other != this) {
-                return Err(bad("there are two different Content-Lengths"));
+                return Err(refuse("there are two different Content-Lengths"));
             }
             length = Some(this);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(bad("the Transfer-Encoding is not chunked"));
+                return Err(refuse("the Transfer-Encoding is not chunked"));
             }
             chunked = true;
         } else if name.eq_ignore_ascii_case(b"host") {
-            hosts = hosts.saturating_add(1);
+            if has_host {
+                return Err(refuse("there are two Host headers"));
+            }
+            has_host = true;
         }
+        at = at.saturating_add(line.len()).saturating_add(2);
+        rest = behind;
     }
     let framing = match (length, chunked) {
         (Some(_), true) => return Err(bad("a Content-Length stands beside a Transfer-Encoding")),
@@ -142,9 +164,6 @@ pub(super) fn check(head: &[u8]) -> Result<Head<'_>, Refusal> {
         (None, true) => Framing::Chunked,
         (length, false) => Framing::Length(length.unwrap_or(0)),
     };
-    if hosts > 1 {
-        return Err(bad("there are two Host headers"));
-    }
     Ok(Head { method, target, is_1_1, framing, lines })
 }
 
@@ -207,10 +226,10 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(..end)?, bytes.get(end.saturating_add(2)..)?))
 }
 
-fn content_length(value: &[u8]) -> Result<u64, Refusal> {
+fn content_length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let text = if digits { std::str::from_utf8(value).ok() } else { None };
-    text.and_then(|text| text.parse().ok()).ok_or(bad("the Content-Length is not a number"))
+    text?.parse().ok()
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -271,6 +290,19 @@ mod tests {
         assert_eq!(read(&long(MAX_HEAD)), Ok(Framing::Length(0)));
         assert_eq!(read(&long(MAX_HEAD + 1)), Err(431));
         assert_eq!(read(&"A".repeat(MAX_HEAD + 1)), Err(414));
+    }
+
+    #[test]
+    fn a_refusal_says_where() {
+        let at = |head: &str| {
+            let found = HeadScan::default().find_end(head.as_bytes());
+            found.map(drop).and_then(|()| check(head.as_bytes()).map(drop)).unwrap_err().at
+        };
+        assert_eq!(at("GET / HTTP/3\r\n\r\n"), 0);
+        assert_eq!(at("GET / HTTP/1.1\r\nA: b\r\nX\0: y\r\n\r\n"), 23);
+        assert_eq!(at("GET / HTTP/1.1\r\nA: b\nC: d\r\n\r\n"), 20);
+        assert_eq!(at("GET / HTTP/1.1\r\nA: b\r\nHost : c\r\n\r\n"), 22);
+        assert_eq!(at("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"), 35);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::{Method, StatusCode};
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -80,9 +81,12 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> An
     let headers = &asked.parts.headers;
     let body = match asked.body {
         Ok(body) => body,
-        // The transport refused it: there is nothing yet that could be a request of JSON-RPC.
+        // A client of JSON-RPC reads the error object and takes another status than 200 for a failure of what is
+        // between, so a body over the limit is said in its words, too: there is nothing yet that could be a request
+        // of JSON-RPC, hence -32600 and no id. The same goes for an X-Timeout or metadata that cannot be read.
         Err(bad) => {
-            return respond(bad.http, JSON, failure(&Failure::new(NO_REQUEST, bad.status.message()), null()));
+            let text = failure(&Failure::new(NO_REQUEST, bad.status.message()), null());
+            return respond(StatusCode::OK, JSON, text);
         }
     };
     let metadata = pairs::read(headers, &pairs::META, &gateway.core.limits);
@@ -112,13 +116,12 @@ async fn answer_body<S: Service>(shared: &Shared<'_, S>, body: &Bytes) -> Option
         return answer_one(shared, document).await;
     }
     let limits = &shared.gateway.core.limits;
-    let calls: Vec<&RawValue> = serde_json::from_str(document.get()).unwrap_or_default();
-    if calls.is_empty() {
-        return Some(failure(&Failure::new(NO_REQUEST, "the batch is empty"), null()));
-    }
-    if calls.len() > limits.calls {
+    let Some(calls) = batch(document, limits.calls) else {
         let text = format!("the batch has more than {} calls, the limit", limits.calls);
         return Some(failure(&Failure::new(NO_REQUEST, text), null()));
+    };
+    if calls.is_empty() {
+        return Some(failure(&Failure::new(NO_REQUEST, "the batch is empty"), null()));
     }
     let mut running: FuturesUnordered<_> = calls
         .iter()
@@ -141,6 +144,33 @@ async fn answer_body<S: Service>(shared: &Shared<'_, S>, body: &Bytes) -> Option
     }
     let answers: Vec<String> = answers.into_iter().flatten().collect();
     (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+}
+
+/// The requests of a batch; `None` where there are more than `most`. They are not collected before that is known: a
+/// list of single digits would take eight times its own memory.
+fn batch(document: &RawValue, most: usize) -> Option<Vec<&RawValue>> {
+    struct Batch(usize);
+    impl<'de> Visitor<'de> for Batch {
+        type Value = Option<Vec<&'de RawValue>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a batch")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut calls = Vec::new();
+            while let Some(call) = list.next_element::<&RawValue>()? {
+                if calls.len() == self.0 {
+                    while list.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(None);
+                }
+                calls.push(call);
+            }
+            Ok(Some(calls))
+        }
+    }
+    // It was read as JSON before, so it is a list here.
+    serde_json::Deserializer::from_str(document.get()).deserialize_seq(Batch(most)).ok().flatten()
 }
 
 /// Answers one request object; `None` for a notification.

@@ -3,7 +3,9 @@
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::Serialize;
 
+use super::body::CODINGS;
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond, respond_text};
+use super::head::Refusal;
 use super::page;
 use crate::net::pairs;
 use crate::{Code, Result, Serialization, Service, Status};
@@ -44,9 +46,15 @@ fn status_of(code: Code) -> StatusCode {
 pub(super) fn code_of(status: StatusCode) -> Code {
     match status {
         StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+        StatusCode::SERVICE_UNAVAILABLE => Code::Draining,
         StatusCode::URI_TOO_LONG | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Code::TooLarge,
         _ => Code::InvalidInput,
     }
+}
+
+/// The status of a refusal.
+pub(super) fn status(refusal: Refusal) -> StatusCode {
+    StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST)
 }
 
 /// The answer to a failed call.
@@ -77,7 +85,11 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> An
         return other_method(gateway, &asked, &service, &method);
     }
     if let Err(bad) = &asked.body {
-        return failed_as(bad.http, &bad.status);
+        let mut answer = failed_as(bad.http, &bad.status);
+        if bad.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+        }
+        return answer;
     }
     match call(gateway, asked, service, method).await {
         Ok(answer) => answer,
@@ -92,6 +104,7 @@ async fn call<S: Service>(
     method: String,
 ) -> Result<Answer> {
     let headers = &asked.parts.headers;
+    let content_type = headers.get(header::CONTENT_TYPE).cloned();
     let wanted = Wanted {
         service,
         method,
@@ -101,8 +114,16 @@ async fn call<S: Service>(
         deadline: deadline(headers, asked.arrived)?,
         body: asked.body.map_err(|bad| bad.status)?,
     };
+    let untyped = gateway.core.router.is_untyped(wanted.service.as_bytes(), wanted.method.as_bytes());
+    let sent = untyped.then(|| wanted.body.clone());
     let (body, metadata) = gateway.call(wanted).await?;
+    // What comes back as it went keeps its type; no browser is to take it for another one.
+    let same = content_type.filter(|_| sent.is_some_and(|sent| sent == body));
     let mut answer = respond(StatusCode::OK, JSON, body);
+    if let Some(same) = same {
+        answer.headers_mut().insert(header::CONTENT_TYPE, same);
+        answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     if !metadata.is_empty() {
         let value = HeaderValue::try_from(pairs::write(&metadata));
         let too_large = |_| Status::new(Code::TooLarge, "the reply's metadata does not fit a header");

@@ -1,5 +1,6 @@
 //! Slow peers, on paused time.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -139,6 +140,51 @@ async fn a_peer_that_does_not_read_is_let_go_after_10_s() {
         }
     }
     assert!(got > 4 << 20);
+}
+
+/// A few bytes now and then are no reading: 10 KiB in 10 s are, as on the other wires.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_reads_a_little_now_and_then_is_let_go_too() {
+    let mut stream = dial("gateway-trickle").await;
+    stream.write_all(b"POST /Slow/Give HTTP/1.1\r\nContent-Length: 1\r\n\r\n4").await.unwrap();
+    let mut part = vec![0; 1 << 10];
+    for _ in 0..10 {
+        sleep(Duration::from_secs(3)).await;
+        stream.read_exact(&mut part).await.unwrap();
+    }
+    let got = end(&mut stream).await;
+    assert!(got.len() < 1 << 20, "{}", got.len());
+}
+
+/// What is logged, of a body that stalls.
+#[tokio::test(start_paused = true)]
+async fn a_stalled_body_leaves_one_line() {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    // All tasks of this test run on its thread.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut stream = dial("gateway-stalled-body").await;
+    stream.write_all(b"POST /Slow/Sleep HTTP/1.1\r\nContent-Length: 9\r\n\r\n1").await.unwrap();
+    assert!(end(&mut stream).await.starts_with("HTTP/1.1 408 "));
+    sleep(Duration::from_secs(5)).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("wire=\"http\"")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    assert!(lines[0].contains("WARN") && lines[0].contains("peer="), "{text}");
+    assert!(lines[0].contains("rule=\"the request's body comes too slowly\" offset=49"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

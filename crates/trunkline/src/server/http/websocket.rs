@@ -52,6 +52,8 @@ struct Decoder {
     answers: Vec<u8>,
     /// The code of the peer's close, once that has come. It is the last thing that is read.
     closed: Option<Vec<u8>>,
+    /// How many bytes were looked at.
+    seen: u64,
 }
 
 impl Decoder {
@@ -60,14 +62,21 @@ impl Decoder {
     /// # Errors
     /// The rule that was broken.
     fn decode(&mut self, bytes: &mut [u8]) -> Result<usize, &'static str> {
-        let (mut from, mut to) = (0usize, 0usize);
-        while let Some(&byte) = bytes.get(from) {
+        let mut from = 0;
+        let result = self.decode_from(bytes, &mut from);
+        self.seen = self.seen.saturating_add(u64::try_from(from).unwrap_or(u64::MAX));
+        result
+    }
+
+    fn decode_from(&mut self, bytes: &mut [u8], from: &mut usize) -> Result<usize, &'static str> {
+        let mut to = 0usize;
+        while let Some(&byte) = bytes.get(*from) {
             if self.closed.is_some() {
                 break;
             }
             let Some(frame) = &mut self.frame else {
                 self.head.push(byte);
-                from = from.saturating_add(1);
+                *from = from.saturating_add(1);
                 self.frame = frame_of(&self.head)?;
                 if let Some(frame) = &self.frame {
                     self.head.clear();
@@ -77,21 +86,21 @@ impl Decoder {
                 self.end_frame();
                 continue;
             };
-            let rest = bytes.len().saturating_sub(from);
+            let rest = bytes.len().saturating_sub(*from);
             let length = usize::try_from(frame.left).map_or(rest, |left| left.min(rest));
             let end = from.saturating_add(length);
-            for byte in bytes.get_mut(from..end).unwrap_or_default() {
+            for byte in bytes.get_mut(*from..end).unwrap_or_default() {
                 *byte ^= frame.mask[0];
                 frame.mask.rotate_left(1);
             }
             frame.left = frame.left.saturating_sub(u64::try_from(length).unwrap_or(u64::MAX));
             if frame.opcode & 0x08 == 0 {
-                bytes.copy_within(from..end, to);
+                bytes.copy_within(*from..end, to);
                 to = to.saturating_add(length);
             } else {
-                self.control.extend_from_slice(bytes.get(from..end).unwrap_or_default());
+                self.control.extend_from_slice(bytes.get(*from..end).unwrap_or_default());
             }
-            from = end;
+            *from = end;
             self.end_frame();
         }
         Ok(to)
@@ -196,11 +205,14 @@ pub(super) struct WebSocket<I> {
     /// How much of the message that goes out is still to come.
     left: u64,
     said_goodbye: bool,
+    /// How many bytes of the connection came before the first frame.
+    offset: u64,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> WebSocket<I> {
-    /// A WebSocket over `io` whose handshake is done; `first` was read from it already.
-    pub(super) fn new(io: I, peer: Peer, first: Bytes) -> Self {
+    /// A WebSocket over `io` whose handshake is done; `first` was read from it already, and before it `offset`
+    /// bytes.
+    pub(super) fn new(io: I, peer: Peer, first: Bytes, offset: u64) -> Self {
         Self {
             io,
             peer,
@@ -210,6 +222,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> WebSocket<I> {
             partial: Vec::new(),
             left: 0,
             said_goodbye: false,
+            offset,
         }
     }
 
@@ -281,7 +294,8 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<I> {
                     return Poll::Ready(Ok(()));
                 }
                 Err(rule) => {
-                    tracing::warn!(peer = %this.peer, wire = "websocket", rule, "closed");
+                    let offset = this.offset.saturating_add(this.decoder.seen);
+                    tracing::warn!(peer = %this.peer, wire = "websocket", rule, offset, "closed");
                     if this.left == 0 && this.partial.is_empty() {
                         encode(CLOSE, &PROTOCOL_ERROR.to_be_bytes(), &mut this.pending);
                         this.said_goodbye = true;
@@ -436,7 +450,7 @@ mod tests {
         encode(CLOSE, &NORMAL.to_be_bytes(), &mut expected);
         for piece in [1, 3, 15, 16, 17, 1000, 100_000] {
             let (near, mut far) = tokio::io::duplex(64);
-            let mut socket = WebSocket::new(near, Peer::Local, Bytes::new());
+            let mut socket = WebSocket::new(near, Peer::Local, Bytes::new(), 0);
             let batch = frames.concat();
             let write = async {
                 for piece in batch.chunks(piece) {
