@@ -137,6 +137,7 @@ impl Open {
             compression: self.compression,
             one_way: self.one_way,
             note: self.note,
+            repeats: &[],
         }
     }
 }

@@ -257,27 +257,27 @@ impl Call {
 #[derive(Debug, Default)]
 pub struct Reply {
     pub(crate) body: Body,
-    pub(crate) metadata: Metadata,
+    pub(crate) metadata: MaybeMetadata,
 }
 
 impl Reply {
     /// An answer with a body, in the serialisation of the call.
     #[must_use]
     pub fn new(body: impl Into<Body>) -> Self {
-        Self { body: body.into(), metadata: Metadata::new() }
+        Self { body: body.into(), metadata: MaybeMetadata::default() }
     }
 
     /// The same answer with metadata.
     #[must_use]
     pub fn with_metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = metadata;
+        self.metadata = MaybeMetadata::new(metadata);
         self
     }
 
     /// The metadata that came with the answer.
     #[must_use]
     pub fn metadata(&self) -> &Metadata {
-        &self.metadata
+        self.metadata.get()
     }
 
     /// The body.
@@ -289,6 +289,6 @@ impl Reply {
     /// The body and the metadata.
     #[must_use]
     pub fn into_parts(self) -> (Body, Metadata) {
-        (self.body, self.metadata)
+        (self.body, self.metadata.into_inner())
     }
 }

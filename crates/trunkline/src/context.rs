@@ -55,6 +55,11 @@ impl MaybeMetadata {
         Self((!metadata.is_empty()).then(|| Box::new(metadata)))
     }
 
+    pub(crate) fn into_inner(self) -> Metadata {
+        self.0.map(|metadata| *metadata).unwrap_or_default()
+    }
+
+    #[inline]
     pub(crate) fn get(&self) -> &Metadata {
         static NONE: Metadata = Metadata::new();
         self.0.as_deref().unwrap_or(&NONE)

@@ -104,9 +104,15 @@ impl PushQueue {
         Self { any: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
+    /// Whether there may be one.
+    #[inline]
+    pub(crate) fn may_have(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// The next push, if there is one now.
     pub(crate) fn try_next(&self) -> Option<Push> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.may_have() {
             return None;
         }
         let (push, writers) = self.lock().pop()?;

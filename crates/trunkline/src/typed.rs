@@ -286,6 +286,7 @@ mod tests {
             compression: Compression::None,
             one_way: false,
             note: 0,
+            repeats: &[],
         };
         let request = Request { method: route.id, head: &head, body, peer: &Peer::Local };
         let mut out = b"before".to_vec();

@@ -54,6 +54,9 @@ pub struct CallHead<'a> {
     pub one_way: bool,
     /// What the session must see again to write the reply; nobody else looks at it.
     pub note: u64,
+    /// The bytes that the reply begins with, too, on a wire where it does: they need not be put together again. May
+    /// be empty; nobody but the session looks at it.
+    pub repeats: &'a [u8],
 }
 
 /// The head of one reply, borrowed from the bytes that brought it.

@@ -68,14 +68,14 @@ impl<W: Session> ClientRole<W> {
                 self.end(state, id, Err(status));
             }
             Event::Data { id, body, end } => {
-                self.inflows.hold(&mut state.session, id, owned(body, batch), end);
+                self.inflows.hold(&mut state.session, id, owned(&body, batch), end);
             }
             Event::Push { head, body } => {
                 // Where nobody listens nothing is kept.
                 let _ = self
                     .link
                     .pushes
-                    .send(Push::received(&head, owned(body, batch), |bytes| share(batch, bytes)));
+                    .send(Push::received(&head, owned(&body, batch), |bytes| share(batch, bytes)));
             }
             Event::Draining => {
                 state.closed = true;
@@ -111,7 +111,7 @@ impl<W: Session> ClientRole<W> {
             }
             None => self.body(state, head, body, end, batch).map(|body| {
                 let metadata = head.metadata.share(|bytes| share(batch, bytes));
-                Reply { body, metadata }
+                Reply::new(body).with_metadata(metadata)
             }),
         };
         self.end(state, head.id, outcome);
@@ -127,7 +127,7 @@ impl<W: Session> ClientRole<W> {
     ) -> Result<Body> {
         let bytes = match head.compression {
             Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?.into(),
-            Compression::None => owned(body, batch),
+            Compression::None => owned(&body, batch),
         };
         if end {
             return Ok(Body::Full(bytes));

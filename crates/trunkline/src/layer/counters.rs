@@ -1,19 +1,14 @@
 //! Counts calls by method: how many, how many failed, how many are in flight, how long they took.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use crate::layer::Layer;
-use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, MethodId, Reply, Result, Serialization};
+use super::policy::{Facts, Policy};
+use crate::{MethodId, Result};
 
 /// So many threads at a time write to cells of their own: without a lock on the bus, and without taking the cache
 /// line from each other. Further threads share the last cells.
@@ -152,130 +147,72 @@ fn add(cells: &[Cells; SHARDS], figure: impl Fn(&Cells) -> &AtomicU64, number: u
     }
 }
 
-/// Makes [`Counted`].
-#[derive(Debug, Clone)]
-pub struct CountersLayer {
-    counters: Arc<Counters>,
-}
-
-impl CountersLayer {
-    /// Counts into these.
-    #[must_use]
-    pub fn new(counters: Arc<Counters>) -> Self {
-        Self { counters }
-    }
-}
-
-/// See [`CountersLayer`]. It stands above all that can refuse a call, so that refusals count as failures.
-#[derive(Debug, Clone)]
-pub struct Counted<S> {
-    inner: S,
-    counters: Arc<Counters>,
-}
-
-impl<S: Service> Layer<S> for CountersLayer {
-    type Service = Counted<S>;
-
-    fn layer(self, inner: S) -> Counted<S> {
-        Counted { inner, counters: self.counters }
-    }
-}
-
-/// A call has ended.
-#[inline]
-fn end(cells: &[Cells; SHARDS], failed: bool) {
-    add(cells, |cells| &cells.ended, 1);
-    if failed {
-        add(cells, |cells| &cells.failures, 1);
-    }
-}
-
-fn add_time(cells: &[Cells; SHARDS], time: Duration, calls: u64) {
-    let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).saturating_mul(calls);
-    add(cells, |cells| &cells.nanoseconds, nanoseconds);
-}
-
-/// Ends the count of a call: as a failure where its future is dropped.
-struct InFlight<'a> {
+/// A call that is counted: as a failure where it is dropped. Until its handler has to wait one call in 16 is timed,
+/// and counts for all; what comes after is timed in full.
+#[derive(Debug)]
+pub struct InFlight<'a> {
     cells: &'a [Cells; SHARDS],
-    /// The end of the first poll, where the call had to wait after it.
-    waits: Option<Instant>,
+    /// Since when the time runs that is not counted yet, and for how many calls it counts.
+    timed: Option<(Instant, u64)>,
     failed: bool,
 }
 
+impl InFlight<'_> {
+    fn add_time(&mut self) {
+        if let Some((since, calls)) = self.timed.take() {
+            let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            add(self.cells, |cells| &cells.nanoseconds, nanoseconds.saturating_mul(calls));
+        }
+    }
+}
+
 impl Drop for InFlight<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(waits) = self.waits {
-            add_time(self.cells, waits.elapsed(), 1);
+        if self.timed.is_some() {
+            self.add_time();
         }
-        end(self.cells, self.failed);
+        add(self.cells, |cells| &cells.ended, 1);
+        if self.failed {
+            add(self.cells, |cells| &cells.failures, 1);
+        }
     }
 }
 
-pin_project! {
-    /// The future of a call that is counted. Of the first polls one in 16 is timed, and counts for all; what comes
-    /// after the first poll is timed in full.
-    struct Counting<'a, F> {
-        #[pin]
-        inner: F,
-        count: Option<InFlight<'a>>,
-    }
-}
+/// It stands above all that can refuse a call, so that refusals count as failures.
+impl Policy for Arc<Counters> {
+    type Guard<'a> = Option<InFlight<'a>>;
 
-impl<F: Future<Output = Result<Reply>>> Future for Counting<'_, F> {
-    type Output = Result<Reply>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let this = self.project();
-        let Some(count) = this.count else {
-            return this.inner.poll(cx);
-        };
-        let begun = (count.waits.is_none() && tick()).then(Instant::now);
-        let poll = this.inner.poll(cx);
-        if let Some(begun) = begun {
-            add_time(count.cells, begun.elapsed(), SAMPLED);
-        }
-        match &poll {
-            Poll::Ready(result) => {
-                count.failed = result.is_err();
-                *this.count = None;
-            }
-            Poll::Pending => {
-                count.waits.get_or_insert_with(Instant::now);
-            }
-        }
-        poll
-    }
-}
-
-impl<S: Service> Service for Counted<S> {
-    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
-        let count = self.counters.cells(call.method).map(|cells| {
+    #[inline]
+    fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>> {
+        Ok(self.cells(facts.method_id()).map(|cells| {
             add(cells, |cells| &cells.begun, 1);
-            InFlight { cells, waits: None, failed: true }
-        });
-        Counting { inner: self.inner.call(call), count }
+            InFlight { cells, timed: tick().then(|| (Instant::now(), SAMPLED)), failed: true }
+        }))
     }
 
-    fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
-        let begun = tick().then(Instant::now);
-        let answer = self.inner.answer(request, reply);
-        let Answer::Done(result) = &answer else {
-            untick();
-            return answer;
-        };
-        if let Some(cells) = self.counters.cells(Some(request.method)) {
-            add(cells, |cells| &cells.begun, 1);
-            end(cells, result.is_err());
-            if let Some(begun) = begun {
-                add_time(cells, begun.elapsed(), SAMPLED);
-            }
+    fn waits(guard: &mut Self::Guard<'_>) {
+        if let Some(call) = guard
+            && !matches!(call.timed, Some((_, 1)))
+        {
+            call.add_time();
+            call.timed = Some((Instant::now(), 1));
         }
-        answer
     }
 
-    fn serialization(&self) -> Serialization {
-        self.inner.serialization()
+    fn declined(guard: Self::Guard<'_>) {
+        if let Some(call) = guard {
+            add(call.cells, |cells| &cells.begun, 1u64.wrapping_neg());
+            TICKS.set(TICKS.get().wrapping_sub(1));
+            std::mem::forget(call);
+        }
+    }
+
+    #[inline]
+    fn ended(guard: Self::Guard<'_>, failed: bool) {
+        if let Some(mut call) = guard {
+            call.failed = failed;
+        }
     }
 }
 
@@ -284,22 +221,18 @@ thread_local! {
 }
 
 /// Whether the call that begins now is one of those that are timed.
+#[inline]
 fn tick() -> bool {
     let ticks = TICKS.get().wrapping_add(1);
     TICKS.set(ticks);
     ticks.is_multiple_of(SAMPLED)
 }
 
-/// The call begins once more, by the other path.
-fn untick() {
-    TICKS.set(TICKS.get().wrapping_sub(1));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layer::CatchPanicLayer;
-    use crate::{Call, Code, Status, service_fn};
+    use crate::layer::Guarded;
+    use crate::{Call, Code, Reply, Serialization, Service, Status, service_fn};
 
     fn call() -> Call {
         Call::new("A", "b", Serialization::Raw, "")
@@ -308,10 +241,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_waits_is_timed_and_what_is_dropped_has_failed() {
         let counters = Arc::new(Counters::new(0));
-        let service = CountersLayer::new(Arc::clone(&counters)).layer(service_fn(|_| async {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            Ok(Reply::new("x"))
-        }));
+        let service = Guarded::new(
+            service_fn(|_| async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(Reply::new("x"))
+            }),
+            Arc::clone(&counters),
+        );
         service.call(call()).await.unwrap();
         let once = counters.unknown();
         assert_eq!((once.calls, once.failures, once.in_flight), (1, 0, 0));
@@ -327,17 +263,17 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_caught_and_counted_wherever_it_is() {
         let counters = Arc::new(Counters::new(0));
-        let layer = || CountersLayer::new(Arc::clone(&counters));
+        let policies = || Arc::clone(&counters);
         let at_once = service_fn(|call: Call| {
             assert!(call.is_one_way(), "at once");
             std::future::ready(Ok(Reply::new("")))
         });
-        let at_once = CatchPanicLayer.layer(layer().layer(at_once));
+        let at_once = Guarded::new(at_once, policies());
         let later = service_fn(|call: Call| async move {
             assert!(call.is_one_way(), "later");
             Err(Status::failed("fails"))
         });
-        let later = CatchPanicLayer.layer(layer().layer(later));
+        let later = Guarded::new(later, policies());
         assert_eq!(at_once.call(call()).await.unwrap_err().code(), Code::Internal);
         let future = later.call(call());
         let mut future = std::pin::pin!(future);

@@ -1,22 +1,25 @@
-//! Layers: policies wrapped around a service. One file a policy.
+//! Layers and policies: what happens to a call around its handler. One file each.
+//!
+//! A [`Layer`] wraps a service and may do anything; a [`Policy`] only looks at a call before it is begun and at how it
+//! ended, and costs no future of its own.
 
 mod admission;
-mod catch_panic;
 mod counters;
 mod deadline;
 mod from_fn;
-mod proceed;
+mod guarded;
+mod policy;
 mod stack;
 mod token;
 
-pub use admission::{Admission, AdmissionLayer};
-pub use catch_panic::{CatchPanic, CatchPanicLayer};
-pub use counters::{Counted, Counters, CountersLayer, MethodCounters};
+pub use admission::{Admission, Place};
+pub use counters::{Counters, InFlight, MethodCounters};
 pub use deadline::{Deadline, DeadlineLayer};
 pub use from_fn::{Around, LayerFn, Next, layer_fn};
-pub(crate) use proceed::Proceed;
+pub use guarded::Guarded;
+pub use policy::{Facts, Policy};
 pub use stack::{NoLayer, Stacked};
-pub use token::{Token, TokenLayer};
+pub use token::Token;
 
 use crate::Service;
 

@@ -131,6 +131,7 @@ impl Inbound {
 }
 
 /// A part of a batch as a value of its own: shared where it lies in the batch, else copied.
+#[inline]
 pub(crate) fn share(batch: &Bytes, part: &[u8]) -> Bytes {
     let inside = {
         let (outer, inner) = (batch.as_ptr_range(), part.as_ptr_range());
@@ -140,9 +141,10 @@ pub(crate) fn share(batch: &Bytes, part: &[u8]) -> Bytes {
 }
 
 /// An event's payload as a value of its own.
-pub(crate) fn owned(payload: Payload<'_>, batch: &Bytes) -> Bytes {
+#[inline]
+pub(crate) fn owned(payload: &Payload<'_>, batch: &Bytes) -> Bytes {
     match payload {
         Payload::Input(bytes) => share(batch, bytes),
-        Payload::Owned(bytes) => bytes,
+        Payload::Owned(bytes) => bytes.clone(),
     }
 }

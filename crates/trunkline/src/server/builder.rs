@@ -16,7 +16,7 @@ use super::router::{DuplicateService, Router};
 use super::running::RunningServer;
 use super::stack::{Policies, Stack, stack};
 use crate::Service;
-use crate::layer::{AdmissionLayer, Counters, DeadlineLayer, Layer, NoLayer, Stacked, TokenLayer};
+use crate::layer::{Admission, Counters, DeadlineLayer, Layer, NoLayer, Stacked, Token};
 use crate::net::driver::Patience;
 use crate::net::transport::{Address, InvalidAddress, Listener};
 use crate::reflect::{Described, Description, ReflectionServer};
@@ -162,13 +162,13 @@ impl<L> ServerBuilder<L> {
 
     /// The most calls in flight on all connections together; one more fails. Default: no such limit.
     pub fn max_in_flight(mut self, calls: usize) -> Self {
-        self.policies.admission = AdmissionLayer::in_flight(calls);
+        self.policies.admission = Admission::in_flight(calls);
         self
     }
 
     /// Asks every caller for this token. Default: none is asked for.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.policies.token = TokenLayer::new(token);
+        self.policies.token = Token::new(token);
         self
     }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trunkline_wire::{
-    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, ReplyFrame, Session,
+    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, ReplyFrame, Session, Step,
 };
 
 use super::Core;
 use super::drain::DrainWatch;
-use super::router::Route;
+use super::router::{Last, Route};
 use super::streams::Outflow;
 use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, failure, name, refusal};
 use crate::call::Names;
@@ -36,7 +36,7 @@ pub(crate) struct ServerRole<'a, W, S, F, M> {
     pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
     /// The method that was called last.
-    last: Option<Route>,
+    last: Option<Last>,
     /// Calls whose handler had to wait.
     pending: Pending<ReplyTo, Work<F>>,
     /// How many bytes of bodies those calls came with.
@@ -92,25 +92,26 @@ where
         }
     }
 
-    fn on_event(&mut self, event: Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
+    #[inline]
+    fn on_event(&mut self, event: &Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
         match event {
             Event::Call { head, .. } | Event::Refused { head, .. } if self.refused => {
                 let text = "the connection ends: a call before this one was refused";
                 let status = Status::new(Code::Unavailable, text).not_begun();
-                self.write_failure(&ReplyTo::as_sent(&head, batch), &status, out);
+                self.write_failure_to(head, &status, out);
             }
             // Nothing is begun any more; the bodies of what was begun still come.
             Event::Call { head, .. } | Event::Refused { head, .. } if self.ends() => {
                 self.session.forget(head.id, out);
             }
-            Event::Call { head, body, end } => self.on_call(&head, body, end, batch, spare, out),
+            Event::Call { head, body, end } => self.on_call(head, body, *end, batch, spare, out),
             Event::Refused { head, reason } => {
-                self.write_failure_to(&head, &refusal(reason), out);
+                self.write_failure_to(head, &refusal(reason.clone()), out);
             }
             Event::Data { id, body, end } => {
-                self.inflows.hold(&mut self.session, id, owned(body, batch), end);
+                self.inflows.hold(&mut self.session, *id, owned(body, batch), *end);
             }
-            Event::Cancel { id } => self.on_cancel(id, out),
+            Event::Cancel { id } => self.on_cancel(*id, out),
             Event::Closed => self.closing = true,
             // A server asks nothing of its clients.
             _ => {}
@@ -120,21 +121,28 @@ where
     fn on_call(
         &mut self,
         head: &CallHead<'_>,
-        body: Payload<'_>,
+        body: &Payload<'_>,
         end: bool,
         batch: &Bytes,
         spare: &mut Spare<F>,
         out: &mut Vec<u8>,
     ) {
         let found = self.core.router.find_again(&mut self.last, head.service, head.method);
-        let body = match self.inflate(head, body) {
-            Ok(body) => body,
-            Err(status) => return self.write_failure_to(head, &status, out),
+        let inflated;
+        let body = match head.compression {
+            Compression::None => body,
+            Compression::Gzip => match gzip::inflate(body.as_slice(), self.core.limits.body) {
+                Ok(bytes) => {
+                    inflated = Payload::Owned(bytes.into());
+                    &inflated
+                }
+                Err(error) => return self.write_failure_to(head, &error.into(), out),
+            },
         };
         if let Some((route, _)) = found
             && route.in_place
             && end
-            && self.answer_in_place(route.id, head, &body, batch, out)
+            && self.answer_in_place(route.id, head, body, batch, out)
         {
             return;
         }
@@ -157,7 +165,7 @@ where
                 self.write_waiting_pushes(out);
                 match result {
                     Ok(Reply { body: Body::Full(body), metadata }) => {
-                        self.write_reply(head, &metadata, &body, out);
+                        self.write_reply(head, metadata.get(), &body, out);
                     }
                     result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
                 }
@@ -169,16 +177,6 @@ where
     fn wait_for(&mut self, to: ReplyTo, work: Work<F>) {
         self.held = self.held.saturating_add(to.held);
         self.pending.insert(to, work);
-    }
-
-    fn inflate<'b>(&self, head: &CallHead<'_>, body: Payload<'b>) -> Result<Payload<'b>> {
-        match head.compression {
-            Compression::None => Ok(body),
-            Compression::Gzip => {
-                let inflated = gzip::inflate(body.as_slice(), self.core.limits.body)?;
-                Ok(Payload::Owned(inflated.into()))
-            }
-        }
     }
 
     /// The fast path: a plain `fn` reads the body where it lies and writes its reply where it leaves from.
@@ -259,9 +257,10 @@ where
         match result {
             Ok(Reply { body: Body::Full(body), metadata }) => {
                 let core = self.core;
-                self.write_reply(&to.head(&core.router), &metadata, &body, out);
+                self.write_reply(&to.head(&core.router), metadata.get(), &body, out);
             }
             Ok(Reply { body: Body::Stream(stream), metadata }) if W::STREAMS && !to.one_way => {
+                let metadata = metadata.into_inner();
                 self.outflows.push(Outflow { to, metadata, stream, begun: false });
             }
             Ok(Reply { body: Body::Stream(_), .. }) => {
@@ -372,19 +371,24 @@ where
                 return Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
-            let step = self.session.receive(input, out)?;
-            at = at.saturating_add(step.consumed);
-            match step.next {
-                Next::Event(event) => self.on_event(event, batch, &mut spare, out),
-                Next::Again => {}
-                Next::NeedMore(frame) => {
+            // An event is large: it is looked at where it is, not moved.
+            match self.session.receive(input, out) {
+                Ok(Step { consumed, next: Next::Event(ref event) }) => {
+                    at = at.saturating_add(consumed);
+                    self.on_event(event, batch, &mut spare, out);
+                }
+                Ok(Step { consumed, next: Next::Again }) => at = at.saturating_add(consumed),
+                Ok(Step { consumed, next: Next::NeedMore(frame) }) => {
                     self.poll_pending(cx, out);
-                    return Ok(Received::Upto(at, frame));
+                    return Ok(Received::Upto(at.saturating_add(consumed), frame));
                 }
-                Next::Blocked if self.poll_pending(cx, out) => {}
-                Next::Blocked => {
-                    return Ok(Received::Blocked(at));
+                Ok(Step { consumed, next: Next::Blocked }) => {
+                    at = at.saturating_add(consumed);
+                    if !self.poll_pending(cx, out) {
+                        return Ok(Received::Blocked(at));
+                    }
                 }
+                Err(error) => return Err(error.into()),
             }
         }
     }

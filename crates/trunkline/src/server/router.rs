@@ -6,7 +6,6 @@ use std::hash::{Hash, Hasher};
 
 use crate::call::Names;
 use crate::describe::{MethodInfo, ServiceInfo};
-use crate::layer::Proceed;
 use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service};
 use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 
@@ -28,6 +27,14 @@ pub(crate) struct Route {
     pub(crate) spawned: bool,
     /// Somebody may look at the connection that a call came by.
     pub(crate) context: bool,
+}
+
+/// The method that a connection called last, by its exact names.
+#[derive(Debug)]
+pub(crate) struct Last {
+    route: Route,
+    service: Box<[u8]>,
+    method: Box<[u8]>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -128,22 +135,26 @@ impl Router {
     }
 
     /// As [`find`](Router::find), looking first at the method that was found last: mostly it is called again.
+    #[inline]
     pub(crate) fn find_again(
         &self,
-        last: &mut Option<Route>,
+        last: &mut Option<Last>,
         service: &[u8],
         method: &[u8],
     ) -> Option<(Route, bool)> {
-        if let Some(route) = *last
-            && let Some(names) = self.names(route.id)
-            && names.method().as_bytes() == method
-            && names.service().as_bytes() == service
-        {
-            return Some((route, true));
+        match last {
+            Some(last) if *last.method == *method && *last.service == *service => Some((last.route, true)),
+            _ => self.find_first(last, service, method),
         }
-        let found = self.find(service, method)?;
-        *last = Some(found.0);
-        Some(found)
+    }
+
+    #[cold]
+    fn find_first(&self, last: &mut Option<Last>, service: &[u8], method: &[u8]) -> Option<(Route, bool)> {
+        let (route, exact) = self.find(service, method)?;
+        if exact {
+            *last = Some(Last { route, service: service.into(), method: method.into() });
+        }
+        Some((route, exact))
     }
 
     /// The names of a method.
@@ -206,8 +217,8 @@ impl Service for Router {
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {
             // Through the box: a box of a service is a service too, and would box the future again.
-            Some((_, service)) => Proceed::with((**service).call_boxed(call)),
-            None => Proceed::refused(self.unknown(&call)),
+            Some((_, service)) => (**service).call_boxed(call),
+            None => Box::pin(std::future::ready(Err(self.unknown(&call)))),
         }
     }
 

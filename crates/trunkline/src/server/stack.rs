@@ -4,23 +4,20 @@ use std::sync::Arc;
 
 use super::router::Router;
 use crate::Service;
-use crate::layer::{
-    Admission, AdmissionLayer, CatchPanic, CatchPanicLayer, Counted, Counters, CountersLayer, Deadline,
-    DeadlineLayer, Layer, Token, TokenLayer,
-};
+use crate::layer::{Admission, Counters, Deadline, DeadlineLayer, Guarded, Layer, Token};
 
-/// The settings of the default layers.
-#[derive(Debug, Clone, Default)]
+/// The settings of what every call passes.
+#[derive(Debug, Default)]
 pub(crate) struct Policies {
-    pub(crate) admission: AdmissionLayer,
-    pub(crate) token: TokenLayer,
+    pub(crate) admission: Admission,
+    pub(crate) token: Token,
     pub(crate) deadline: DeadlineLayer,
 }
 
-/// The default layers around a service.
-pub(crate) type Stack<S> = CatchPanic<Counted<Admission<Token<Deadline<S>>>>>;
+/// The default policies and layers around a service.
+pub(crate) type Stack<S> = Guarded<Deadline<S>, (Arc<Counters>, (Admission, Token))>;
 
-/// Wraps the router, and what the user put around it, in the default layers.
+/// Wraps the router, and what the user put around it, in the default policies and layers.
 pub(crate) fn stack<U>(
     router: Arc<Router>,
     user: U,
@@ -30,18 +27,14 @@ pub(crate) fn stack<U>(
 where
     U: Layer<Arc<Router>>,
 {
+    let Policies { admission, token, deadline } = policies;
     // The user's own layers see calls that are admitted, known and in time.
     let service = user.layer(router);
-    // The deadline is nearest to the handler, so that it ends the handler alone and every layer sees how.
-    let service = policies.deadline.layer(service);
-    // A caller without the token costs no more than the look at it.
-    let service = policies.token.layer(service);
-    // Above the token, so that not even its check is paid for under overload.
-    let service = policies.admission.layer(service);
-    // Above all that can refuse, so that refusals are counted.
-    let service = CountersLayer::new(counters).layer(service);
-    // On top: a panic in any layer below is caught, and the counters are told by their drop guard.
-    CatchPanicLayer.layer(service)
+    // The deadline is nearest to the handler, so that it ends the handler alone and every policy sees how.
+    let service = deadline.layer(service);
+    // The counters stand above all that can refuse, so that refusals are counted; admission above the token, so that
+    // not even its check is paid for under overload. On top a panic in anything below is caught.
+    Guarded::new(service, (counters, (admission, token)))
 }
 
 /// Says at compile time that a stack is a service.

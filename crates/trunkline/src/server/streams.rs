@@ -102,7 +102,15 @@ where
 
     /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call
     /// that sent them may follow.
+    #[inline]
     pub(crate) fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
+        if self.info.pushes.may_have() {
+            self.write_all_pushes(out);
+        }
+    }
+
+    #[cold]
+    fn write_all_pushes(&mut self, out: &mut Vec<u8>) {
         while let Some(push) = self.info.pushes.try_next() {
             self.write_push(&push, out);
         }

@@ -152,6 +152,7 @@ impl ReplyTo {
             compression: self.compression,
             one_way: self.one_way,
             note: self.note,
+            repeats: &[],
         }
     }
 }

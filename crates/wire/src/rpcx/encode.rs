@@ -16,7 +16,7 @@ pub(crate) struct Parts<'a> {
 }
 
 /// Appends everything before the body, and makes room for it. The `extra` pairs come before the metadata.
-#[inline]
+#[inline(never)]
 pub(crate) fn head<'x>(
     parts: &Parts<'_>,
     extra: impl Iterator<Item = (&'x [u8], &'x [u8])> + Clone,
@@ -64,6 +64,27 @@ pub(crate) fn head<'x>(
     }
     out.extend_from_slice(&payload.to_be_bytes());
     Ok(())
+}
+
+/// Appends the head of a reply without metadata that begins as its call did: `call` is the call's frame up to the
+/// end of the method. Makes room for the body. Whether the frame can be said at all; else nothing is appended.
+#[inline(always)]
+#[must_use]
+pub(crate) fn repeat(call: &[u8], flags: u8, body: usize, out: &mut Vec<u8>) -> bool {
+    let rest = call.len().saturating_sub(Header::LENGTH).saturating_add(body).saturating_add(8);
+    let (Ok(total), Ok(payload)) = (u32::try_from(rest), u32::try_from(body)) else { return false };
+    out.reserve(rest.saturating_add(Header::LENGTH));
+    let start = out.len();
+    out.extend_from_slice(call);
+    if let Some([_, _, place, _, _, _, _, _, _, _, _, _, sum @ ..]) =
+        out.get_mut(start..).and_then(|head| head.first_chunk_mut::<{ Header::LENGTH }>())
+    {
+        *place = flags;
+        *sum = total.to_be_bytes();
+    }
+    let [p0, p1, p2, p3] = payload.to_be_bytes();
+    out.extend_from_slice(&[0, 0, 0, 0, p0, p1, p2, p3]);
+    true
 }
 
 /// The length of all pairs together, within the limits.

@@ -68,6 +68,8 @@ pub(crate) struct Head<'a> {
     pub(crate) header: Header,
     pub(crate) service: &'a [u8],
     pub(crate) method: &'a [u8],
+    /// The bytes up to the end of the method.
+    pub(crate) names: &'a [u8],
     /// The metadata, not yet checked.
     metadata: &'a [u8],
     metadata_at: usize,
@@ -107,11 +109,12 @@ impl<'a> Head<'a> {
         let Some(length) = field(&mut reader, &mut left, "the method is longer than the frame")? else {
             return Ok(None);
         };
-        let names = service.len().saturating_add(length);
-        if names > limits.names {
-            return Err(too_large("service path and method", names, limits.names, "names"));
+        let both = service.len().saturating_add(length);
+        if both > limits.names {
+            return Err(too_large("service path and method", both, limits.names, "names"));
         }
         let Some(method) = reader.bytes(length) else { return Ok(None) };
+        let names = input.get(..reader.offset()).unwrap_or_default();
 
         let Some(length) = field(&mut reader, &mut left, "the metadata is longer than the frame")? else {
             return Ok(None);
@@ -134,7 +137,7 @@ impl<'a> Head<'a> {
             return Err(too_large("body", body_length, limits.skip(), "body_limit"));
         }
         let (length, rest) = (reader.offset(), reader.rest());
-        Ok(Some(Self { header, service, method, metadata, metadata_at, length, body_length, rest }))
+        Ok(Some(Self { header, service, method, names, metadata, metadata_at, length, body_length, rest }))
     }
 
     /// The metadata, checked.

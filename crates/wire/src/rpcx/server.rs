@@ -35,7 +35,7 @@ impl Rpcx {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn encode_reply(
         &mut self,
         to: &CallHead<'_>,
@@ -47,19 +47,9 @@ impl Rpcx {
             if !frame.end {
                 return Err(unsupported("a body cannot be sent in several frames"));
             }
-            let header = reply_header(to, frame.compression)?;
             match frame.failure {
-                None => {
-                    let parts = encode::Parts {
-                        header,
-                        service: to.service,
-                        method: to.method,
-                        metadata: frame.metadata,
-                        body: frame.body.len(),
-                    };
-                    encode::head(&parts, std::iter::empty(), &self.limits, out)?;
-                }
-                Some(failure) => self.encode_failure(header, to, frame, &failure, out)?,
+                None => self.encode_good(to, frame.compression, frame.metadata, frame.body.len(), out)?,
+                Some(failure) => self.encode_failure(to, frame, &failure, out)?,
             }
             out.extend_from_slice(frame.body);
         }
@@ -67,16 +57,36 @@ impl Rpcx {
         Ok(())
     }
 
+    /// The head of a good reply.
+    #[inline(always)]
+    fn encode_good(
+        &self,
+        to: &CallHead<'_>,
+        compression: Compression,
+        metadata: Pairs<'_>,
+        body: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let flags = RESPONSE | compression_flags(compression);
+        let short = metadata.is_empty() && body <= self.limits.body && !to.repeats.is_empty();
+        if short && encode::repeat(to.repeats, flags, body, out) {
+            return Ok(());
+        }
+        let header = reply_header(to, compression)?;
+        let parts = encode::Parts { header, service: to.service, method: to.method, metadata, body };
+        encode::head(&parts, std::iter::empty(), &self.limits, out)
+    }
+
     /// The head of a reply that says why the call failed, to rpcx and easymicro alike.
     #[cold]
     fn encode_failure(
         &self,
-        header: Header,
         to: &CallHead<'_>,
         frame: &ReplyFrame<'_>,
         failure: &Failure<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
+        let header = reply_header(to, frame.compression)?;
         let code = failure.code.filter(|_| self.trunkline).map(|code| code.to_string());
         let details = failure.details.filter(|_| self.trunkline);
         let said = [
@@ -98,20 +108,13 @@ impl Rpcx {
         encode::head(&parts, said.into_iter().flatten().chain(own), &self.limits, out)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn begin_reply(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
         if to.one_way || self.role != Role::Server {
             return None;
         }
         let start = out.len();
-        let parts = encode::Parts {
-            header: reply_header(to, Compression::None).ok()?,
-            service: to.service,
-            method: to.method,
-            metadata: Pairs::empty(),
-            body: 0,
-        };
-        encode::head(&parts, std::iter::empty(), &self.limits, out).ok()?;
+        self.encode_good(to, Compression::None, Pairs::empty(), 0, out).ok()?;
         Some(Mark { start, body: out.len(), id: to.id })
     }
 
@@ -191,6 +194,7 @@ fn call_head<'a>(head: &Head<'a>, metadata: Pairs<'a>) -> CallHead<'a> {
         compression: header.compression(),
         one_way: header.is_one_way(),
         note: u64::from(u16::from_be_bytes([header.format & 0x0f, header.version])),
+        repeats: head.names,
     }
 }
 

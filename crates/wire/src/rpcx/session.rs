@@ -183,7 +183,7 @@ impl Session for Rpcx {
         self.encode_call(frame, out)
     }
 
-    #[inline]
+    #[inline(always)]
     fn reply(
         &mut self,
         to: &CallHead<'_>,
@@ -193,7 +193,7 @@ impl Session for Rpcx {
         self.encode_reply(to, frame, out)
     }
 
-    #[inline]
+    #[inline(always)]
     fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
         self.begin_reply(to, out)
     }

@@ -48,6 +48,7 @@ impl Head {
             compression: self.compression,
             one_way: self.one_way,
             note: self.note,
+            repeats: &[],
         }
     }
 }

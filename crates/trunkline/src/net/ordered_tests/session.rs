@@ -127,6 +127,7 @@ impl Ordered {
                     compression: Compression::None,
                     one_way: false,
                     note: 0,
+                    repeats: &[],
                 };
                 Ok(Event::Call { head, body: own(body), end })
             }

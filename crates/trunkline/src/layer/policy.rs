@@ -1,0 +1,110 @@
+//! A policy that does not wait: it looks at a call before it is begun, and at how it ended.
+//!
+//! A layer may do anything around a call, and costs a future around every call. Most of what a server does with each
+//! call only lets it through or refuses it, and counts: that is a policy, and all of a server's policies together are
+//! one future ([`Guarded`](super::Guarded)).
+
+use trunkline_wire::Pairs;
+
+use crate::{Call, MethodId, Request, Result};
+
+/// See the module's documentation.
+pub trait Policy: Send + Sync + 'static {
+    /// What is kept while a call runs. Where the call is dropped before it has ended, so is this, without
+    /// [`ended`](Policy::ended).
+    type Guard<'a>: Send
+    where
+        Self: 'a;
+
+    /// Before the call is begun.
+    ///
+    /// # Errors
+    /// The call is refused; this is its failure.
+    fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>>;
+
+    /// The call could not be answered at once: it waits from here on.
+    fn waits(guard: &mut Self::Guard<'_>) {
+        let _ = guard;
+    }
+
+    /// The method cannot be answered in place: the same call begins once more.
+    fn declined(guard: Self::Guard<'_>) {
+        let _ = guard;
+    }
+
+    /// The call has ended, and whether it has failed.
+    fn ended(guard: Self::Guard<'_>, failed: bool) {
+        let _ = (guard, failed);
+    }
+}
+
+/// What policies know of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub(crate) method: Option<MethodId>,
+    pub(crate) metadata: Pairs<'a>,
+}
+
+impl<'a> Facts<'a> {
+    /// The method's number, where the server has one of the name.
+    #[must_use]
+    pub fn method_id(&self) -> Option<MethodId> {
+        self.method
+    }
+
+    /// The caller's metadata.
+    #[must_use]
+    pub fn metadata(&self) -> Pairs<'a> {
+        self.metadata
+    }
+}
+
+impl<'a> From<&'a Call> for Facts<'a> {
+    fn from(call: &'a Call) -> Self {
+        Self { method: call.method, metadata: call.metadata().pairs() }
+    }
+}
+
+impl<'a> From<&Request<'a>> for Facts<'a> {
+    fn from(request: &Request<'a>) -> Self {
+        Self { method: Some(request.method), metadata: request.metadata() }
+    }
+}
+
+/// The first stands above the second: it is asked first, and told of a refusal by the second.
+impl<A: Policy, B: Policy> Policy for (A, B) {
+    type Guard<'a>
+        = (A::Guard<'a>, B::Guard<'a>)
+    where
+        Self: 'a;
+
+    #[inline(always)]
+    fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>> {
+        let first = self.0.begin(facts)?;
+        match self.1.begin(facts) {
+            Ok(second) => Ok((first, second)),
+            Err(status) => {
+                A::ended(first, true);
+                Err(status)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn waits(guard: &mut Self::Guard<'_>) {
+        A::waits(&mut guard.0);
+        B::waits(&mut guard.1);
+    }
+
+    #[inline(always)]
+    fn declined(guard: Self::Guard<'_>) {
+        B::declined(guard.1);
+        A::declined(guard.0);
+    }
+
+    #[inline(always)]
+    fn ended(guard: Self::Guard<'_>, failed: bool) {
+        B::ended(guard.1, failed);
+        A::ended(guard.0, failed);
+    }
+}
