@@ -100,9 +100,9 @@ fn coding(headers: &HeaderMap) -> Result<bool, BadBody> {
         let known = [&b"gzip"[..], b"x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name));
         // Coded twice is a bomb more often than a need.
         if !known || gzip || !cfg!(feature = "gzip") {
-            let name = coding.get(..64).unwrap_or(coding).escape_ascii();
-            let text =
-                format!("the Content-Encoding {name} is not understood here, once each are: {CODINGS}");
+            let named = lines.join(&b", "[..]);
+            let named = named.get(..64).unwrap_or(&named).escape_ascii();
+            let text = format!("the Content-Encoding {named} is not accepted; one of these is: {CODINGS}");
             return Err(BadBody::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unsupported, text));
         }
         gzip = true;
