@@ -129,7 +129,7 @@ pub(crate) async fn serve<L>(
     builder: trunkline::server::ServerBuilder<L>,
 ) -> (trunkline::server::ServerHandle, String)
 where
-    L: trunkline::layer::Layer<Arc<trunkline::server::Router>>,
+    L: trunkline::layer::Layer<Arc<trunkline::server::Router>> + 'static,
 {
     let server = builder.bind().await.unwrap();
     let handle = server.handle();
