@@ -72,6 +72,17 @@ enum Kind {
     Http(Arc<Http>),
 }
 
+impl Kind {
+    /// Whether a server can send messages of its own on the wire.
+    fn pushes(&self) -> bool {
+        match self {
+            Self::Rpcx(_) => rpcx::Rpcx::PUSHES,
+            #[cfg(feature = "http")]
+            Self::Http(_) => false,
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.closed.send_replace(true);
@@ -336,8 +347,7 @@ impl Pushes {
     /// # Errors
     /// The reader was too slow, and so many messages were lost: [`Code::Limited`]. The stream goes on.
     pub async fn next(&mut self) -> Option<Result<Push>> {
-        #[cfg(feature = "http")]
-        if matches!(self.channel.0.kind, Kind::Http(_)) {
+        if !self.channel.0.kind.pushes() {
             return None;
         }
         match self.received.recv().await {
