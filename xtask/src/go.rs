@@ -75,6 +75,17 @@ impl Go {
         })
     }
 
+    /// Builds a peer of the benchmarks. A module without checksums in the repository has its own beside the program.
+    pub(crate) fn peer(&self, module: &Path, package: &str, to: &Path) -> Result<(), String> {
+        if module.join("go.sum").exists() {
+            return self.program(module, package, to.to_path_buf(), &["-mod=readonly"]).map(drop);
+        }
+        let modfile = to.with_extension("mod");
+        fs::copy(module.join("go.mod"), &modfile).map_err(|e| format!("{}: {e}", modfile.display()))?;
+        let modfile = format!("-modfile={}", modfile.display());
+        self.program(module, package, to.to_path_buf(), &["-mod=mod", &modfile]).map(drop)
+    }
+
     fn program(&self, module: &Path, package: &str, to: PathBuf, flags: &[&str]) -> Result<PathBuf, String> {
         let status = Command::new("go")
             .args(["build", "-trimpath", "-o"])

@@ -1,6 +1,7 @@
 //! Developer commands: `cargo xtask COMMAND`.
 
 mod arrows;
+mod bench;
 mod crates;
 mod go;
 mod golden;
@@ -14,6 +15,7 @@ const USAGE: &str = "usage: cargo xtask COMMAND
   golden [--check]  copies the recorded bytes of the Go programs, or compares them
   interop [--go-only] [--long] [--only NAME]
                     the Go programs against ours, and ours against them
+  bench [--quick]   Trunkline beside the limit and its peers, as ratios
   arrows            parts name only parts below them; files are short
   crates            how many crates the lean core builds";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         "test" => test::run(rest),
         "golden" => golden::run(rest),
         "interop" => interop::run(rest.iter().cloned()),
+        "bench" => bench::run(rest),
         "arrows" => arrows::run(),
         "crates" => crates::run(),
         _ => {

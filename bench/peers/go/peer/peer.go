@@ -129,6 +129,7 @@ func call(f Framework, addr string, l load) error {
 		}
 	}
 	begin := time.Now().Add(l.warmUp)
+	time.AfterFunc(l.warmUp, func() { fmt.Println("begin") })
 	all := make([]seen, len(echoes))
 	var running sync.WaitGroup
 	for i, echo := range echoes {

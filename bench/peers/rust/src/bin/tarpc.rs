@@ -11,7 +11,7 @@ use tarpc::tokio_serde::formats::Bincode;
 use tarpc::{client, context, serde_transport, server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
-use trunkline_bench_peers::{Error, Peer};
+use bench_harness::{Error, Peer};
 
 #[tarpc::service]
 trait Echo {
@@ -64,5 +64,5 @@ impl Peer for Tarpc {
 }
 
 fn main() -> std::process::ExitCode {
-    trunkline_bench_peers::main::<Tarpc>()
+    bench_harness::main::<Tarpc>()
 }

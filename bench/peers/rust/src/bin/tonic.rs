@@ -17,7 +17,7 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
-use trunkline_bench_peers::{Error, Peer};
+use bench_harness::{Error, Peer};
 
 const PATH: &str = "/bench.Echo/Echo";
 const STREAM: u32 = 2 << 20;
@@ -104,5 +104,5 @@ impl Peer for Tonic {
 }
 
 fn main() -> std::process::ExitCode {
-    trunkline_bench_peers::main::<Tonic>()
+    bench_harness::main::<Tonic>()
 }

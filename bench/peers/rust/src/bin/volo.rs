@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use trunkline_bench_peers::{Error, Peer};
+use bench_harness::{Error, Peer};
 use volo::client::MkClient;
 use volo::net::incoming::DefaultIncoming;
 use volo::service::{BoxCloneService, Service};
@@ -62,5 +62,5 @@ impl Peer for Volo {
 }
 
 fn main() -> std::process::ExitCode {
-    trunkline_bench_peers::main::<Volo>()
+    bench_harness::main::<Volo>()
 }

@@ -203,7 +203,8 @@ impl Ordered {
                         .ok_or_else(|| malformed("an unknown method"))?
                         .as_bytes();
                     let body = Payload::Owned(parked.slice_ref(body.as_slice()));
-                    let head = CallHead { method, metadata: Pairs::empty(), service: b"Ordered", ..head };
+                    let (service, metadata) = (&b"Ordered"[..], Pairs::empty());
+                    let head = CallHead { method, metadata, service, repeats: &[], ..head };
                     Next::Event(Event::Call { head, body, end })
                 }
                 Next::Event(Event::Data { id, body, end }) => Next::Event(Event::Data {

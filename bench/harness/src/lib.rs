@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A server's first line is `ready ADDR`; it runs until TERM or the end of its standard input. A client calls over
-//! C connections from D tasks each, every one in a loop, and counts the calls that end after the warm-up. One thread
-//! is Tokio's current-thread runtime, more are the multi-thread one.
+//! C connections from D tasks each, every one in a loop, and counts the calls that end after the warm-up, whose end it
+//! says by a line `begin`. One thread is Tokio's current-thread runtime, more are the multi-thread one.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -34,6 +34,16 @@ pub trait Peer: 'static {
 
     /// Has `body` echoed; how many bytes came back.
     fn echo(client: &mut Self::Client, body: Bytes) -> impl Future<Output = Result<usize, Error>> + Send;
+
+    /// Has `body` echoed so many times side by side, from one task; how many bytes came back in all.
+    fn batch(
+        client: &mut Self::Client,
+        body: Bytes,
+        calls: usize,
+    ) -> impl Future<Output = Result<usize, Error>> + Send {
+        let _ = (client, body, calls);
+        async { Err("no batches here".into()) }
+    }
 }
 
 /// The command line, taken apart: flags with their values.
@@ -59,6 +69,8 @@ struct Load {
     size: usize,
     time: Duration,
     warm_up: Duration,
+    /// The calls of a connection are batches of one task.
+    batches: bool,
 }
 
 /// The program of a peer.
@@ -90,6 +102,7 @@ fn run<P: Peer>(args: Args) -> Result<(), Error> {
                 size: args.number("--size")?,
                 time: Duration::from_secs_f64(args.number("--seconds")?),
                 warm_up: Duration::from_millis(args.number("--warmup-ms")?),
+                batches: args.0.iter().any(|arg| arg == "--batches"),
             };
             runtime.block_on(call::<P>(load))
         }
@@ -121,9 +134,14 @@ async fn call<P: Peer>(load: Load) -> Result<(), Error> {
         clients.push(P::connect(load.to).await?);
     }
     let begin = Instant::now() + load.warm_up;
+    std::thread::spawn(move || {
+        std::thread::sleep(load.warm_up);
+        println!("begin");
+    });
     let mut tasks = JoinSet::new();
+    let tasks_each = if load.batches { 1 } else { load.in_flight };
     for client in clients {
-        for _ in 0..load.in_flight {
+        for _ in 0..tasks_each {
             tasks.spawn(calls::<P>(client.clone(), load, begin));
         }
     }
@@ -144,18 +162,23 @@ async fn call<P: Peer>(load: Load) -> Result<(), Error> {
 /// One call after the other, until the time is over.
 async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Seen {
     let body = Bytes::from(vec![b'x'; load.size]);
+    let calls = if load.batches { load.in_flight } else { 1 };
     let mut seen = Seen::default();
     loop {
         let called = Instant::now();
-        let result = P::echo(&mut client, body.clone()).await;
+        let result = match load.batches {
+            true => P::batch(&mut client, body.clone(), calls).await,
+            false => P::echo(&mut client, body.clone()).await,
+        };
         let now = Instant::now();
         if now >= begin + load.time {
             return seen;
         }
         let error = match result {
-            Ok(size) if size == load.size => {
+            Ok(size) if size == load.size * calls => {
                 if now >= begin {
-                    seen.took.push(u32::try_from((now - called).as_nanos()).unwrap_or(u32::MAX));
+                    let took = u32::try_from((now - called).as_nanos()).unwrap_or(u32::MAX);
+                    seen.took.extend(std::iter::repeat_n(took, calls));
                 }
                 continue;
             }

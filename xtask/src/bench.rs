@@ -1,0 +1,104 @@
+//! `cargo xtask bench`: Trunkline, the limit and the peers side by side in one run, as ratios.
+//!
+//! Server and client are processes of their own, each on a core. In a round every system runs once, in an order that
+//! moves on from round to round; a figure is the median over the rounds of the ratio to the limit in the same round,
+//! since the speed of the machine changes from one second to the next. A run in which neither side had 85 % of its core
+//! is repeated: somebody else had it.
+
+mod build;
+mod chart;
+mod plan;
+mod report;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask bench [--quick] [--only TEXT] [--rounds N] [--seconds S] [--out DIR]
+  --quick     Trunkline and the limit alone, one size, under two minutes
+  --only      tables and systems whose name has this text (the limit always runs)
+  --out       where the figures go as JSON and SVG; default target/bench";
+
+/// What the command line says.
+pub(crate) struct Options {
+    quick: bool,
+    only: Option<String>,
+    rounds: usize,
+    seconds: f64,
+    out: PathBuf,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            quick: false,
+            only: None,
+            rounds: 5,
+            seconds: 0.4,
+            out: root().join("target/bench"),
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
+            match argument.as_str() {
+                "--quick" => options.quick = true,
+                "--only" => options.only = Some(value()?.clone()),
+                "--rounds" => options.rounds = number(value()?)?,
+                "--seconds" => options.seconds = number(value()?)?,
+                "--out" => options.out = PathBuf::from(value()?),
+                other => return Err(format!("{other}: not known")),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether `--only` lets this through.
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("{text}: not a number"))
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs the command.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("{error}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match bench(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(options: &Options) -> Result<(), String> {
+    let programs = build::build(options)?;
+    let mut tables = Vec::new();
+    for plan in plan::plans(options, &programs) {
+        println!("\n{}", plan.name);
+        let table = run::measure(&plan, options)?;
+        print!("{}", report::text(&table));
+        tables.push(table);
+    }
+    std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
+    for (name, content) in [("bench.json", report::json(&tables)), ("bench.svg", chart::svg(&tables))] {
+        let path = options.out.join(name);
+        std::fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! Builds what is measured: in release, as users do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Options, root};
+use crate::go::Go;
+
+/// Where the programs are. A peer that could not be built is left out, aloud.
+pub(super) struct Programs {
+    pub(super) trunkline: PathBuf,
+    pub(super) limit: PathBuf,
+    pub(super) peer_trunkline: PathBuf,
+    /// The other frameworks by their names.
+    pub(super) peers: Vec<(&'static str, PathBuf)>,
+}
+
+/// Go's peers: the name, the folder of the module and the package.
+const GO: [(&str, &str, &str); 5] = [
+    ("rpcx", "peers/go", "rpcx"),
+    ("arpc", "peers/go", "arpc"),
+    ("grpc-go", "peers/go", "grpc"),
+    ("net/rpc", "peers/go", "netrpc"),
+    ("easymicro", "peers/go/easymicro", "."),
+];
+
+pub(super) fn build(options: &Options) -> Result<Programs, String> {
+    let (root, bench) = (root(), root().join("bench"));
+    let release = bench.join("target/release");
+    cargo(&root, &["-p", "trunkline-cli"])?;
+    cargo(&bench, &["-p", "limit", "-p", "bench-trunkline"])?;
+    let mut programs = Programs {
+        trunkline: root.join("target/release/trunkline"),
+        limit: release.join("limit"),
+        peer_trunkline: release.join("peer-trunkline"),
+        peers: Vec::new(),
+    };
+    if options.quick {
+        return Ok(programs);
+    }
+    cargo(&bench, &["-p", "trunkline-bench-peers"])?;
+    for name in ["tarpc", "volo", "tonic"] {
+        programs.peers.push((name, release.join(format!("peer-{name}"))));
+    }
+    let Some(go) = Go::find(&root)? else { return Ok(programs) };
+    let out = bench.join("target/go");
+    std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
+    for (name, module, package) in GO {
+        let program = out.join(name.replace('/', "-"));
+        match go.peer(&bench.join(module), package, &program) {
+            Ok(()) => programs.peers.push((name, program)),
+            Err(error) => println!("SKIPPED: {name}: {error}"),
+        }
+    }
+    Ok(programs)
+}
+
+fn cargo(folder: &Path, packages: &[&str]) -> Result<(), String> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet"])
+        .args(packages)
+        .current_dir(folder)
+        .status()
+        .map_err(|error| format!("cargo: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("cargo build {} failed", packages.join(" "))) }
+}

@@ -1,0 +1,57 @@
+//! The figures as text and as JSON.
+
+use std::fmt::Write;
+
+use super::run::{Cell, Table};
+
+pub(super) fn text(table: &Table) -> String {
+    let mut out = String::new();
+    for row in &table.rows {
+        let _ = writeln!(out, "  {}", row.load.name());
+        let _ = writeln!(
+            out,
+            "    {:<18}{:>11}{:>8}{:>10}{:>10}{:>12}{:>12}{:>10}",
+            "", "rps", "ratio", "p50 µs", "p99 µs", "server µs", "client µs", "cpu ratio"
+        );
+        for cell in &row.cells {
+            let Cell { system, median, ratio, server_ratio, starved } = cell;
+            let _ = write!(
+                out,
+                "    {system:<18}{:>11.0}{ratio:>8.3}{:>10.1}{:>10.1}{:>12.3}{:>12.3}{server_ratio:>10.2}",
+                median.rps, median.p50, median.p99, median.server, median.client
+            );
+            if median.failed > 0.0 {
+                let _ = write!(out, "  {} FAILED", median.failed);
+            }
+            if *starved > 0 && !row.load.same_core {
+                let _ = write!(out, "  ({starved} of {} rounds without a whole core)", table.rounds);
+            }
+            out.push('\n');
+        }
+    }
+    out
+}
+
+pub(super) fn json(tables: &[Table]) -> String {
+    let mut objects = Vec::new();
+    for table in tables {
+        for row in &table.rows {
+            for cell in &row.cells {
+                let Cell { system, median, ratio, server_ratio, starved } = cell;
+                objects.push(format!(
+                    r#"{{"table":"{}","load":"{}","system":"{system}","rounds":{},"rps":{:.1},"ratio":{ratio:.4},"p50_us":{:.1},"p99_us":{:.1},"server_us":{:.4},"client_us":{:.4},"server_ratio":{server_ratio:.4},"failed":{},"starved":{starved}}}"#,
+                    table.name,
+                    row.load.name(),
+                    table.rounds,
+                    median.rps,
+                    median.p50,
+                    median.p99,
+                    median.server,
+                    median.client,
+                    median.failed,
+                ));
+            }
+        }
+    }
+    format!("[\n{}\n]\n", objects.join(",\n"))
+}
