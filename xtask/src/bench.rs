@@ -30,13 +30,8 @@ pub(crate) struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self {
-            quick: false,
-            only: None,
-            rounds: 5,
-            seconds: 0.4,
-            out: root().join("target/bench"),
-        };
+        let mut options =
+            Self { quick: false, only: None, rounds: 5, seconds: 0.4, out: root().join("target/bench") };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));

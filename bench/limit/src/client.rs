@@ -63,11 +63,17 @@ pub fn run(arguments: &[String]) -> Result {
         }
         connection.write(&first)?;
         if !connection.unsent.is_empty() {
-            epoll::modify(&poll, &connection.stream, EventData::new_u64(place as u64), EventFlags::OUT | EventFlags::IN)?;
+            epoll::modify(
+                &poll,
+                &connection.stream,
+                EventData::new_u64(place as u64),
+                EventFlags::OUT | EventFlags::IN,
+            )?;
         }
     }
 
-    let mut figures = Figures { latency: Histogram::new_with_bounds(100, 60_000_000_000, 2)?, calls: 0, failed: 0 };
+    let mut figures =
+        Figures { latency: Histogram::new_with_bounds(100, 60_000_000_000, 2)?, calls: 0, failed: 0 };
     let mut events = Vec::with_capacity(1024);
     let mut buffer = vec![0; 2 * BATCH];
     let mut out = Vec::with_capacity(2 * BATCH);

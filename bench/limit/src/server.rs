@@ -54,7 +54,8 @@ pub fn run(arguments: &[String]) -> Result {
                 match connection.serve(&mut buffer) {
                     // Level-triggered: asks for the event that goes on with it.
                     Ok(true) => {
-                        let wanted = if connection.unsent.is_empty() { EventFlags::IN } else { EventFlags::OUT };
+                        let wanted =
+                            if connection.unsent.is_empty() { EventFlags::IN } else { EventFlags::OUT };
                         if !connection.unsent.is_empty() || ready.contains(EventFlags::OUT) {
                             epoll::modify(&poll, &connection.stream, EventData::new_u64(place), wanted)?;
                         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use support::{Test, bytes, call, serve, serve_in_memory};
 use trunkline::client::{Channel, ConnectionState};
-use trunkline::layer::{Guarded, Layer, Next, layer_fn};
+use trunkline::layer::{DeadlineLayer, Layer, Next, layer_fn};
 use trunkline::{
     Call, Code, Message, Metadata, Reply, Result, Serialization, Server, Service, Status, service_fn,
 };
@@ -90,7 +90,7 @@ async fn the_channel_says_what_typed_calls_are_serialised_in() {
         assert_eq!(how(&client).await, "Json");
         // The same through what stands around a channel.
         assert_eq!(how(&TypedClient::new(Arc::new(channel.clone()))).await, "Json");
-        assert_eq!(how(&TypedClient::new(Guarded::new(channel.clone(), ()))).await, "Json");
+        assert_eq!(how(&TypedClient::new(DeadlineLayer::default().layer(channel.clone()))).await, "Json");
         let pass = layer_fn(|call: Call, next: Next| async move { next.call(call).await });
         assert_eq!(how(&TypedClient::new(pass.layer(channel.clone()))).await, "Json");
         // A call says it itself; a type that has but one way goes that way.

@@ -109,7 +109,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         Plan {
             name: "end to end, batches of 100 from one task a connection",
             loads: vec![load(10, 100, 581)],
-            systems: vec![limit.clone(), system("trunkline", demo.clone(), batches)],
+            systems: vec![limit, system("trunkline", demo, batches)],
         },
         Plan { name: "server alone, under the limit's client", loads: loads(&[581]), systems: servers },
         Plan {

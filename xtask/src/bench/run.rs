@@ -71,8 +71,8 @@ pub(super) fn measure(plan: &Plan, options: &Options) -> Result<Table, String> {
 fn whole(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
     let mut best = Figures::default();
     for _ in 0..3 {
-        let figures =
-            once(system, load, seconds).map_err(|error| format!("{}, {}: {error}", system.name, load.name()))?;
+        let figures = once(system, load, seconds)
+            .map_err(|error| format!("{}, {}: {error}", system.name, load.name()))?;
         if figures.busy > best.busy {
             best = figures;
         }
@@ -86,8 +86,9 @@ fn whole(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
 
 fn cell(system: &System, own: &[Figures], first: &[Figures]) -> Cell {
     let of = |figure: fn(&Figures) -> f64| median(own.iter().map(figure));
-    let against =
-        |figure: fn(&Figures) -> f64| median(own.iter().zip(first).map(|(own, first)| figure(own) / figure(first)));
+    let against = |figure: fn(&Figures) -> f64| {
+        median(own.iter().zip(first).map(|(own, first)| figure(own) / figure(first)))
+    };
     Cell {
         system: system.name.clone(),
         median: Figures {
@@ -123,7 +124,11 @@ impl Drop for Running {
 
 impl Running {
     /// Starts a program on one core; its lines come from the reader.
-    fn start(core: usize, path: &str, arguments: &[String]) -> Result<(Self, BufReader<ChildStdout>), String> {
+    fn start(
+        core: usize,
+        path: &str,
+        arguments: &[String],
+    ) -> Result<(Self, BufReader<ChildStdout>), String> {
         let mut child = Command::new("taskset")
             .args(["-c", &core.to_string(), path])
             .args(arguments)

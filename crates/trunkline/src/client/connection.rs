@@ -59,7 +59,7 @@ impl<W: Session> ClientRole<W> {
 
     fn on_event(&mut self, state: &mut State<W>, event: Event<'_>, batch: &Bytes) {
         match event {
-            Event::Reply { head, body, end } => self.on_reply(state, &head, body, end, batch),
+            Event::Reply { head, body, end } => self.on_reply(state, &head, &body, end, batch),
             Event::ReplyTooLarge { id, got, limit } => {
                 let text = format!(
                     "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
@@ -91,7 +91,7 @@ impl<W: Session> ClientRole<W> {
         &mut self,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
-        body: Payload<'_>,
+        body: &Payload<'_>,
         end: bool,
         batch: &Bytes,
     ) {
@@ -121,13 +121,13 @@ impl<W: Session> ClientRole<W> {
         &mut self,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
-        body: Payload<'_>,
+        body: &Payload<'_>,
         end: bool,
         batch: &Bytes,
     ) -> Result<Body> {
         let bytes = match head.compression {
             Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?.into(),
-            Compression::None => owned(&body, batch),
+            Compression::None => owned(body, batch),
         };
         if end {
             return Ok(Body::Full(bytes));

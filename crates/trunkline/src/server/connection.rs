@@ -106,7 +106,7 @@ where
             }
             Event::Call { head, body, end } => self.on_call(head, body, *end, batch, spare, out),
             Event::Refused { head, reason } => {
-                self.write_failure_to(head, &refusal(reason.clone()), out);
+                self.write_failure_to(head, &refusal(*reason), out);
             }
             Event::Data { id, body, end } => {
                 self.inflows.hold(&mut self.session, *id, owned(body, batch), *end);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use serde_bytes::ByteBuf;
@@ -11,7 +12,6 @@ use tarpc::tokio_serde::formats::Bincode;
 use tarpc::{client, context, serde_transport, server};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
-use bench_harness::{Error, Peer};
 
 #[tarpc::service]
 trait Echo {

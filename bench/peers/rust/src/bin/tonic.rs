@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use tokio::net::TcpListener;
@@ -17,7 +18,6 @@ use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 use tower_service::Service;
-use bench_harness::{Error, Peer};
 
 const PATH: &str = "/bench.Echo/Echo";
 const STREAM: u32 = 2 << 20;

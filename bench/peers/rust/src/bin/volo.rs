@@ -3,9 +3,9 @@
 
 use std::net::SocketAddr;
 
+use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use tokio::net::TcpListener;
-use bench_harness::{Error, Peer};
 use volo::client::MkClient;
 use volo::net::incoming::DefaultIncoming;
 use volo::service::{BoxCloneService, Service};
