@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use trunkline::Serialization;
 
+use crate::bench::{self, Bench};
 use crate::values;
 
 const EXIT_CODES: &str = "\
@@ -29,6 +30,9 @@ pub(crate) enum Verb {
     Demo(Demo),
     /// Makes one call; the reply's JSON goes to stdout
     Call(Call),
+    /// Puts load on a method, and says how fast it was answered
+    #[command(long_about = bench::ABOUT)]
+    Bench(Bench),
     /// Lists the methods of a Trunkline server, one a line
     Ls(Ls),
     /// Says what a service's methods take and give

@@ -19,7 +19,7 @@ use crate::inspect;
 use crate::values;
 
 /// How the bodies of a call are written and read.
-enum Bodies {
+pub(crate) enum Bodies {
     /// The bytes as they are.
     Bytes,
     /// JSON in, JSON out, in this codec and by these schemas where there are some.
@@ -40,7 +40,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     let address = url.address.to_string();
     let channel =
         endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&channel, &args, &url, &metadata, deadline, sample).await?;
+    let bodies = bodies(&channel, args.codec, &args.method, &url, &metadata, deadline, sample).await?;
     let body = encode(args.codec, given, &bodies)?;
     let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
@@ -71,20 +71,21 @@ fn deadline(begun: Instant, time: Duration) -> Instant {
 }
 
 /// What the codec needs to know of the method.
-async fn bodies(
+pub(crate) async fn bodies(
     channel: &Channel,
-    args: &args::Call,
+    codec: Serialization,
+    name: &str,
     url: &Url,
     metadata: &Metadata,
     deadline: Instant,
     sample: Option<MethodDescription>,
 ) -> Result<Bodies, Failure> {
-    match args.codec {
+    match codec {
         Serialization::Raw => return Ok(Bodies::Bytes),
         Serialization::Protobuf | Serialization::Thrift => {}
         _ => return Ok(Bodies::Json { request: None, reply: None }),
     }
-    let (service, method) = values::method(&args.method)?;
+    let (service, method) = values::method(name)?;
     let address = url.address.to_string();
     // easymicro's server does not even answer the question.
     let asked = match &sample {
@@ -105,9 +106,8 @@ async fn bodies(
         Err(status) => sample.ok_or_else(|| {
             let why = status.map(|status| status.message().to_owned()).unwrap_or_default();
             Failure::usage(format!(
-                "protobuf and thrift send the numbers of fields and need the schema of {}, but {address} does not \
-                 describe itself ({why}); use --codec json or msgpack",
-                args.method
+                "protobuf and thrift send the numbers of fields and need the schema of {name}, but {address} does not \
+                 describe itself ({why}); use --codec json or msgpack"
             ))
         })?,
     };
@@ -149,7 +149,11 @@ fn check(
     encode(how, Some(given.to_vec()), &any).map(drop)
 }
 
-fn encode(codec: Serialization, given: Option<Vec<u8>>, bodies: &Bodies) -> Result<Vec<u8>, Failure> {
+pub(crate) fn encode(
+    codec: Serialization,
+    given: Option<Vec<u8>>,
+    bodies: &Bodies,
+) -> Result<Vec<u8>, Failure> {
     let Bodies::Json { request, .. } = bodies else { return Ok(given.unwrap_or_default()) };
     let text = match given {
         None => "{}".to_owned(),

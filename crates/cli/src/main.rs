@@ -1,6 +1,7 @@
 //! The `trunkline` command.
 
 mod args;
+mod bench;
 mod call;
 mod demo;
 mod endpoint;
@@ -29,6 +30,7 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Demo(args) => block_on(demo::run(args)),
         Verb::Call(args) => block_on(call::run(args)).map(|()| ExitCode::SUCCESS),
+        Verb::Bench(args) => block_on(bench::run(args)),
         Verb::Ls(args) => block_on(inspect::ls(args)).map(|()| ExitCode::SUCCESS),
         Verb::Describe(args) => block_on(inspect::describe(args)).map(|()| ExitCode::SUCCESS),
         Verb::Template(args) => block_on(inspect::template(args)).map(|()| ExitCode::SUCCESS),

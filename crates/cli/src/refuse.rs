@@ -5,12 +5,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::exit::{Failure, clean_line, print};
 
 /// Verbs that will come.
-const LATER_VERBS: [&str; 10] =
-    ["bench", "gateway", "put", "get", "top", "start", "stop", "reload", "status", "connections"];
+const LATER_VERBS: [&str; 9] =
+    ["gateway", "put", "get", "top", "start", "stop", "reload", "status", "connections"];
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 21] = [
+const LATER_FLAGS: [&str; 20] = [
     "--advertise",
     "--batch",
     "--console",
@@ -19,7 +19,6 @@ const LATER_FLAGS: [&str; 21] = [
     "--fail",
     "--files",
     "--hedge",
-    "--html",
     "--listen",
     "--log-file",
     "--node",
@@ -41,7 +40,7 @@ const LATER_SCHEMES: [&str; 10] =
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
     let verb = std::env::args_os().nth(1).unwrap_or_default().to_string_lossy().into_owned();
     let help = match verb.as_str() {
-        "demo" | "call" | "ls" | "describe" | "template" => format!("trunkline {verb} --help"),
+        "demo" | "call" | "bench" | "ls" | "describe" | "template" => format!("trunkline {verb} --help"),
         _ => "trunkline --help".to_owned(),
     };
     match error.kind() {
@@ -52,7 +51,7 @@ pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
         }
         ErrorKind::DisplayVersion => return print(error.render().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            let text = "say what to do: demo, call, ls, describe or template (see trunkline --help)";
+            let text = "say what to do: demo, call, bench, ls, describe or template (see trunkline --help)";
             return Err(Failure::usage(text));
         }
         ErrorKind::UnknownArgument => {

@@ -37,8 +37,7 @@ fn what_comes_later_is_refused_by_its_name() {
             done.fails(2, "not built yet");
         }
     }
-    for verb in ["bench", "gateway", "put", "get", "top", "start", "stop", "reload", "status", "connections"]
-    {
+    for verb in ["gateway", "put", "get", "top", "start", "stop", "reload", "status", "connections"] {
         let done = run(&[verb, "x", "--y"]);
         done.fails(2, verb);
         done.fails(2, "not built yet");
@@ -62,7 +61,7 @@ fn what_is_wrong_gets_one_line() {
     let url = "rpcx://127.0.0.1:1";
     let long = format!("a:{}", "x".repeat(20_000));
     for (args, with) in [
-        (&[][..], "demo, call, ls, describe or template"),
+        (&[][..], "demo, call, bench, ls, describe or template"),
         (&["nope"], "nope"),
         (&["demo", "--nope"], "--nope"),
         (&["demo", "nope"], "nope"),
@@ -141,6 +140,7 @@ fn help_has_examples_and_no_colours_in_a_pipe() {
         &["call", "--help"],
         &["ls", "-h"],
         &["describe", "--help"],
+        &["bench", "--help"],
         &["template", "--help"],
     ] {
         let done = run(args);

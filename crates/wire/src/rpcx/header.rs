@@ -74,6 +74,15 @@ impl Header {
         [MAGIC, self.version, self.flags, self.format, s0, s1, s2, s3, s4, s5, s6, s7, t0, t1, t2, t3]
     }
 
+    /// Overwrites the sequence number of the frame that these bytes begin with, so that one encoded call can be made
+    /// again; what is shorter than a header stays as it is.
+    #[inline]
+    pub fn renumber(frame: &mut [u8], seq: u64) {
+        if let Some([_, _, _, _, number @ .., _, _, _, _]) = frame.first_chunk_mut::<{ Self::LENGTH }>() {
+            *number = seq.to_be_bytes();
+        }
+    }
+
     /// Whether the frame is a response.
     #[must_use]
     pub fn is_response(&self) -> bool {

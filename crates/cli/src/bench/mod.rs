@@ -1,0 +1,131 @@
+//! `trunkline bench`: puts load on a method, and says how fast it was answered.
+//!
+//! `plan` reads the flags; each thread (`worker`) runs a task for each of its connections (`connection`), which drives
+//! the session of the wire itself (`exchange`, `http`); `schedule` and `pace` are the open loop; `figures` counts, and
+//! `report` and `html` say it.
+
+mod args;
+mod bodies;
+mod chart;
+mod connection;
+mod exchange;
+mod figures;
+mod html;
+mod http;
+mod http_head;
+mod pace;
+mod plan;
+mod progress;
+mod report;
+mod schedule;
+mod slots;
+mod stream;
+mod thread;
+mod units;
+mod worker;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use args::{ABOUT, Bench};
+use figures::Figures;
+use plan::Plan;
+use progress::Progress;
+use report::Summary;
+use thread::Times;
+use worker::{Order, Told};
+
+use crate::exit::{Failure, print};
+
+/// Runs the load and reports.
+pub(crate) async fn run(args: Bench) -> Result<ExitCode, Failure> {
+    let plan = Arc::new(Plan::new(&args).await?);
+    // What cannot be written is better known before the run than after it.
+    let page = plan.html.as_deref().map(html::create).transpose()?;
+    let (times, figures) = load(&plan).await?;
+    let summary = Summary::new(&plan, times, &figures, times.now());
+    print(if args.json { summary.json() } else { summary.text(&plan, &figures) })?;
+    if let Some(page) = page {
+        page.write(&html::page(&plan, &summary, &figures))?;
+    }
+    verdict(&summary, &figures)
+}
+
+/// Starts the threads and adds their figures up.
+async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (order, orders) = watch::channel(Order::Wait);
+    let progress: Arc<Vec<Arc<AtomicU64>>> = Arc::new((0..plan.threads).map(|_| Arc::default()).collect());
+    for (number, ended) in progress.iter().enumerate() {
+        let (plan, ended) = (Arc::clone(plan), Arc::clone(ended));
+        let (tell, orders) = (tell.clone(), orders.clone());
+        let thread = std::thread::Builder::new().name(format!("load-{number}"));
+        let spawned = thread.spawn(move || worker::run(plan, number, ended, &tell, orders));
+        spawned.map_err(|error| Failure::transport(format!("cannot start a thread: {error}")))?;
+    }
+    drop((tell, orders));
+    dialled(plan, &mut told).await?;
+    let times = Times::start(plan.stop);
+    let mut figures = Figures::new(times.begin, plan.html.is_some());
+    order.send_replace(Order::Begin(times));
+    let mut line = Progress::new(progress);
+    let mut ticks = tokio::time::interval(progress::EVERY);
+    let mut left = plan.threads;
+    while left > 0 {
+        tokio::select! {
+            next = told.recv() => match next {
+                Some(Told::Done(of_one)) => {
+                    figures.add(&of_one);
+                    left -= 1;
+                }
+                Some(Told::Dialled(..)) => {}
+                Some(Told::Failed(why)) => return Err(Failure::transport(why)),
+                None => return Err(Failure::transport("a thread of the load has ended early")),
+            },
+            _ = ticks.tick() => line.show(plan, times),
+            _ = tokio::signal::ctrl_c() => { order.send_replace(Order::Stop); }
+        }
+    }
+    line.clear();
+    Ok((times, figures))
+}
+
+/// Waits until all connections were dialled. One is enough to begin; the others are dialled on.
+async fn dialled(plan: &Plan, told: &mut mpsc::UnboundedReceiver<Told>) -> Result<(), Failure> {
+    let (mut made, mut failure) = (0, None);
+    for _ in 0..plan.threads {
+        match told.recv().await {
+            Some(Told::Dialled(more, why)) => {
+                made += more;
+                failure = failure.or(why);
+            }
+            Some(Told::Failed(why)) => return Err(Failure::transport(why)),
+            _ => return Err(Failure::transport("a thread of the load has ended early")),
+        }
+    }
+    match failure {
+        Some(why) if made == 0 => Err(Failure::transport(format!("cannot reach {}: {why}", plan.address))),
+        _ => Ok(()),
+    }
+}
+
+/// How the command ends: as for the worst call.
+fn verdict(summary: &Summary, figures: &Figures) -> Result<ExitCode, Failure> {
+    let count = |number: u64| units::count(number as f64);
+    let of = count(summary.n);
+    if figures.transport > 0 || figures.gave_up {
+        let lost = count(figures.transport);
+        return Err(Failure::transport(format!("{lost} of {of} calls failed with their connections")));
+    }
+    if figures.timeouts > 0 {
+        return Err(Failure::deadline(format!("{} of {of} calls timed out", count(figures.timeouts))));
+    }
+    if figures.service > 0 {
+        let failed = count(figures.service);
+        return Err(Failure::service(format!("trunkline: the service failed {failed} of {of} calls")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
