@@ -1,5 +1,7 @@
 //! `trunkline bench`: what it counts, what it says, how it ends.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "it is a test that ends there")]
+
 mod support;
 
 use std::io::{Read, Write};

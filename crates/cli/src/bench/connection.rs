@@ -60,7 +60,7 @@ pub(super) async fn run<X: Exchange>(thread: Rc<Thread>, mut dialled: Result<Str
             End::Done => return,
             End::Closed => pauses.lost_at = None,
             End::Lost(kind) if connection.slots.busy() == 0 && !connection.answered => {
-                fail_one(&thread, &kind)
+                fail_one(&thread, &kind);
             }
             End::Lost(kind) => connection.fail(&thread, &kind),
         }
