@@ -51,6 +51,20 @@ prop_compose! {
     }
 }
 
+#[test]
+fn an_encoded_frame_takes_another_number() {
+    let header = Header { version: 3, flags: 0x20, format: 0x17, seq: 5, total: 9 };
+    let mut frame = header.encode().to_vec();
+    frame.push(0xff);
+    Header::renumber(&mut frame, u64::MAX - 1);
+    let renumbered = Header { seq: u64::MAX - 1, ..header };
+    assert_eq!(Header::decode(frame.first_chunk().unwrap()), Ok(renumbered));
+    assert_eq!(frame.last(), Some(&0xff));
+    let mut short = [7; 15];
+    Header::renumber(&mut short, 1);
+    assert_eq!(short, [7; 15]);
+}
+
 proptest! {
     #[test]
     fn a_call_and_its_reply_arrive_as_they_were(
