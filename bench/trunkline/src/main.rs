@@ -51,6 +51,20 @@ impl Peer for Trunkline {
             Body::Stream(_) => Err("a streamed reply".into()),
         }
     }
+
+    async fn batch(client: &mut Channel, body: Bytes, calls: usize) -> Result<usize, Error> {
+        let mut batch = client.batch();
+        for _ in 0..calls {
+            batch.push(call(body.clone()));
+        }
+        let mut size = 0;
+        for reply in batch.send().await.into_vec() {
+            if let Body::Full(body) = reply?.into_body() {
+                size += body.len();
+            }
+        }
+        Ok(size)
+    }
 }
 
 fn call(body: Bytes) -> Call {

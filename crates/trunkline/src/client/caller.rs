@@ -13,7 +13,7 @@ use super::link::{Begun, Link};
 use crate::{Call, Code, Origin, Reply, Result, Status};
 
 impl<W: Session> Shared<W> {
-    fn origin(&self) -> Origin {
+    pub(super) fn origin(&self) -> Origin {
         Origin { address: self.settings.address.clone(), wire: W::NAME, attempt: 1 }
     }
 

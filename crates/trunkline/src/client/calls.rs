@@ -3,8 +3,10 @@
 //! A call is a slot. Its id names the slot and how often the slot was used, so that a reply that is late,
 //! doubled or made up finds nobody and completes nothing. The deadline lives with the slot.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{Reply, Result};
@@ -17,6 +19,7 @@ pub(crate) type Outcome = Result<Reply>;
 pub(crate) struct Calls {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    groups: Slab<Group>,
     limit: usize,
     /// No deadline is earlier; there may be none at this time any more.
     next_deadline: Option<Instant>,
@@ -32,19 +35,128 @@ struct Slot {
 // An outcome is not boxed: that would cost an allocation for each call.
 enum State {
     Free,
-    Waiting { deadline: Instant, waker: Option<Waker> },
+    Waiting { deadline: Instant, waiter: Waiter },
     Ended(Outcome),
+}
+
+/// Who waits for a call.
+#[derive(Debug)]
+enum Waiter {
+    /// Nobody has asked yet.
+    Nobody,
+    Task(Waker),
+    /// One future for all calls of the group.
+    Group(usize),
+}
+
+/// Calls that one future waits for.
+#[derive(Debug, Default)]
+struct Group {
+    /// So many of its calls have not ended.
+    left: usize,
+    /// The calls that have ended and were not asked for, where each is wanted as it comes.
+    ended: Option<VecDeque<u64>>,
+    waker: Option<Waker>,
+}
+
+impl Waiter {
+    /// The call has ended: whom to wake for it.
+    fn ended(self, groups: &mut Slab<Group>, id: u64) -> Option<Waker> {
+        match self {
+            Self::Nobody => None,
+            Self::Task(waker) => Some(waker),
+            Self::Group(key) => {
+                let group = groups.get_mut(key)?;
+                group.left = group.left.saturating_sub(1);
+                match &mut group.ended {
+                    Some(ended) => ended.push_back(id),
+                    None if group.left > 0 => return None,
+                    None => {}
+                }
+                group.waker.take()
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// The call has ended: whom to wake for it.
+    fn end(&mut self, groups: &mut Slab<Group>, id: u64, outcome: Outcome) -> Option<Waker> {
+        match std::mem::replace(&mut self.state, State::Ended(outcome)) {
+            State::Waiting { waiter, .. } => waiter.ended(groups, id),
+            State::Free | State::Ended(_) => None,
+        }
+    }
+}
+
+/// Keeps the task's waker.
+fn set(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        none => *none = Some(cx.waker().clone()),
+    }
 }
 
 impl Calls {
     /// A table of at most so many calls.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), limit, next_deadline: None }
+        Self { slots: Vec::new(), free: Vec::new(), groups: Slab::new(), limit, next_deadline: None }
     }
 
     /// Takes a slot; `None` where all are taken. Whether the deadline is the earliest one is told, too.
     pub(crate) fn insert(&mut self, deadline: Instant) -> Option<(u64, bool)> {
-        let state = State::Waiting { deadline, waker: None };
+        self.insert_for(Waiter::Nobody, deadline)
+    }
+
+    /// The same for a call of a group.
+    pub(crate) fn insert_in(&mut self, group: usize, deadline: Instant) -> Option<(u64, bool)> {
+        let inserted = self.insert_for(Waiter::Group(group), deadline)?;
+        if let Some(group) = self.groups.get_mut(group) {
+            group.left = group.left.saturating_add(1);
+        }
+        Some(inserted)
+    }
+
+    /// A group without calls. Where `each` is set its calls are given as they end, else when the last one has.
+    pub(crate) fn group(&mut self, each: bool) -> usize {
+        self.groups.insert(Group { ended: each.then(VecDeque::new), ..Group::default() })
+    }
+
+    /// Forgets a group; its calls are removed before.
+    pub(crate) fn remove_group(&mut self, group: usize) {
+        drop(self.groups.try_remove(group));
+    }
+
+    /// Ready when all calls of the group have ended.
+    pub(crate) fn poll_all(&mut self, group: usize, cx: &Context<'_>) -> Poll<()> {
+        match self.groups.get_mut(group) {
+            Some(group) if group.left > 0 => {
+                set(&mut group.waker, cx);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    /// The next call of the group that has ended, and how; none where all were given.
+    pub(crate) fn poll_each(&mut self, group: usize, cx: &Context<'_>) -> Poll<Option<(u64, Outcome)>> {
+        loop {
+            let Some(found) = self.groups.get_mut(group) else { return Poll::Ready(None) };
+            let Some(id) = found.ended.as_mut().and_then(VecDeque::pop_front) else {
+                if found.left == 0 {
+                    return Poll::Ready(None);
+                }
+                set(&mut found.waker, cx);
+                return Poll::Pending;
+            };
+            if let Some(outcome) = self.remove(id) {
+                return Poll::Ready(Some((id, outcome)));
+            }
+        }
+    }
+
+    fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<(u64, bool)> {
+        let state = State::Waiting { deadline, waiter };
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() >= self.limit => return None,
@@ -76,15 +188,12 @@ impl Calls {
 
     /// Ends a call. The waker of whoever waits for it comes back; `None` where no call of this id waits.
     pub(crate) fn end(&mut self, id: u64, outcome: Outcome) -> Option<Option<Waker>> {
-        let slot = self.slot(id)?;
-        match &mut slot.state {
-            State::Waiting { waker, .. } => {
-                let waker = waker.take();
-                slot.state = State::Ended(outcome);
-                Some(waker)
-            }
-            State::Free | State::Ended(_) => None,
+        let index = usize::try_from(id & u64::from(u32::MAX)).ok()?;
+        let slot = self.slots.get_mut(index).filter(|slot| u64::from(slot.uses) == id >> 32)?;
+        if !matches!(slot.state, State::Waiting { .. }) {
+            return None;
         }
+        Some(slot.end(&mut self.groups, id, outcome))
     }
 
     /// Whether a call of this id waits for its reply.
@@ -97,10 +206,10 @@ impl Calls {
         let Some(slot) = self.slot(id) else { return Poll::Ready(None) };
         match &mut slot.state {
             State::Free => Poll::Ready(None),
-            State::Waiting { waker, .. } => {
-                match waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    none => *none = Some(cx.waker().clone()),
+            State::Waiting { waiter, .. } => {
+                match waiter {
+                    Waiter::Task(waker) => waker.clone_from(cx.waker()),
+                    other => *other = Waiter::Task(cx.waker().clone()),
                 }
                 Poll::Pending
             }
@@ -119,6 +228,12 @@ impl Calls {
         self.free.extend(u32::try_from(id & u64::from(u32::MAX)).ok());
         match state {
             State::Ended(outcome) => Some(outcome),
+            State::Waiting { waiter: Waiter::Group(group), .. } => {
+                if let Some(group) = self.groups.get_mut(group) {
+                    group.left = group.left.saturating_sub(1);
+                }
+                None
+            }
             State::Free | State::Waiting { .. } => None,
         }
     }
@@ -143,11 +258,10 @@ impl Calls {
         }
         let mut next: Option<Instant> = None;
         for (index, slot) in (0u64..).zip(&mut self.slots) {
-            if let State::Waiting { deadline, waker } = &mut slot.state {
+            if let State::Waiting { deadline, .. } = &slot.state {
                 if *deadline <= now {
-                    let waker = waker.take();
-                    slot.state = State::Ended(outcome());
-                    ended(u64::from(slot.uses) << 32 | index, waker);
+                    let id = u64::from(slot.uses) << 32 | index;
+                    ended(id, slot.end(&mut self.groups, id, outcome()));
                 } else if next.is_none_or(|next| *deadline < next) {
                     next = Some(*deadline);
                 }
@@ -162,11 +276,10 @@ impl Calls {
         mut outcome: impl FnMut() -> Outcome,
         mut ended: impl FnMut(Option<Waker>),
     ) {
-        for slot in &mut self.slots {
-            if let State::Waiting { waker, .. } = &mut slot.state {
-                let waker = waker.take();
-                slot.state = State::Ended(outcome());
-                ended(waker);
+        for (index, slot) in (0u64..).zip(&mut self.slots) {
+            if matches!(slot.state, State::Waiting { .. }) {
+                let id = u64::from(slot.uses) << 32 | index;
+                ended(slot.end(&mut self.groups, id, outcome()));
             }
         }
         self.next_deadline = None;

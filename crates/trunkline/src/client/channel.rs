@@ -8,6 +8,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
+use super::batch::Batch;
 use super::dial::{ConnectionState, Shared};
 #[cfg(feature = "http")]
 use super::http::{self, Http};
@@ -66,7 +67,7 @@ impl std::fmt::Debug for Token {
 }
 
 /// The wires that a channel speaks; one line each.
-enum Kind {
+pub(super) enum Kind {
     Rpcx(Arc<Shared<rpcx::Rpcx>>),
     #[cfg(feature = "http")]
     Http(Arc<Http>),
@@ -172,14 +173,33 @@ impl Channel {
     pub fn address(&self) -> &str {
         &self.0.origin.address
     }
-}
 
-impl Service for Channel {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
+    /// Begins a batch: many calls at once, encoded in one go and waited for by one future.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    pub(super) fn kind(&self) -> &Kind {
+        &self.0.kind
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
+    /// The call with what the channel sends with every call.
+    pub(super) fn complete(&self, mut call: Call) -> Call {
         if !self.0.metadata.is_empty() {
             let metadata = joined(call.metadata(), &self.0.metadata);
             call.context.metadata = MaybeMetadata::new(metadata);
         }
+        call
+    }
+}
+
+impl Service for Channel {
+    async fn call(&self, call: Call) -> Result<Reply> {
+        let call = self.complete(call);
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
             #[cfg(feature = "http")]

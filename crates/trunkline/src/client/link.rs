@@ -1,5 +1,6 @@
 //! One connection of a channel, as its callers see it: calls join the write buffer.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -62,6 +63,33 @@ pub(crate) struct State<W> {
     pub(super) heard: bool,
 }
 
+/// What a call needs before it is written.
+struct Prepared {
+    compressed: Option<Vec<u8>>,
+    /// The time that is left, where the server is told.
+    milliseconds: Option<String>,
+    /// The names in lower case, where the server wants them so.
+    lowered: Option<(String, String)>,
+}
+
+/// Whether one more call can be written.
+enum Place {
+    Free,
+    Full,
+    Closed,
+}
+
+/// Why a group of calls was not begun to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It was.
+    Enough,
+    /// The connection takes no new calls.
+    Elsewhere,
+    /// The server does not take what was written so far: see [`Link::room`].
+    Later,
+}
+
 /// A call is on its way under this id, or was not begun and may be begun elsewhere.
 pub(crate) enum Begun {
     Yes(u64),
@@ -106,76 +134,135 @@ impl<W: Session> Link<W> {
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
     pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool) -> Result<Begun> {
+        let prepared = self.prepare(&call, announce.then_some(deadline))?;
+        let mut guard = self.lock();
+        let task = match guard.place() {
+            Place::Closed => return Ok(Begun::Elsewhere(call)),
+            Place::Full => return Ok(Begun::Later(call)),
+            Place::Free => {
+                let inserted = guard.calls.insert(deadline);
+                let id = self.write(&mut guard, inserted, &call, &prepared)?;
+                if let Body::Stream(stream) = call.body {
+                    guard.outflows.push((id, stream));
+                }
+                (guard.task.take(), id)
+            }
+        };
+        drop(guard);
+        let (task, id) = task;
+        if let Some(task) = task {
+            task.wake();
+        }
+        Ok(Begun::Yes(id))
+    }
+
+    /// Puts calls into the write buffer in one go, from the front, as long as there is room; each is given to
+    /// `begun` with its id, or why it cannot be made. What is left in `calls` was not begun. With `each` their answers
+    /// are wanted as they come. The group is the one given, or a new one.
+    pub(crate) fn begin_group<K>(
+        &self,
+        calls: &mut VecDeque<(K, Call)>,
+        deadline: Instant,
+        group: &mut Option<usize>,
+        each: bool,
+        mut begun: impl FnMut(K, Result<u64>),
+    ) -> Room {
+        let announced = |call: &Call| call.context.deadline.map(|own| own.min(deadline));
+        let prepared: Vec<_> = calls.iter().map(|(_, call)| self.prepare(call, announced(call))).collect();
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let group = *group.get_or_insert_with(|| state.calls.group(each));
+        let mut room = Room::Enough;
+        for prepared in prepared {
+            match state.place() {
+                Place::Free => {}
+                Place::Closed => room = Room::Elsewhere,
+                Place::Full => room = Room::Later,
+            }
+            if !matches!(room, Room::Enough) {
+                break;
+            }
+            let Some((key, call)) = calls.pop_front() else { break };
+            let written = prepared.and_then(|prepared| {
+                let inserted = state.calls.insert_in(group, announced(&call).unwrap_or(deadline));
+                self.write(state, inserted, &call, &prepared)
+            });
+            if let (Ok(id), Body::Stream(stream)) = (&written, call.body) {
+                state.outflows.push((*id, stream));
+            }
+            begun(key, written);
+        }
+        let task = guard.task.take();
+        drop(guard);
+        if let Some(task) = task {
+            task.wake();
+        }
+        room
+    }
+
+    /// What a call needs before it is written: nothing that the lock has to be held for.
+    fn prepare(&self, call: &Call, announced: Option<Instant>) -> Result<Prepared> {
+        if matches!(call.body, Body::Stream(_)) && !W::STREAMS {
+            return Err(self.cannot_stream());
+        }
         let compressed = match &call.body {
             Body::Full(body) if call.compress => compress::worth_it(body),
             _ => None,
         };
-        let milliseconds;
-        let mut extra: &[(&str, &str)] = &[];
-        let timeout;
-        if announce {
+        let milliseconds = announced.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
-            milliseconds = left.as_millis().max(1).to_string();
-            timeout = [(SERVER_TIMEOUT, milliseconds.as_str())];
-            extra = &timeout;
-        }
-        let lowered;
-        let (mut service, mut method) = (call.service(), call.method());
-        if self.settings.lower_case {
-            lowered = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
-            (service, method) = (&lowered.0, &lowered.1);
-        }
-        let (body, end) = match &call.body {
-            Body::Full(body) => (compressed.as_deref().unwrap_or(body), true),
-            Body::Stream(_) if W::STREAMS => (&[][..], false),
-            Body::Stream(_) => return Err(self.cannot_stream()),
-        };
-        let mut guard = self.lock();
-        let state = &mut *guard;
-        if state.closed {
-            drop(guard);
-            return Ok(Begun::Elsewhere(call));
-        }
-        if state.out.len() >= WRITE_AHEAD {
-            drop(guard);
-            return Ok(Begun::Later(call));
-        }
-        let Some((id, earliest)) = state.calls.insert(deadline) else {
-            drop(guard);
+            left.as_millis().max(1).to_string()
+        });
+        let lowered = self
+            .settings
+            .lower_case
+            .then(|| (call.service().to_ascii_lowercase(), call.method().to_ascii_lowercase()));
+        Ok(Prepared { compressed, milliseconds, lowered })
+    }
+
+    /// Writes a call that has a slot.
+    #[inline]
+    fn write(
+        &self,
+        state: &mut State<W>,
+        inserted: Option<(u64, bool)>,
+        call: &Call,
+        prepared: &Prepared,
+    ) -> Result<u64> {
+        let Some((id, _)) = inserted else {
             let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
             return Err(self.status(Code::Limited, text).not_begun());
+        };
+        let timeout = prepared.milliseconds.as_deref().map(|text| [(SERVER_TIMEOUT, text)]);
+        let (service, method) = match &prepared.lowered {
+            Some((service, method)) => (service.as_str(), method.as_str()),
+            None => (call.service(), call.method()),
+        };
+        let (body, end) = match &call.body {
+            Body::Full(body) => (prepared.compressed.as_deref().unwrap_or(body), true),
+            Body::Stream(_) => (&[][..], false),
         };
         let frame = CallFrame {
             id,
             service,
             method,
             metadata: call.metadata().pairs(),
-            extra,
+            extra: timeout.as_ref().map(<[_; 1]>::as_slice).unwrap_or_default(),
             serialization: call.serialization,
-            compression: if compressed.is_some() { Compression::Gzip } else { Compression::None },
+            compression: if prepared.compressed.is_some() { Compression::Gzip } else { Compression::None },
             one_way: call.one_way,
             body,
             end,
         };
         if let Err(error) = state.session.call(&frame, &mut state.out) {
             state.calls.remove(id);
-            drop(guard);
             return Err(self.status(Code::Unsupported, error.to_string()).not_begun());
         }
         if call.one_way {
             // Nothing will answer: it is done when it is written.
             let _ = state.calls.end(id, Ok(Reply::default()));
         }
-        if let Body::Stream(stream) = call.body {
-            state.outflows.push((id, stream));
-        }
-        let task = state.task.take();
-        drop(guard);
-        let _ = earliest; // The task looks at the deadlines whenever it was woken.
-        if let Some(task) = task {
-            task.wake();
-        }
-        Ok(Begun::Yes(id))
+        Ok(id)
     }
 
     /// Whether the server has said anything.
@@ -213,6 +300,48 @@ impl<W: Session> Link<W> {
         }
         let twice = || Err(self.status(Code::Internal, "the call was asked for twice"));
         Poll::Ready(outcome.unwrap_or_else(twice))
+    }
+
+    /// Ready when all calls of the group have ended; how they ended is given to `each`.
+    pub(crate) fn poll_all(
+        &self,
+        group: usize,
+        ids: impl Iterator<Item = u64>,
+        cx: &Context<'_>,
+        mut each: impl FnMut(Outcome),
+    ) -> Poll<()> {
+        let mut guard = self.lock();
+        std::task::ready!(guard.calls.poll_all(group, cx));
+        for id in ids {
+            let outcome = guard.calls.remove(id);
+            each(outcome.unwrap_or_else(|| Err(self.status(Code::Internal, "the call was asked for twice"))));
+        }
+        let task = guard.task_if_last();
+        drop(guard);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Poll::Ready(())
+    }
+
+    /// The next call of the group that has ended; none where all were given.
+    pub(crate) fn poll_each(&self, group: usize, cx: &Context<'_>) -> Poll<Option<(u64, Outcome)>> {
+        let mut guard = self.lock();
+        let ended = std::task::ready!(guard.calls.poll_each(group, cx));
+        let task = guard.task_if_last();
+        drop(guard);
+        if let Some(task) = task {
+            task.wake();
+        }
+        Poll::Ready(ended)
+    }
+
+    /// Nobody waits for a group any more.
+    pub(crate) fn abandon_group(&self, group: usize, ids: impl Iterator<Item = u64>) {
+        for id in ids {
+            self.abandon(id);
+        }
+        self.lock().calls.remove_group(group);
     }
 
     /// Nobody waits for the call any more.
@@ -263,6 +392,16 @@ impl<W: Session> Link<W> {
 }
 
 impl<W> State<W> {
+    fn place(&self) -> Place {
+        if self.closed {
+            Place::Closed
+        } else if self.out.len() >= WRITE_AHEAD {
+            Place::Full
+        } else {
+            Place::Free
+        }
+    }
+
     /// The connection's task, where it has to be woken because the last call of a connection that takes no new
     /// ones has ended.
     fn task_if_last(&mut self) -> Option<Waker> {

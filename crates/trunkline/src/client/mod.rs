@@ -1,5 +1,6 @@
 //! Calling: channels to one endpoint, and what the clients of services are made of.
 
+mod batch;
 mod caller;
 pub(crate) mod calls;
 #[cfg(test)]
@@ -7,6 +8,7 @@ mod calls_tests;
 mod channel;
 mod connection;
 pub(crate) mod dial;
+mod group;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
@@ -15,6 +17,7 @@ pub(crate) mod link;
 mod outgoing;
 mod url;
 
+pub use batch::{Answers, Arriving, Batch, Ticket};
 pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
 pub use dial::ConnectionState;
 pub use outgoing::Outgoing;

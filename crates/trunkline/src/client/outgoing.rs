@@ -171,12 +171,20 @@ where
         self.run(true).await.map(drop)
     }
 
+    async fn run(self, one_way: bool) -> Result<Reply> {
+        let service = self.service;
+        service.call(self.into_call(one_way)?).await
+    }
+}
+
+impl<S: Service, A: Payload, T: Payload> Outgoing<'_, S, A, T> {
     /// What argument and reply are serialised in.
     fn settled(&self) -> Serialization {
         self.serialization.unwrap_or_else(|| self.service.serialization())
     }
 
-    async fn run(self, one_way: bool) -> Result<Reply> {
+    /// The call as it is made.
+    pub(super) fn into_call(self, one_way: bool) -> Result<Call> {
         let serialization = self.settled();
         let body = self.argument.into_bytes(serialization).map_err(|error| {
             let code = if error.is_unsupported() { Code::Unsupported } else { Code::InvalidInput };
@@ -189,7 +197,7 @@ where
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;
-        self.service.call(call).await
+        Ok(call)
     }
 }
 

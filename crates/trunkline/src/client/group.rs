@@ -1,0 +1,211 @@
+//! Calls that are made together over a channel: begun in one go, waited for by one future.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+use trunkline_wire::Session;
+
+use super::calls::Outcome;
+use super::dial::Shared;
+use super::link::{Link, Room};
+use crate::{Call, Code, Result, Status};
+
+/// Calls on their way over a channel, each with its number.
+pub(crate) struct Group<W: Session> {
+    shared: Arc<Shared<W>>,
+    /// Not begun yet.
+    waiting: VecDeque<(usize, Call)>,
+    parts: Vec<Part<W>>,
+    /// Ended without having been begun.
+    ended: VecDeque<(usize, Outcome)>,
+    /// When a call ends that says nothing itself.
+    deadline: Instant,
+    /// Answers are wanted as they come.
+    each: bool,
+}
+
+/// The calls of a group on one connection: all of them, mostly.
+struct Part<W: Session> {
+    link: Arc<Link<W>>,
+    group: Option<usize>,
+    /// The ids of the calls and their numbers; in order of the ids where answers are wanted as they come.
+    calls: Vec<(u64, usize)>,
+}
+
+impl<W: Session> Drop for Part<W> {
+    fn drop(&mut self) {
+        if let Some(group) = self.group {
+            self.link.abandon_group(group, self.calls.iter().map(|(id, _)| *id));
+        }
+    }
+}
+
+/// What a group waits for before it can begin more calls.
+enum Wait<W> {
+    Connection,
+    Room(Arc<Link<W>>),
+    NextConnection,
+}
+
+impl<W: Session> Group<W> {
+    pub(crate) fn new(shared: Arc<Shared<W>>, calls: Vec<Call>, deadline: Instant, each: bool) -> Self {
+        let waiting = calls.into_iter().enumerate().collect();
+        Self { shared, waiting, parts: Vec::new(), ended: VecDeque::new(), deadline, each }
+    }
+
+    /// Makes all calls and waits for all of them.
+    pub(crate) async fn all(mut self) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(self.waiting.len(), || None);
+        while let Some(wait) = self.begin() {
+            let waited = wait_for(Arc::clone(&self.shared), wait, self.until()).await;
+            self.waited(waited);
+        }
+        for part in &mut self.parts {
+            let Some(group) = part.group else { continue };
+            let Part { link, calls, .. } = part;
+            poll_fn(|cx| {
+                let mut numbers = calls.iter().map(|(_, number)| *number);
+                let ids = calls.iter().map(|(id, _)| *id);
+                link.poll_all(group, ids, cx, |outcome| put(&mut outcomes, numbers.next(), outcome))
+            })
+            .await;
+            part.calls.clear();
+        }
+        for (number, outcome) in self.ended.drain(..) {
+            put(&mut outcomes, Some(number), outcome);
+        }
+        let lost = || Err(Status::new(Code::Internal, "the call got no answer"));
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+    }
+
+    /// The next call that has ended, in the order in which they end; none when all have.
+    pub(crate) async fn next(&mut self) -> Option<(usize, Outcome)> {
+        loop {
+            let wait = self.begin();
+            if let Some(ended) = self.ended.pop_front() {
+                return Some(ended);
+            }
+            let Some(wait) = wait else {
+                return poll_fn(|cx| self.poll_next(cx)).await;
+            };
+            let waits = wait_for(Arc::clone(&self.shared), wait, self.until());
+            let waited = tokio::select! {
+                biased;
+                Some(ended) = poll_fn(|cx| self.poll_next(cx)) => return Some(ended),
+                waited = waits => waited,
+            };
+            self.waited(waited);
+        }
+    }
+
+    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<(usize, Outcome)>> {
+        while let Some(part) = self.parts.first_mut() {
+            let Some(group) = part.group else { return Poll::Ready(None) };
+            let Some((id, outcome)) = std::task::ready!(part.link.poll_each(group, cx)) else {
+                self.parts.swap_remove(0);
+                continue;
+            };
+            if let Ok(place) = part.calls.binary_search_by_key(&id, |(id, _)| *id)
+                && let Some((_, number)) = part.calls.get(place)
+            {
+                return Poll::Ready(Some((*number, outcome)));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Begins what can be begun now; says what the rest waits for.
+    fn begin(&mut self) -> Option<Wait<W>> {
+        self.expire();
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let Some(link) = self.shared.current() else { return Some(Wait::Connection) };
+        if self.parts.last().is_none_or(|part| !Arc::ptr_eq(&part.link, &link)) {
+            self.parts.push(Part { link: Arc::clone(&link), group: None, calls: Vec::new() });
+        }
+        let part = self.parts.last_mut()?;
+        let (calls, ended) = (&mut part.calls, &mut self.ended);
+        let begun = |number, begun: Result<u64>| match begun {
+            Ok(id) => calls.push((id, number)),
+            Err(status) => ended.push_back((number, Err(status))),
+        };
+        let room = link.begin_group(&mut self.waiting, self.deadline, &mut part.group, self.each, begun);
+        if self.each {
+            part.calls.sort_unstable();
+        }
+        match room {
+            Room::Enough => None,
+            Room::Elsewhere => Some(Wait::NextConnection),
+            Room::Later => Some(Wait::Room(link)),
+        }
+    }
+
+    /// Until when the calls that were not begun can wait, at most: the first of them ends then.
+    fn until(&self) -> Instant {
+        let own = self.waiting.iter().filter_map(|(_, call)| call.context.deadline).min();
+        own.map_or(self.deadline, |own| own.min(self.deadline))
+    }
+
+    /// Ends calls whose time is over before they were begun.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let late = |call: &Call| {
+            self.deadline <= now || call.context.deadline.is_some_and(|deadline| deadline <= now)
+        };
+        if !self.waiting.iter().any(|(_, call)| late(call)) {
+            return;
+        }
+        let (over, rest): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, call)| late(call));
+        self.waiting = rest;
+        let origin = self.shared.origin();
+        let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded").at(origin).not_begun();
+        self.ended.extend(over.into_iter().map(|(number, _)| (number, Err(status.clone()))));
+    }
+
+    /// What came of waiting: nobody is there to call, or calls may go on or be over.
+    fn waited(&mut self, waited: Result<()>) {
+        if let Err(status) = waited {
+            let failed = self.waiting.drain(..).map(|(number, _)| (number, Err(status.clone())));
+            self.ended.extend(failed);
+        }
+    }
+}
+
+fn put(outcomes: &mut [Option<Outcome>], number: Option<usize>, outcome: Outcome) {
+    if let Some(place) = number.and_then(|number| outcomes.get_mut(number)) {
+        *place = Some(outcome);
+    }
+}
+
+/// Waits, until then at most.
+///
+/// # Errors
+/// The endpoint cannot be reached.
+fn wait_for<W: Session>(
+    shared: Arc<Shared<W>>,
+    wait: Wait<W>,
+    until: Instant,
+) -> impl Future<Output = Result<()>> {
+    async move {
+        match wait {
+            Wait::Connection => {
+                let ready = shared.ready(until).await;
+                tokio::task::yield_now().await;
+                // What waited till its own deadline is over by that; others may go on.
+                return ready.or_else(|status| match status.code() {
+                    Code::DeadlineExceeded => Ok(()),
+                    _ => Err(status),
+                });
+            }
+            Wait::Room(link) => drop(tokio::time::timeout_at(until, link.room()).await),
+            Wait::NextConnection => tokio::task::yield_now().await,
+        }
+        Ok(())
+    }
+}
