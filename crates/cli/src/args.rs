@@ -95,16 +95,21 @@ Examples:
   trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{{\"A\":6,\"B\":7}}'
   trunkline call http://127.0.0.1:8972 Arith.Div @args.json -v
   trunkline call rpcx://127.0.0.1:8972 Hello.Say --codec protobuf --timeout 200ms
-  head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c"))]
+  head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c
+  echo 'Arith.Mul {{\"A\":6,\"B\":7}}' | trunkline call rpcx://127.0.0.1:8972 --batch -"))]
 pub(crate) struct Call {
     #[command(flatten)]
     pub(crate) target: Target,
     /// Whom to call, for example Arith.Mul
-    #[arg(value_name = "SERVICE.METHOD")]
-    pub(crate) method: String,
+    #[arg(value_name = "SERVICE.METHOD", required_unless_present = "batch")]
+    pub(crate) method: Option<String>,
     /// The request: JSON, @FILE, or @- for standard input [default: {}; with --codec raw no bytes]
     #[arg(value_name = "JSON|@FILE|@-", allow_negative_numbers = true)]
     pub(crate) body: Option<String>,
+    /// Makes many calls at once: one `Service.Method JSON` a line of FILE, or of standard input for -; prints one answer
+    /// a line in the same order, {"error":"…"} for a call that failed
+    #[arg(long, value_name = "FILE|-", allow_hyphen_values = true, conflicts_with_all = ["method", "body"])]
+    pub(crate) batch: Option<String>,
     /// How long the call may take, for example 200ms; the server is told [default: 10s]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = values::duration)]
     pub(crate) timeout: Option<Duration>,

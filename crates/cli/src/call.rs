@@ -1,5 +1,7 @@
 //! `trunkline call`: one call, its answer on stdout.
 
+mod batch;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
@@ -27,8 +29,12 @@ pub(crate) enum Bodies {
 }
 
 pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
+    if let Some(file) = &args.batch {
+        return batch::run(&args, file).await;
+    }
     let url = endpoint::url(&args.target.url)?;
-    let (service, method) = values::method(&args.method)?;
+    let name = args.method.as_deref().unwrap_or_default();
+    let (service, method) = values::method(name)?;
     let given = args.body.as_deref().map(values::body).transpose()?;
     // Peers that do not describe themselves may serve the sample services all the same, as the Go programs that
     // these come from do.
@@ -40,7 +46,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     let address = url.address.to_string();
     let channel =
         endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&channel, args.codec, &args.method, &url, &metadata, deadline, sample).await?;
+    let bodies = bodies(&channel, args.codec, name, &url, &metadata, deadline, sample).await?;
     let body = encode(args.codec, given, &bodies)?;
     let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
@@ -167,25 +173,26 @@ pub(crate) fn encode(
 }
 
 fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> {
+    if matches!(bodies, Bodies::Bytes) && !args.json {
+        print(body)?;
+        return if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) };
+    }
+    let name = args.method.as_deref().unwrap_or_default();
+    let text = decode(args.codec, body, bodies).map_err(|error| {
+        Failure::service(format!("trunkline: {name} answered what cannot be read: {error}"))
+    })?;
+    print(text + "\n")
+}
+
+/// The body as one line of JSON: bytes as a text, in base64 where they are none.
+fn decode(codec: Serialization, body: &[u8], bodies: &Bodies) -> Result<String, trunkline::codec::Error> {
     match bodies {
-        Bodies::Bytes if args.json => {
-            let text = match std::str::from_utf8(body) {
-                Ok(text) => serde_json::to_string(text),
-                Err(_) => serde_json::to_string(&trunkline::Blob::from(body)),
-            };
-            print(text.unwrap_or_default() + "\n")
+        Bodies::Bytes => Ok(match std::str::from_utf8(body) {
+            Ok(text) => serde_json::to_string(text),
+            Err(_) => serde_json::to_string(&trunkline::Blob::from(body)),
         }
-        Bodies::Bytes => {
-            print(body)?;
-            if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) }
-        }
-        Bodies::Json { reply, .. } => {
-            let text = dynamic::decode(args.codec, body, reply.as_ref());
-            let text = text.map_err(|error| {
-                Failure::service(format!("trunkline: {} answered what cannot be read: {error}", args.method))
-            })?;
-            print(text + "\n")
-        }
+        .unwrap_or_default()),
+        Bodies::Json { reply, .. } => dynamic::decode(codec, body, reply.as_ref()),
     }
 }
 

@@ -51,6 +51,21 @@ impl Failure {
         }
     }
 
+    /// Has been said already, each where it belongs: so many calls failed, and this is the worst exit code.
+    pub(crate) fn told(code: u8) -> Self {
+        Self { code, line: String::new() }
+    }
+
+    /// What it says, without the program's name.
+    pub(crate) fn line(&self) -> &str {
+        self.line.strip_prefix("trunkline: ").unwrap_or(&self.line)
+    }
+
+    /// What the command exits with.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Says it on stderr.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.line.is_empty() {

@@ -10,9 +10,8 @@ const LATER_VERBS: [&str; 9] =
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 20] = [
+const LATER_FLAGS: [&str; 19] = [
     "--advertise",
-    "--batch",
     "--console",
     "--discovery",
     "--explain",

@@ -183,3 +183,42 @@ fn without_a_schema_the_codecs_with_numbers_are_refused() {
     run(&["call", &url, "Own.Mul", "{}", "--codec", "thrift"]).fails(2, "schema of Own.Mul");
     run(&["call", &url, "Own.Mul", "{}", "--codec", "thrift", "--timeout", "1s"]).fails(4, "deadline");
 }
+
+#[test]
+fn a_batch_is_answered_line_by_line_in_order() {
+    let demo = Demo::start();
+    let lines = "Slow.Sleep {\"Millis\":50}\n\nArith.Mul {\"A\":6,\"B\":7}\n  Arith.Div {\"A\":1,\"B\":0}\nMeta.Echo\n";
+    let answers = "{\"Slept\":50}\n{\"C\":42}\n{\"error\":\"divide by zero\"}\n{}\n";
+    for scheme in ["rpcx", "http", "easymicro"] {
+        for codec in CODECS {
+            let done =
+                run_with(&["call", &demo.url(scheme), "--batch", "-", "--codec", codec], lines.as_bytes());
+            assert_eq!((done.code, done.stdout.as_str()), (1, answers), "{scheme} {codec}: {done:?}");
+        }
+    }
+    let folder = Folder::new("batch");
+    let file = folder.path("calls");
+    std::fs::write(&file, "Arith.Add {\"A\":1,\"B\":2}\n".repeat(2500)).unwrap();
+    let url = demo.url("rpcx");
+    run(&["call", &url, "--batch", &file]).says(&"{\"C\":3}\n".repeat(2500));
+    run_with(&["call", &url, "--batch", "-", "--codec", "raw"], b"Echo.Echo a b\n").says("\"a b\"\n");
+    let late = run_with(
+        &["call", &url, "--batch", "-", "--timeout", "50ms"],
+        b"Slow.Sleep {\"Millis\":9000}\nFault.Fail\n",
+    );
+    assert_eq!(late.code, 4, "the worst of a deadline and a failure: {late:?}");
+    assert_eq!(late.stdout.lines().count(), 2);
+    let dead = nobody();
+    let failed = run_with(&["call", &format!("rpcx://{dead}"), "--batch", "-"], b"Arith.Mul\n");
+    failed.fails(3, &dead.to_string());
+}
+
+#[test]
+fn a_bad_line_of_a_batch_is_named_before_any_call() {
+    let demo = Demo::start();
+    let url = demo.url("rpcx");
+    run_with(&["call", &url, "--batch", "-"], b"Arith.Mul {}\nArith {}\n").fails(2, "line 2");
+    run_with(&["call", &url, "--batch", "-"], b"Arith.Mul {\n").fails(2, "line 1");
+    run(&["call", &url, "--batch", "/nowhere/at/all"]).fails(2, "/nowhere/at/all");
+    run(&["call", &url, "Arith.Mul", "--batch", "-"]).fails(2, "--batch");
+}

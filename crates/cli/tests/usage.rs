@@ -29,7 +29,7 @@ fn what_comes_later_is_refused_by_its_name() {
         done.fails(2, name);
         done.fails(2, "not built yet");
     }
-    let call = ["--batch", "--select", "--fail", "--retry", "--hedge", "--explain", "--node", "--listen"];
+    let call = ["--select", "--fail", "--retry", "--hedge", "--explain", "--node", "--listen"];
     for flag in call {
         for args in [&["call", url, "A.B", flag, "x"][..], &["call", url, flag, "x"], &["call", flag]] {
             let done = run(args);

@@ -1,5 +1,6 @@
 //! Many calls at once: encoded in one go, one future, one wake.
 
+#[cfg(feature = "http")]
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 #[cfg(feature = "http")]
