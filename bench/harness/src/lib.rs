@@ -164,8 +164,8 @@ async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Se
     let body = Bytes::from(vec![b'x'; load.size]);
     let calls = if load.batches { load.in_flight } else { 1 };
     let mut seen = Seen::default();
+    let mut called = Instant::now();
     loop {
-        let called = Instant::now();
         let result = match load.batches {
             true => P::batch(&mut client, body.clone(), calls).await,
             false => P::echo(&mut client, body.clone()).await,
@@ -174,10 +174,11 @@ async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Se
         if now >= begin + load.time {
             return seen;
         }
+        let before = std::mem::replace(&mut called, now);
         let error = match result {
             Ok(size) if size == load.size * calls => {
                 if now >= begin {
-                    let took = u32::try_from((now - called).as_nanos()).unwrap_or(u32::MAX);
+                    let took = u32::try_from((now - before).as_nanos()).unwrap_or(u32::MAX);
                     seen.took.extend(std::iter::repeat_n(took, calls));
                 }
                 continue;

@@ -210,7 +210,7 @@ fn a_batch_is_answered_line_by_line_in_order() {
     assert_eq!(late.stdout.lines().count(), 2);
     let dead = nobody();
     let failed = run_with(&["call", &format!("rpcx://{dead}"), "--batch", "-"], b"Arith.Mul\n");
-    failed.fails(3, &dead.to_string());
+    failed.fails(3, &dead);
 }
 
 #[test]

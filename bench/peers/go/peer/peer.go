@@ -148,10 +148,12 @@ func call(f Framework, addr string, l load) error {
 func calls(echo Echo, l load, begin time.Time) (s seen) {
 	body := bytes.Repeat([]byte("x"), l.size)
 	end := begin.Add(l.time)
+	called := time.Now()
 	for {
-		called := time.Now()
 		size, err := echo(body)
 		now := time.Now()
+		before := called
+		called = now
 		if !now.Before(end) {
 			return s
 		}
@@ -163,7 +165,7 @@ func calls(echo Echo, l load, begin time.Time) (s seen) {
 			s.err = err
 			time.Sleep(time.Millisecond)
 		} else if !now.Before(begin) {
-			s.took = append(s.took, uint32(min(now.Sub(called).Nanoseconds(), math.MaxUint32)))
+			s.took = append(s.took, uint32(min(now.Sub(before).Nanoseconds(), math.MaxUint32)))
 		}
 	}
 }

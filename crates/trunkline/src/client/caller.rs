@@ -1,6 +1,6 @@
 //! Making a call over a channel's connection of the moment.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -51,8 +51,11 @@ impl<W: Session> Shared<W> {
                 tokio::task::yield_now().await;
                 continue;
             };
-            match link.begin(call, deadline, announce)? {
-                Begun::Yes(id) => return Answer { link: &*link, id, ended: false }.await,
+            let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+            // Nothing answers a one-way call: it has ended already.
+            let waits = !call.one_way;
+            match link.begin(call, deadline, announce, waker)? {
+                Begun::Yes(id) => return Answer { link: &*link, id, waits, ended: false }.await,
                 Begun::Elsewhere(same) => call = same,
                 Begun::Later(same) => {
                     call = same;
@@ -75,6 +78,8 @@ impl<W: Session> Shared<W> {
 struct Answer<'a, W: Session> {
     link: &'a Link<W>,
     id: u64,
+    /// The call was begun a moment ago with the waker of this very poll: there is nothing to look at yet.
+    waits: bool,
     ended: bool,
 }
 
@@ -82,6 +87,9 @@ impl<W: Session> Future for Answer<'_, W> {
     type Output = Result<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        if std::mem::take(&mut self.waits) {
+            return Poll::Pending;
+        }
         let outcome = self.link.poll(self.id, cx);
         self.ended = outcome.is_ready();
         outcome

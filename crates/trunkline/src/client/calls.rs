@@ -43,6 +43,7 @@ enum State {
 #[derive(Debug)]
 enum Waiter {
     /// Nobody has asked yet.
+    #[cfg(test)]
     Nobody,
     Task(Waker),
     /// One future for all calls of the group.
@@ -63,6 +64,7 @@ impl Waiter {
     /// The call has ended: whom to wake for it.
     fn ended(self, groups: &mut Slab<Group>, id: u64) -> Option<Waker> {
         match self {
+            #[cfg(test)]
             Self::Nobody => None,
             Self::Task(waker) => Some(waker),
             Self::Group(key) => {
@@ -104,8 +106,14 @@ impl Calls {
     }
 
     /// Takes a slot; `None` where all are taken. Whether the deadline is the earliest one is told, too.
+    #[cfg(test)]
     pub(crate) fn insert(&mut self, deadline: Instant) -> Option<(u64, bool)> {
         self.insert_for(Waiter::Nobody, deadline)
+    }
+
+    /// The same with who waits for it, so that nobody has to ask before the call has ended.
+    pub(crate) fn insert_with(&mut self, waker: Waker, deadline: Instant) -> Option<(u64, bool)> {
+        self.insert_for(Waiter::Task(waker), deadline)
     }
 
     /// The same for a call of a group.

@@ -31,6 +31,11 @@ pub(crate) struct ClientRole<W> {
     /// The peer was asked whether it is there, and has said nothing since.
     asked: Option<Instant>,
     peer_ended: bool,
+    /// As the link stood when it was looked at last: all is done; when the next call is over time.
+    idle: bool,
+    next_deadline: Option<Instant>,
+    /// When it was looked at last.
+    now: Instant,
 }
 
 impl<W: Session> ClientRole<W> {
@@ -45,7 +50,17 @@ impl<W: Session> ClientRole<W> {
             said: now,
             asked: None,
             peer_ended: false,
+            idle: false,
+            next_deadline: None,
+            now,
         }
+    }
+
+    /// Notes how the link stands. Whoever changes that wakes the task.
+    fn note(&mut self, state: &State<W>) {
+        self.next_deadline = state.calls.next_deadline();
+        self.idle =
+            state.closed && state.calls.len() == 0 && state.out.is_empty() && state.outflows.is_empty();
     }
 
     fn end(&mut self, state: &mut State<W>, id: u64, outcome: Outcome) {
@@ -110,8 +125,11 @@ impl<W: Session> ClientRole<W> {
                 Err(status)
             }
             None => self.body(state, head, body, end, batch).map(|body| {
-                let metadata = head.metadata.share(|bytes| share(batch, bytes));
-                Reply::new(body).with_metadata(metadata)
+                let reply = Reply::new(body);
+                if head.metadata.is_empty() {
+                    return reply;
+                }
+                reply.with_metadata(head.metadata.share(|bytes| share(batch, bytes)))
             }),
         };
         self.end(state, head.id, outcome);
@@ -240,6 +258,7 @@ impl<W: Session> Role for ClientRole<W> {
         let mut guard = link.lock();
         let state = &mut *guard;
         let now = Instant::now();
+        self.now = now;
         // Before all else, so that it never waits behind calls.
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
@@ -265,6 +284,7 @@ impl<W: Session> Role for ClientRole<W> {
                 none => *none = Some(cx.waker().clone()),
             }
         }
+        self.note(state);
         drop(guard);
         self.wake();
         Ok(())
@@ -273,8 +293,10 @@ impl<W: Session> Role for ClientRole<W> {
     fn advance_unsent(&mut self, cx: &mut Context<'_>) -> bool {
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
-        self.expire(&mut guard, Instant::now());
+        self.now = Instant::now();
+        self.expire(&mut guard, self.now);
         guard.task = Some(cx.waker().clone());
+        self.note(&guard);
         drop(guard);
         self.wake();
         // Answers are read although the server takes no calls: it may wait for just that.
@@ -315,6 +337,7 @@ impl<W: Session> Role for ClientRole<W> {
                 Next::Blocked => break Ok(Received::Blocked(at)),
             }
         };
+        self.note(state);
         drop(guard);
         self.wake();
         received
@@ -325,20 +348,16 @@ impl<W: Session> Role for ClientRole<W> {
     }
 
     fn is_done(&self) -> bool {
-        if self.peer_ended {
-            return true;
-        }
-        let state = self.link.lock();
-        state.closed && state.calls.len() == 0 && state.out.is_empty() && state.outflows.is_empty()
+        self.peer_ended || self.idle
     }
 
     fn heard(&mut self) {
-        self.heard = Instant::now();
+        self.heard = self.now;
         self.asked = None;
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {
-        let deadline = self.link.lock().calls.next_deadline();
+        let deadline = self.next_deadline;
         if unsent {
             return deadline; // How long the peer may take to read is the driver's to watch.
         }

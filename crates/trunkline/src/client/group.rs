@@ -1,7 +1,7 @@
 //! Calls that are made together over a channel: begun in one go, waited for by one future.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -187,25 +187,19 @@ fn put(outcomes: &mut [Option<Outcome>], number: Option<usize>, outcome: Outcome
 ///
 /// # Errors
 /// The endpoint cannot be reached.
-fn wait_for<W: Session>(
-    shared: Arc<Shared<W>>,
-    wait: Wait<W>,
-    until: Instant,
-) -> impl Future<Output = Result<()>> {
-    async move {
-        match wait {
-            Wait::Connection => {
-                let ready = shared.ready(until).await;
-                tokio::task::yield_now().await;
-                // What waited till its own deadline is over by that; others may go on.
-                return ready.or_else(|status| match status.code() {
-                    Code::DeadlineExceeded => Ok(()),
-                    _ => Err(status),
-                });
-            }
-            Wait::Room(link) => drop(tokio::time::timeout_at(until, link.room()).await),
-            Wait::NextConnection => tokio::task::yield_now().await,
+async fn wait_for<W: Session>(shared: Arc<Shared<W>>, wait: Wait<W>, until: Instant) -> Result<()> {
+    match wait {
+        Wait::Connection => {
+            let ready = shared.ready(until).await;
+            tokio::task::yield_now().await;
+            // What waited till its own deadline is over by that; others may go on.
+            return ready.or_else(|status| match status.code() {
+                Code::DeadlineExceeded => Ok(()),
+                _ => Err(status),
+            });
         }
-        Ok(())
+        Wait::Room(link) => drop(tokio::time::timeout_at(until, link.room()).await),
+        Wait::NextConnection => tokio::task::yield_now().await,
     }
+    Ok(())
 }

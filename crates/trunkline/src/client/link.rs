@@ -129,18 +129,24 @@ impl<W: Session> Link<W> {
         Status::new(code, message).at(self.origin())
     }
 
-    /// Puts a call into the write buffer.
+    /// Puts a call into the write buffer; `waker` is woken when it has ended.
     ///
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
-    pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool) -> Result<Begun> {
+    pub(crate) fn begin(
+        &self,
+        call: Call,
+        deadline: Instant,
+        announce: bool,
+        waker: Waker,
+    ) -> Result<Begun> {
         let prepared = self.prepare(&call, announce.then_some(deadline))?;
         let mut guard = self.lock();
-        let task = match guard.place() {
+        let (task, id) = match guard.place() {
             Place::Closed => return Ok(Begun::Elsewhere(call)),
             Place::Full => return Ok(Begun::Later(call)),
             Place::Free => {
-                let inserted = guard.calls.insert(deadline);
+                let inserted = guard.calls.insert_with(waker, deadline);
                 let id = self.write(&mut guard, inserted, &call, &prepared)?;
                 if let Body::Stream(stream) = call.body {
                     guard.outflows.push((id, stream));
@@ -149,7 +155,6 @@ impl<W: Session> Link<W> {
             }
         };
         drop(guard);
-        let (task, id) = task;
         if let Some(task) = task {
             task.wake();
         }

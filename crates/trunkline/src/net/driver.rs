@@ -217,10 +217,14 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
 
     /// Rounds of advance, dispatch, write, read, until the socket has nothing more or takes nothing more.
     fn poll_rounds(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Poll<Result<(), Close>> {
+        // What came up beside the reading is looked at once a poll, or again where a lot is read.
+        let mut look = true;
         loop {
             let sending = !self.poll_unsent(cx)?;
             if !sending {
-                self.role.advance(cx, out)?;
+                if look {
+                    self.role.advance(cx, out)?;
+                }
             } else if !self.role.advance_unsent(cx) || self.added >= BATCH {
                 // Whoever makes us answer and does not take the answers is not read from, either.
                 return Poll::Pending;
@@ -233,6 +237,7 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
                 self.write(cx, out)?;
             }
             if !self.unsent.is_empty() && !sending || waits == Some(Wait::Written) {
+                look = true;
                 continue;
             }
             if self.unsent.is_empty() && self.role.is_done() && self.waiting.is_none() {
@@ -250,8 +255,14 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
             #[cfg(test)]
             counts::READS.with(|reads| reads.set(reads.get() + 1));
             match read {
-                Some(batch) => self.waiting = Some((self.join(batch), 0)),
-                None => self.end_of_input()?,
+                Some(batch) => {
+                    look = batch.len() >= BATCH;
+                    self.waiting = Some((self.join(batch), 0));
+                }
+                None => {
+                    look = true;
+                    self.end_of_input()?;
+                }
             }
         }
     }
@@ -373,19 +384,23 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        if timer.deadline() != at {
+        // A timer that is set for earlier than it has to be is left: most times move on before they come, and to set
+        // a timer costs more than to be woken for nothing now and then.
+        if timer.deadline() > at {
             timer.as_mut().reset(at);
         }
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        match &self.slow {
-            Some(slow) if slow.at <= Instant::now() => Poll::Ready(Close::Slow(slow.what.text())),
-            _ => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if at <= now {
+                match &self.slow {
+                    Some(slow) if slow.at <= now => return Poll::Ready(Close::Slow(slow.what.text())),
+                    _ => cx.waker().wake_by_ref(),
+                }
+                return Poll::Pending;
             }
+            timer.as_mut().reset(at);
         }
+        Poll::Pending
     }
 }
 

@@ -50,19 +50,27 @@ pub(crate) fn head<'x>(
         ));
     };
     out.reserve(rest.saturating_add(Header::LENGTH));
-    out.extend_from_slice(&Header { total, ..header }.encode());
-    out.extend_from_slice(&path.to_be_bytes());
+    // As few steps as can be: each looks at the room again.
+    let mut first = [0; Header::LENGTH + 4];
+    if let Some((start, length)) = first.split_first_chunk_mut() {
+        *start = Header { total, ..header }.encode();
+        length.copy_from_slice(&path.to_be_bytes());
+    }
+    out.extend_from_slice(&first);
     out.extend_from_slice(service);
     out.extend_from_slice(&name.to_be_bytes());
     out.extend_from_slice(method);
-    out.extend_from_slice(&pairs.to_be_bytes());
     if metadata_length > 0 {
+        out.extend_from_slice(&pairs.to_be_bytes());
         for (key, value) in extra {
             append_pair(out, key, value);
         }
         out.extend_from_slice(metadata.as_bytes());
+        out.extend_from_slice(&payload.to_be_bytes());
+    } else {
+        let [p0, p1, p2, p3] = payload.to_be_bytes();
+        out.extend_from_slice(&[0, 0, 0, 0, p0, p1, p2, p3]);
     }
-    out.extend_from_slice(&payload.to_be_bytes());
     Ok(())
 }
 
