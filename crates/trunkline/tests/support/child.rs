@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use trunkline::Server;
@@ -27,6 +27,8 @@ pub(crate) fn serve_if_child() {
 /// A server with [`Test`] on one thread, in a process that ends with this.
 pub(crate) struct Serving {
     child: Child,
+    /// Held open: the test program writes to it when a test has run for a minute, and would end of a broken pipe.
+    _output: BufReader<ChildStdout>,
     pub(crate) address: String,
 }
 
@@ -38,10 +40,11 @@ impl Serving {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready =
-            lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
-        Self { child, address: ready.expect("the server does not start") }
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        let ready = lines.find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
+        let address = ready.expect("the server does not start");
+        Self { child, _output: output, address }
     }
 
     /// Resident memory in bytes.
