@@ -4,7 +4,6 @@
 //! `--only NAME` runs the cases whose name begins with NAME, `--long` those too that wait more than ten seconds.
 
 mod calls;
-mod process;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use crate::go::{Go, Programs};
-use process::{Server, run_limited};
+use crate::process::{Server, run_limited};
 
 /// The token of the servers that ask for one.
 const TOKEN: &str = "interop-token";

@@ -44,6 +44,7 @@ fn steps(long: bool) -> Vec<Step> {
     });
     steps.push(step("crates", "cargo xtask crates"));
     steps.push(step("interop", "cargo xtask interop"));
+    steps.push(step("counters", "cargo xtask counters"));
     if long {
         steps.push(step("test long", "cargo test --workspace --release -- --ignored"));
         steps.push(step("interop long", "cargo xtask interop --long"));

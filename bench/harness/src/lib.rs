@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! PEER server --listen 127.0.0.1:0 --threads N
-//! PEER client ADDR --connections C --in-flight D --size BYTES --seconds S --warmup-ms 120 --threads N
+//! PEER client ADDR --connections C --in-flight D --size BYTES --seconds S --warmup-ms 120 --threads N [--calls N]
 //! ```
 //!
 //! A server's first line is `ready ADDR`; it runs until TERM or the end of its standard input. A client calls over
 //! C connections from D tasks each, every one in a loop, and counts the calls that end after the warm-up, whose end it
-//! says by a line `begin`. One thread is Tokio's current-thread runtime, more are the multi-thread one.
+//! says by a line `begin`. With `--calls` it ends after so many calls (rounded down to as many for each task), with no
+//! warm-up and whatever the time: instructions are counted so. One thread is Tokio's current-thread runtime, more are
+//! the multi-thread one.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -55,6 +57,10 @@ impl Args {
         Ok(at.ok_or_else(|| format!("{name} is missing"))?)
     }
 
+    fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|arg| arg == name)
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Error> {
         self.text(name)?.parse().map_err(|_| format!("{name}: not a number").into())
     }
@@ -69,8 +75,31 @@ struct Load {
     size: usize,
     time: Duration,
     warm_up: Duration,
+    /// How many calls each task makes, where that is what ends them and not the time.
+    calls_each: Option<usize>,
     /// The calls of a connection are batches of one task.
     batches: bool,
+}
+
+impl Load {
+    fn parse(args: &Args) -> Result<Self, Error> {
+        let mut load = Self {
+            to: args.0.get(1).map(String::as_str).unwrap_or_default().parse()?,
+            connections: args.number("--connections")?,
+            in_flight: args.number("--in-flight")?,
+            size: args.number("--size")?,
+            time: Duration::from_secs_f64(args.number("--seconds")?),
+            warm_up: Duration::from_millis(args.number("--warmup-ms")?),
+            calls_each: None,
+            batches: args.has("--batches"),
+        };
+        if args.has("--calls") {
+            let tasks = load.connections * if load.batches { 1 } else { load.in_flight };
+            load.calls_each = Some(args.number::<usize>("--calls")? / tasks.max(1));
+            load.warm_up = Duration::ZERO;
+        }
+        Ok(load)
+    }
 }
 
 /// The program of a peer.
@@ -94,18 +123,7 @@ fn run<P: Peer>(args: Args) -> Result<(), Error> {
     let runtime = builder.worker_threads(threads).enable_all().build()?;
     match args.0.first().map(String::as_str) {
         Some("server") => runtime.block_on(serve::<P>(args.text("--listen")?)),
-        Some("client") => {
-            let load = Load {
-                to: args.0.get(1).map(String::as_str).unwrap_or_default().parse()?,
-                connections: args.number("--connections")?,
-                in_flight: args.number("--in-flight")?,
-                size: args.number("--size")?,
-                time: Duration::from_secs_f64(args.number("--seconds")?),
-                warm_up: Duration::from_millis(args.number("--warmup-ms")?),
-                batches: args.0.iter().any(|arg| arg == "--batches"),
-            };
-            runtime.block_on(call::<P>(load))
-        }
+        Some("client") => runtime.block_on(call::<P>(Load::parse(&args)?)),
         _ => Err("server or client?".into()),
     }
 }
@@ -155,23 +173,28 @@ async fn call<P: Peer>(load: Load) -> Result<(), Error> {
     if let Some(error) = &all.error {
         eprintln!("the first failure: {error}");
     }
-    println!("{}", report(&mut all, load.time.as_secs_f64()));
+    let seconds = if load.calls_each.is_some() { begin.elapsed() } else { load.time }.as_secs_f64();
+    println!("{}", report(&mut all, seconds));
     Ok(())
 }
 
-/// One call after the other, until the time is over.
+/// One call after the other, until the time is over or all calls are made.
 async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Seen {
     let body = Bytes::from(vec![b'x'; load.size]);
     let calls = if load.batches { load.in_flight } else { 1 };
     let mut seen = Seen::default();
-    let mut called = Instant::now();
+    let (mut made, mut called) = (0, Instant::now());
     loop {
+        if load.calls_each.is_some_and(|most| made >= most) {
+            return seen;
+        }
+        made += calls;
         let result = match load.batches {
             true => P::batch(&mut client, body.clone(), calls).await,
             false => P::echo(&mut client, body.clone()).await,
         };
         let now = Instant::now();
-        if now >= begin + load.time {
+        if load.calls_each.is_none() && now >= begin + load.time {
             return seen;
         }
         let before = std::mem::replace(&mut called, now);

@@ -28,7 +28,7 @@ struct Figures {
     failed: u64,
 }
 
-pub fn run(arguments: &[String]) -> Result {
+pub(crate) fn run(arguments: &[String]) -> Result {
     let address = arguments.first().ok_or(crate::USAGE)?;
     let connections: usize = crate::option(arguments, "--connections", 1)?;
     let in_flight: usize = crate::option(arguments, "--in-flight", 1)?;

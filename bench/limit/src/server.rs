@@ -19,7 +19,7 @@ struct Connection {
     unsent: Vec<u8>,
 }
 
-pub fn run(arguments: &[String]) -> Result {
+pub(crate) fn run(arguments: &[String]) -> Result {
     let listener = TcpListener::bind(crate::option(arguments, "--listen", "127.0.0.1:0".to_owned())?)?;
     listener.set_nonblocking(true)?;
     println!("ready {}", listener.local_addr()?);
@@ -109,7 +109,7 @@ impl Connection {
 }
 
 /// A socket that takes nothing now is no failure.
-pub fn written(result: std::io::Result<usize>) -> std::io::Result<usize> {
+pub(crate) fn written(result: std::io::Result<usize>) -> std::io::Result<usize> {
     match result {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(0),
         result => result,

@@ -8,51 +8,23 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(feature = "http")]
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use support::{Test, frame};
-use trunkline::Server;
-
-const CHILD: &str = "TRUNKLINE_IDLE_SERVE";
+use support::child::{Serving, serve_if_child};
 
 /// The server process of the tests below; by itself it does nothing.
 #[test]
 fn child_server() {
-    if std::env::var_os(CHILD).is_none() {
-        return;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let server = Server::builder().serve(Test::default()).listen("127.0.0.1:0").bind().await.unwrap();
-        println!("\nready {}", server.addresses()[0]);
-        server.run().await.unwrap();
-    });
-}
-
-/// Resident memory of a process in bytes.
-fn resident(process: u32) -> u64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-    let line = rollup.lines().find(|line| line.starts_with("Rss:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-fn connect(address: &str) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    stream
+    serve_if_child();
 }
 
 /// One call of each kind.
 fn call_rpcx(stream: &mut TcpStream) {
     for method in ["Echo", "Owned"] {
-        let request = frame(0, 1, method, &[b'x'; 581]);
-        stream.write_all(&request).unwrap();
-        let mut reply = vec![0; request.len()];
-        stream.read_exact(&mut reply).unwrap();
-        assert!(reply.ends_with(b"xxx"));
+        support::child::call_rpcx(stream, method);
     }
 }
 
@@ -76,31 +48,21 @@ fn call_http(stream: &mut TcpStream) {
 
 /// Bytes of resident memory for each of so many connections that were called on.
 fn bytes_per_connection(count: usize, call: impl Fn(&mut TcpStream)) -> u64 {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child_server", "--exact", "--nocapture"])
-        .env(CHILD, "1")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("ready ")?.1.to_owned()));
-    let address = ready.expect("the server does not start");
+    let server = Serving::start();
     let opened = || {
-        let mut stream = connect(&address);
+        let mut stream = server.connect();
         call(&mut stream);
         stream
     };
     // What the process needs once, whoever connects: a hundred connections come and stay.
     let mut streams: Vec<_> = (0..100).map(|_| opened()).collect();
     std::thread::sleep(Duration::from_millis(200));
-    let before = resident(child.id());
+    let before = server.resident();
     streams.extend((0..count).map(|_| opened()));
     std::thread::sleep(Duration::from_millis(200));
-    let after = resident(child.id());
+    let after = server.resident();
     // They are all still served.
     streams.iter_mut().step_by(97).for_each(call);
-    child.kill().unwrap();
-    child.wait().unwrap();
     (after - before) / count as u64
 }
 

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::process::{Output, Server, run_limited};
 use super::{Options, Outcome, Report, TOKEN};
+use crate::process::{Output, Server, run_limited};
 
 /// Generated messages for each codec: with four codecs 200 a server.
 const MESSAGES: u64 = 50;

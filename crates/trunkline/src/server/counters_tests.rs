@@ -1,7 +1,7 @@
-//! What a request costs, in figures without noise: allocations, reads and writes, each with a bound.
+//! What a request costs, in figures without noise: allocations, reads, writes and wake-ups, each with a bound.
 //!
 //! 10 connections with 100 calls in flight each, 581 bytes, an `async` handler with owned bytes, all default
-//! layers. A change that makes the path longer fails here.
+//! layers. A change that makes the path longer fails here; `cargo xtask counters` does the same for instructions.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use allocation_counter::measure;
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use trunkline_wire::rpcx::Rpcx;
 use trunkline_wire::{CallFrame, Compression, Limits, Pairs, Serialization, Session};
 
@@ -41,13 +42,16 @@ impl Echo for Same {
     }
 }
 
-/// What so many requests cost this thread: allocations, reads and writes.
-fn costs(requests: usize, work: impl FnOnce()) -> [f64; 3] {
-    let before = [counts::READS.get(), counts::WRITES.get()];
+/// What so many requests cost this thread: allocations, reads, writes, and wake-ups, which are how often the runtime
+/// had nothing to do and waited in `epoll_wait`.
+fn costs(requests: usize, runtime: &Runtime, work: impl FnOnce()) -> [f64; 4] {
+    let counts = || [counts::READS.get(), counts::WRITES.get(), runtime.metrics().worker_park_count(0)];
+    let before = counts();
     let allocations = measure(work).count_total;
-    let (reads, writes) = (counts::READS.get() - before[0], counts::WRITES.get() - before[1]);
+    let after = counts();
     let requests = f64::from(u32::try_from(requests).unwrap());
-    [allocations, reads, writes].map(|count| f64::from(u32::try_from(count).unwrap()) / requests)
+    [allocations, after[0] - before[0], after[1] - before[1], after[2] - before[2]]
+        .map(|count| f64::from(u32::try_from(count).unwrap()) / requests)
 }
 
 /// One batch of calls as bytes, and how many bytes answer it.
@@ -73,8 +77,8 @@ fn batch(method: &str) -> (Vec<u8>, usize) {
     (out, answer)
 }
 
-/// What so many requests to a method cost the server: allocations, reads, writes, each for one request.
-fn server_costs(method: &str) -> [f64; 3] {
+/// What so many requests to a method cost the server, as in [`costs`], each for one request.
+fn server_costs(method: &str) -> [f64; 4] {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let server = Server::builder().serve(EchoServer::new(Same)).listen("mem://counters");
     let core = runtime.block_on(server.bind()).unwrap().core;
@@ -102,13 +106,13 @@ fn server_costs(method: &str) -> [f64; 3] {
                 }
                 done.send(()).unwrap();
             });
-            costs(CONNECTIONS * IN_FLIGHT, || runtime.block_on(answered).unwrap())
+            costs(CONNECTIONS * IN_FLIGHT, &runtime, || runtime.block_on(answered).unwrap())
         })
     };
     for _ in 0..5 {
         round();
     }
-    let mut sum = [0.0; 3];
+    let mut sum = [0.0; 4];
     for _ in 0..ROUNDS {
         let costs = round();
         for (sum, cost) in sum.iter_mut().zip(costs) {
@@ -120,20 +124,26 @@ fn server_costs(method: &str) -> [f64; 3] {
 
 #[test]
 fn an_owned_request_costs_the_server_one_allocation() {
-    let [allocations, reads, writes] = server_costs("Owned");
-    println!("Echo.Owned: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes a request");
+    let [allocations, reads, writes, wakes] = server_costs("Owned");
+    println!(
+        "Echo.Owned: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes, {wakes:.4} wake-ups a request"
+    );
     assert!(allocations <= 1.05, "{allocations} allocations a request");
     assert!(reads <= 0.012, "{reads} reads a request");
     assert!(writes <= 0.012, "{writes} writes a request");
+    assert!(wakes <= 0.004, "{wakes} wake-ups a request");
 }
 
 #[test]
 fn a_borrowed_request_costs_the_server_no_allocation() {
-    let [allocations, reads, writes] = server_costs("Echo");
-    println!("Echo.Echo: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes a request");
+    let [allocations, reads, writes, wakes] = server_costs("Echo");
+    println!(
+        "Echo.Echo: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes, {wakes:.4} wake-ups a request"
+    );
     assert!(allocations <= 0.05, "{allocations} allocations a request");
     assert!(reads <= 0.012, "{reads} reads a request");
     assert!(writes <= 0.012, "{writes} writes a request");
+    assert!(wakes <= 0.004, "{wakes} wake-ups a request");
 }
 
 /// A task for each call in flight; the server runs on a thread of its own.
@@ -173,7 +183,7 @@ fn a_call_costs_the_client_next_to_nothing() {
         }
     }
     let mut rounds = |number: usize| {
-        costs(number * CONNECTIONS * IN_FLIGHT, || {
+        costs(number * CONNECTIONS * IN_FLIGHT, &runtime, || {
             start.send(number).unwrap();
             runtime.block_on(async {
                 for _ in 0..CONNECTIONS * IN_FLIGHT {
@@ -183,8 +193,11 @@ fn a_call_costs_the_client_next_to_nothing() {
         })
     };
     rounds(5);
-    let [allocations, reads, writes] = rounds(ROUNDS);
-    println!("client: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes a call");
+    let [allocations, reads, writes, wakes] = rounds(ROUNDS);
+    println!(
+        "client: {allocations:.4} allocations, {reads:.4} reads, {writes:.4} writes, {wakes:.4} wake-ups a call"
+    );
     assert!(allocations <= 0.05, "{allocations} allocations a call");
     assert!(writes <= 0.05, "{writes} writes a call");
+    assert!(wakes <= 0.02, "{wakes} wake-ups a call");
 }

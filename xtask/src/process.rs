@@ -8,22 +8,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// No program of the suite may take longer than this.
+/// No program may take longer than this.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(120);
 /// How long a server may take until its `ready` line, and how long until it has stopped.
 const START_LIMIT: Duration = Duration::from_secs(20);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a program said and how it ended; no code where a signal ended it.
-pub(super) struct Output {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) raw: Vec<u8>,
-    pub(super) stderr: String,
+pub(crate) struct Output {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) raw: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 /// Runs a command to its end; one that takes too long is killed, and that is the error.
-pub(super) fn run_limited(command: &mut Command) -> Result<Output, String> {
+pub(crate) fn run_limited(command: &mut Command) -> Result<Output, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
         .stdin(Stdio::null())
@@ -75,7 +75,7 @@ fn kill(child: &mut Child) -> String {
 }
 
 /// A server that runs until it is stopped or dropped.
-pub(super) struct Server {
+pub(crate) struct Server {
     child: Child,
     name: String,
     ready: Vec<String>,
@@ -83,7 +83,7 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts a server and waits for its line `ready ADDR [NAME=ADDR]…`. Its log goes to a file in `logs`.
-    pub(super) fn start(program: &Path, args: &[&str], logs: &Path) -> Result<Server, String> {
+    pub(crate) fn start(program: &Path, args: &[&str], logs: &Path) -> Result<Server, String> {
         let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let log = logs.join(format!("{name}.log"));
         let file = File::create(&log).map_err(|e| format!("{}: {e}", log.display()))?;
@@ -118,17 +118,17 @@ impl Server {
     }
 
     /// The address that it serves on.
-    pub(super) fn addr(&self) -> &str {
+    pub(crate) fn addr(&self) -> &str {
         self.ready.first().map_or("", String::as_str)
     }
 
     /// A further address of its ready line.
-    pub(super) fn other(&self, name: &str) -> Option<&str> {
+    pub(crate) fn other(&self, name: &str) -> Option<&str> {
         self.ready.iter().skip(1).find_map(|a| a.strip_prefix(name)?.strip_prefix('='))
     }
 
     /// Asks it to stop as an operator does, by TERM, and kills it where it does not.
-    pub(super) fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), String> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return Err(format!("{} had ended by itself: {status}", self.name));
         }
