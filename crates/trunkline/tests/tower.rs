@@ -184,5 +184,6 @@ async fn the_usual_serialisation_passes_through() {
     assert_eq!(layer.layer(channel.clone()).serialization(), Serialization::Json);
 
     let wrapped = from_tower(to_tower(channel)).with_serialization(Serialization::Json);
-    assert_eq!(wrapped.clone().serialization(), Serialization::Json);
+    assert_eq!(wrapped.clone().serialization(), wrapped.serialization());
+    assert_eq!(wrapped.serialization(), Serialization::Json);
 }
