@@ -16,7 +16,7 @@ use trunkline::{Call, Code, Metadata, Result, Serialization, Service, Status};
 use crate::args;
 use crate::demo;
 use crate::endpoint::{self, DEFAULT_TIMEOUT, REPLY_LIMIT};
-use crate::exit::{Failure, clean_line, print};
+use crate::exit::{Failure, clean_line, print, print_json};
 use crate::inspect;
 use crate::values;
 
@@ -181,7 +181,7 @@ fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> 
     let text = decode(args.codec, body, bodies).map_err(|error| {
         Failure::service(format!("trunkline: {name} answered what cannot be read: {error}"))
     })?;
-    print(text + "\n")
+    print_json(&text)
 }
 
 /// The body as one line of JSON: bytes as a text, in base64 where they are none.

@@ -1,6 +1,7 @@
 //! How the command ends: an exit code, and one line that says why.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use trunkline::{Code, Status};
@@ -103,6 +104,30 @@ fn named(line: &str) -> String {
     format!("trunkline: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
+/// Writes JSON as one line to stdout. For a terminal the control characters that JSON leaves as they are (DEL and
+/// those from U+0080 to U+009F) become JSON's own escapes: the same value, and nothing that a terminal obeys.
+pub(crate) fn print_json(json: &str) -> Result<(), Failure> {
+    let text = if io::stdout().is_terminal() { for_terminal(json) } else { Cow::Borrowed(json) };
+    print(format!("{text}\n"))
+}
+
+fn for_terminal(json: &str) -> Cow<'_, str> {
+    let bad = |c: char| c.is_control() && c >= '\x7f';
+    if !json.contains(bad) {
+        return Cow::Borrowed(json);
+    }
+    json.chars()
+        .fold(String::with_capacity(json.len()), |mut text, c| {
+            if bad(c) {
+                text.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                text.push(c);
+            }
+            text
+        })
+        .into()
+}
+
 /// Writes to stdout. A reader who has seen enough is no failure.
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
@@ -123,6 +148,15 @@ mod tests {
         let text = "a\0b\u{1b}[31m\r\u{9b}1m\x7fü\n\t.";
         assert_eq!(clean(text), "a\\u{0}b\\u{1b}[31m\\r\\u{9b}1m\\u{7f}ü\n\t.");
         assert_eq!(clean_line("a\nb\t"), "a\\nb\\t");
+    }
+
+    #[test]
+    fn json_for_a_terminal_is_the_same_json() {
+        let json = "{\"a\":\"\u{9b}31m\u{85}\u{7f}ü\u{a0}\"}";
+        let text = for_terminal(json);
+        assert_eq!(text, "{\"a\":\"\\u009b31m\\u0085\\u007fü\u{a0}\"}");
+        let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&text), value(json));
     }
 
     #[test]

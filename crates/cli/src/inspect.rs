@@ -13,7 +13,7 @@ use trunkline::{Code, Metadata, Result, Serialization};
 
 use crate::args;
 use crate::endpoint;
-use crate::exit::{Failure, clean, clean_line, print};
+use crate::exit::{Failure, clean, clean_line, print, print_json};
 use crate::values;
 
 /// How long a peer has to say what it serves: below the 5 s that users are promised.
@@ -42,10 +42,11 @@ async fn described(target: &args::Target) -> Result<(Description, String), Failu
         Code::DeadlineExceeded if status.may_retry() => {
             Failure::transport(format!("cannot reach {address}: {}", status.message()))
         }
-        _ => Failure::service(format!(
-            "trunkline: {address} does not say what it serves: {}",
-            status.message()
-        )),
+        _ => {
+            let why =
+                Some(status.message()).filter(|why| !why.trim().is_empty()).unwrap_or("it gave no reason");
+            Failure::service(format!("trunkline: {address} does not say what it serves: {why}"))
+        }
     })?;
     if description.services.is_empty() {
         // A peer that answers everything with something.
@@ -62,7 +63,7 @@ pub(crate) async fn ls(args: args::Ls) -> Result<(), Failure> {
     }
     names.sort_unstable();
     if args.json {
-        return print(format!("{}\n", json!(names)));
+        return print_json(&json!(names).to_string());
     }
     print(names.iter().fold(String::new(), |text, name| text + &clean_line(name) + "\n"))
 }
@@ -72,7 +73,7 @@ pub(crate) async fn describe(args: args::Describe) -> Result<(), Failure> {
     let unknown = || Failure::service(format!("trunkline: {address} has no {}", args.name));
     if let Some(service) = description.service(&args.name) {
         if args.json {
-            return print_json(service);
+            return print_as_json(service);
         }
         return print(clean(&service_text(service)));
     }
@@ -80,7 +81,7 @@ pub(crate) async fn describe(args: args::Describe) -> Result<(), Failure> {
     let service = description.service(service).ok_or_else(unknown)?;
     let method = service.method(method).ok_or_else(unknown)?;
     if args.json {
-        return print_json(method);
+        return print_as_json(method);
     }
     let mut text = String::new();
     method_text(&mut text, &service.name, method);
@@ -96,11 +97,11 @@ pub(crate) async fn template(args: args::Template) -> Result<(), Failure> {
     let schema = known.request.schema();
     let schema = schema
         .map_err(|why| Failure::service(format!("trunkline: {address} describes itself badly: {why}")))?;
-    print(schema.template() + "\n")
+    print_json(&schema.template())
 }
 
-fn print_json(what: &impl serde::Serialize) -> Result<(), Failure> {
-    print(serde_json::to_string(what).unwrap_or_default() + "\n")
+fn print_as_json(what: &impl serde::Serialize) -> Result<(), Failure> {
+    print_json(&serde_json::to_string(what).unwrap_or_default())
 }
 
 fn service_text(service: &ServiceDescription) -> String {

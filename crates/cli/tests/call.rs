@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use support::{Demo, Folder, closing_peer, nobody, run, run_with, silent_peer, undescribed_server};
+use support::{Demo, Folder, closing_peer, nobody, peer, run, run_with, silent_peer, undescribed_server};
 
 const CODECS: [&str; 4] = ["json", "msgpack", "protobuf", "thrift"];
 
@@ -141,6 +142,38 @@ fn a_one_way_call_arrives_without_an_answer() {
         run_with(&call, large.as_bytes()).says("");
         demo.call_until("Slow.Stats", &format!(r#""Completed":{}"#, 2 * (number + 1)));
     }
+}
+
+#[test]
+fn a_one_way_call_over_http_does_not_wait_for_its_end() {
+    let demo = Demo::start();
+    run(&["call", &demo.url("http"), "Slow.Sleep", r#"{"Millis":8000}"#, "--oneway"]).says("");
+    demo.call_until("Slow.Stats", r#""Running":1"#);
+}
+
+/// The header of a reply that claims 4 GiB, and nothing behind it.
+#[test]
+fn a_reply_that_claims_too_much_fails_the_call_at_once() {
+    let huge = peer(|mut stream| {
+        std::thread::spawn(move || {
+            // The client's first frame is its heartbeat, numbered by itself; the call is the second.
+            let mut seq = [0; 8];
+            for _ in 0..2 {
+                let mut header = [0; 16];
+                stream.read_exact(&mut header).unwrap();
+                seq.copy_from_slice(&header[4..12]);
+                let rest = u32::from_be_bytes(*header[12..].first_chunk().unwrap());
+                stream.read_exact(&mut vec![0; rest.try_into().unwrap()]).unwrap();
+            }
+            let reply = [&[8, 0, 0x80, 0x10][..], &seq, &[0xff; 4]].concat();
+            stream.write_all(&reply).unwrap();
+            let _ = std::io::copy(&mut stream, &mut std::io::sink());
+        });
+    });
+    let begun = Instant::now();
+    run(&["call", &format!("rpcx://{huge}"), "Arith.Mul", "{}"])
+        .fails(1, "over the limit of 268435456 bytes");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]

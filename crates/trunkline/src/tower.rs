@@ -52,7 +52,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use crate::layer::Layer;
-use crate::{BoxFuture, Call, Code, Reply, Result, Service, Status};
+use crate::{BoxFuture, Call, Code, Reply, Result, Serialization, Service, Status};
 
 /// A service for tower. It is always ready; a clone is the same service.
 pub fn to_tower<S: Service>(service: S) -> ToTower<S> {
@@ -92,12 +92,28 @@ impl<S: Service> tower::Service<Call> for ToTower<S> {
 /// A service of tower's as one of ours. Each call goes through a clone of its own, which is waited for until it is
 /// ready: so what is to be shared between calls must be shared between clones, as tower's limits share theirs.
 /// What cannot be cloned goes behind tower's `Buffer`.
+///
+/// What a client around it sends messages in cannot be asked through tower; where that is not MessagePack, say it by
+/// [`with_serialization`](FromTower::with_serialization). [`tower_layer`] keeps what the service inside says.
 pub fn from_tower<T>(service: T) -> FromTower<T> {
-    FromTower(Mutex::new(service))
+    FromTower { service: Mutex::new(service), serialization: Serialization::MessagePack }
 }
 
 /// See [`from_tower`]. The lock is held for the time of a clone: services of tower's need not be `Sync`.
-pub struct FromTower<T>(Mutex<T>);
+pub struct FromTower<T> {
+    service: Mutex<T>,
+    serialization: Serialization,
+}
+
+impl<T> FromTower<T> {
+    /// What a client around it sends messages in where nothing else says: [`Service::serialization`] of the channel
+    /// inside, as a rule. Default MessagePack.
+    #[must_use]
+    pub fn with_serialization(mut self, serialization: Serialization) -> Self {
+        self.serialization = serialization;
+        self
+    }
+}
 
 impl<T> fmt::Debug for FromTower<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -107,13 +123,13 @@ impl<T> fmt::Debug for FromTower<T> {
 
 impl<T: Clone> Clone for FromTower<T> {
     fn clone(&self) -> Self {
-        from_tower(self.get())
+        from_tower(self.get()).with_serialization(self.serialization)
     }
 }
 
 impl<T: Clone> FromTower<T> {
     fn get(&self) -> T {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.service.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -129,6 +145,10 @@ where
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             service.call(call).await.map_err(Into::into)
         }
+    }
+
+    fn serialization(&self) -> Serialization {
+        self.serialization
     }
 }
 
@@ -150,7 +170,8 @@ where
     type Service = FromTower<L::Service>;
 
     fn layer(self, inner: S) -> Self::Service {
-        from_tower(self.0.layer(to_tower(inner)))
+        let serialization = inner.serialization();
+        from_tower(self.0.layer(to_tower(inner))).with_serialization(serialization)
     }
 }
 

@@ -202,3 +202,76 @@ async fn g14_who_ends_its_side_gets_its_answer_and_no_other_byte() {
     assert!(answer.ends_with(b"body"));
     assert!(exchange(&address, b"").await.is_empty());
 }
+
+/// G4: bytes that are of no protocol are taken for the beginning of something, and kept without an end.
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn g4_endless_bytes_of_no_protocol_end_their_connection() {
+    let (_, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
+    for (first, next) in [(&b"XXXX\r"[..], b'x'), (b"XXXX ", b'x'), (&[0; 4], 0), (&[8, 0, 0, 0], 0xff)] {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        let more = vec![next; 64 << 10];
+        let mut sent = 0;
+        // What fails it is that nobody reads any more: the rest is not taken.
+        while stream.write_all(&more).await.is_ok() {
+            sent += more.len();
+            assert!(sent < 64 << 20, "{first:?}: {sent} bytes were taken");
+        }
+        assert!(exchange(&address, &frame(0, 1, "Echo", b"alive")).await.ends_with(b"alive"));
+    }
+}
+
+/// G7: what one request says is seen by another one, and the body `null` kills the server.
+#[cfg(feature = "http")]
+#[tokio::test]
+async fn g7_requests_share_no_state() {
+    let (_, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
+    let head = |body: &str| {
+        let length = body.len();
+        format!("POST /Test/Echo HTTP/1.1\r\nHost: x\r\nReferer: %zz\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let mut halves = Vec::new();
+    for body in ["the first one", "the other one"] {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        stream.write_all(format!("{}{}", head(body), &body[..9]).as_bytes()).await.unwrap();
+        halves.push((stream, body));
+    }
+    assert!(exchange(&address, format!("{}null", head("null")).as_bytes()).await.ends_with(b"\r\n\r\nnull"));
+    for (mut stream, body) in halves {
+        stream.write_all(&body.as_bytes()[9..]).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");
+    }
+}
+
+/// G12: what a full socket did not take is never sent, and who does not read holds up all others.
+#[tokio::test]
+async fn g12_a_reader_that_pauses_gets_every_byte_and_nobody_waits_for_it() {
+    const BODY: usize = 256 << 10;
+    let (_, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let (mut read, mut write) = socket.connect(address.parse().unwrap()).await.unwrap().into_split();
+    let pump = tokio::spawn(async move {
+        for seq in 0..64_u8 {
+            write.write_all(&frame(0, seq.into(), "Echo", &vec![seq; BODY])).await.unwrap();
+        }
+        write
+    });
+    // More than all buffers between the two hold: the server is stuck in the middle of an answer.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(exchange(&address, &frame(0, 1, "Echo", b"others")).await.ends_with(b"others"));
+    }
+    assert!(!pump.is_finished());
+    for seq in 0..64_u8 {
+        let expected = frame(0x80, seq.into(), "Echo", &vec![seq; BODY]);
+        let mut answer = vec![0; expected.len()];
+        read.read_exact(&mut answer).await.unwrap();
+        assert!(answer == expected, "answer {seq}");
+    }
+    pump.await.unwrap();
+}

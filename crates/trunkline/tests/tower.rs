@@ -18,6 +18,7 @@ use tower::timeout::TimeoutLayer;
 use tower::util::BoxCloneService;
 use tower::{ServiceBuilder, ServiceExt};
 use trunkline::client::Channel;
+use trunkline::layer::Layer;
 use trunkline::tower::{from_tower, to_tower, tower_layer};
 use trunkline::{Bytes, Call, Code, Reply, Serialization, Server, Service, Status, service_fn};
 
@@ -171,4 +172,18 @@ fn errors_become_what_they_were() {
     assert_eq!(behind, inner);
     let other = Status::from(Box::<dyn Error + Send + Sync>::from("a text"));
     assert_eq!((other.code(), other.message()), (Code::Failed, "a text"));
+}
+
+/// What a channel's clients send messages in is not lost behind tower.
+#[tokio::test(start_paused = true)]
+async fn the_usual_serialisation_passes_through() {
+    serve_in_memory("tower-serialisation").await;
+    let channel = Channel::connect("mem://tower-serialisation?wire=http").await.unwrap();
+    assert_eq!(channel.serialization(), Serialization::Json);
+    let layer = tower_layer(TimeoutLayer::new(Duration::from_secs(1)));
+    assert_eq!(layer.layer(channel.clone()).serialization(), Serialization::Json);
+
+    let wrapped = from_tower(to_tower(channel)).with_serialization(Serialization::Json);
+    assert_eq!(wrapped.clone().serialization(), wrapped.serialization());
+    assert_eq!(wrapped.serialization(), Serialization::Json);
 }

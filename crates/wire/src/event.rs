@@ -163,7 +163,7 @@ pub enum Event<'a> {
     ReplyTooLarge {
         /// The call that it answers.
         id: u64,
-        /// The body's length in bytes, as announced.
+        /// The body's length in bytes, as announced; what it is at the least, where the head is not whole yet.
         got: u64,
         /// The limit in bytes.
         limit: u64,

@@ -271,3 +271,34 @@ fn r1_a_total_of_zero_is_no_message() {
         assert_eq!(closed(Rpcx::server, &bytes).0, "the total is too small for the four lengths");
     }
 }
+
+/// A reply that claims 4 GiB and never comes: the call fails as soon as the header says so, not at its deadline.
+#[test]
+fn a_reply_that_is_too_large_is_told_before_its_head_is_whole() {
+    let mut limits = Limits::default();
+    limits.body = 256 << 20;
+    let mut bytes = whole(0x80, "Arith", "Mul", &Metadata::new(), b"");
+    bytes[4..12].copy_from_slice(&7u64.to_be_bytes());
+    bytes[12..16].copy_from_slice(&u32::MAX.to_be_bytes());
+    for here in 16..24 {
+        let (seen, _, stop) = events(&mut Rpcx::client(&limits), &bytes[..here]);
+        assert!(matches!(&seen[..], [Seen::ReplyTooLarge { id: 7, .. }]), "{here}: {seen:?}");
+        assert_eq!(stop, Stop::NeedMore(0));
+    }
+    // What may be within the limit is waited for, and what is read past ends where the next reply begins.
+    let most = limits.names + limits.metadata + 16;
+    for (total, refused) in [(limits.body + most, false), (limits.body + most + 1, true)] {
+        bytes[12..16].copy_from_slice(&u32::try_from(total).unwrap().to_be_bytes());
+        let (seen, _, _) = events(&mut Rpcx::client(&limits), &bytes[..16]);
+        assert_eq!(seen.len(), usize::from(refused), "{total}");
+    }
+    let small = small();
+    let total = small.body + small.names + small.metadata + 17;
+    bytes[12..16].copy_from_slice(&u32::try_from(total).unwrap().to_be_bytes());
+    bytes.truncate(16);
+    let mut client = Rpcx::client(&small);
+    assert!(matches!(&events(&mut client, &bytes).0[..], [Seen::ReplyTooLarge { id: 7, .. }]));
+    bytes = vec![8; total];
+    bytes.extend(whole(0x80, "Arith", "Mul", &Metadata::new(), b"{}"));
+    assert!(matches!(&events(&mut client, &bytes).0[..], [Seen::Reply { .. }]));
+}

@@ -170,9 +170,13 @@ impl<'a> Head<'a> {
 #[cold]
 pub(crate) fn check_total(header: &Header, limits: &Limits) -> Result<(), WireError> {
     let total = usize::try_from(header.total).unwrap_or(usize::MAX);
-    let metadata = header.metadata_limit(limits);
-    let limit = limits.skip().saturating_add(metadata).saturating_add(limits.names).saturating_add(16);
+    let limit = limits.skip().saturating_add(most_but_body(header, limits));
     if total <= limit { Ok(()) } else { Err(too_large("frame", total, limit, "body_limit")) }
+}
+
+/// The most bytes that a total counts beside the body's own: four lengths, names, metadata.
+pub(crate) fn most_but_body(header: &Header, limits: &Limits) -> usize {
+    header.metadata_limit(limits).saturating_add(limits.names).saturating_add(16)
 }
 
 /// A length, which must not be more than what is `left` of the frame for texts.

@@ -1,6 +1,6 @@
 //! The state of one connection, for both roles: what comes in is told apart here, once for each frame.
 
-use super::frame::{Head, check_total};
+use super::frame::{Head, check_total, most_but_body};
 use super::header::{Header, MAGIC};
 use super::{NAME, malformed, too_large, unsupported};
 use crate::{
@@ -100,6 +100,26 @@ impl Rpcx {
         Step { consumed, next }
     }
 
+    /// The head is not whole yet. A reply that is too large whatever its head still says is told at once: its caller
+    /// need not wait for bytes that may never come.
+    #[cold]
+    fn head_begun<'a>(&mut self, kind: Kind, header: &Header, input: &[u8]) -> Result<Step<'a>, WireError> {
+        check_total(header, &self.limits)?;
+        let limit = self.limits.body;
+        let total = usize::try_from(header.total).unwrap_or(usize::MAX);
+        // What the body has at the least.
+        let got = total.saturating_sub(most_but_body(header, &self.limits));
+        if kind != Kind::Reply || got <= limit {
+            return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+        }
+        let length = total.saturating_add(Header::LENGTH);
+        let consumed = length.min(input.len());
+        self.skip = length.saturating_sub(consumed);
+        let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        let event = Event::ReplyTooLarge { id: header.seq, got: wide(got), limit: wide(limit) };
+        Ok(Step { consumed, next: Next::Event(event) })
+    }
+
     /// A body over the limit: what was understood is said at once, the body is read past.
     #[cold]
     fn oversize<'a>(&mut self, kind: Kind, head: &Head<'a>) -> Result<Step<'a>, WireError> {
@@ -154,8 +174,7 @@ impl Session for Rpcx {
             return Ok(Step { consumed: 0, next: Next::Blocked });
         }
         let Some(head) = Head::decode(header, input, &self.limits)? else {
-            check_total(&header, &self.limits)?;
-            return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+            return self.head_begun(kind, &header, input);
         };
         if head.body_length > self.limits.body {
             return self.oversize(kind, &head);

@@ -1,7 +1,9 @@
 //! From a request to its form, and from a form to the call.
 
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -121,6 +123,10 @@ impl<S: Service> Gateway<S> {
             body: wanted.body.into(),
             context,
         };
+        let call = match self.without_waiting(call, route.is_some_and(|route| route.spawned)).await {
+            Ok(known) => return known.map(|_| Default::default()),
+            Err(call) => call,
+        };
         let reply = if route.is_some_and(|route| route.spawned) {
             let core = Arc::clone(core);
             // The set ends its task when it is dropped.
@@ -141,6 +147,29 @@ impl<S: Service> Gateway<S> {
             None => whole.await?,
         };
         if body.len() > limit { Err(reply_over_limit(limit)) } else { Ok((body, metadata)) }
+    }
+
+    /// Makes a one-way call, and says what came of it at once: as it outlives its caller, so its caller does not wait
+    /// for it. A call that wants an answer comes back, and so does one for which there is no place.
+    async fn without_waiting(&self, call: Call, spawned: bool) -> Result<Result<()>, Call> {
+        if !call.one_way {
+            return Err(call);
+        }
+        let Ok(place) = Arc::clone(&self.core.outliving).try_acquire_owned() else { return Err(call) };
+        // A server that stops waits for the call as it waits for a connection.
+        let (core, watch) = (Arc::clone(&self.core), self.core.drain.watch());
+        let mut work = Box::pin(async move {
+            let _outlives = (place, watch);
+            core.stack.call(call).await.map(drop)
+        });
+        if !spawned {
+            let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+            if let Poll::Ready(known) = first {
+                return Ok(known);
+            }
+        }
+        tokio::spawn(work);
+        Ok(Ok(()))
     }
 }
 
