@@ -11,6 +11,7 @@ mod plan;
 mod report;
 mod run;
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -83,10 +84,16 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 fn bench(options: &Options) -> Result<(), String> {
     let programs = build::build(options)?;
     let mut tables = Vec::new();
-    for plan in plan::plans(options, &programs) {
+    let mut plans: VecDeque<plan::Plan> = plan::plans(options, &programs).into();
+    while let Some(plan) = plans.pop_front() {
         println!("\n{}", plan.name);
         let table = run::measure(&plan, options)?;
         print!("{}", report::text(&table));
+        if plan.name == plan::SERVER_ALONE
+            && let Some(lower) = table.lowest(plan::MANY, &["limit", plan::OWNED])
+        {
+            plans.push_back(plan::open_loop(&programs, lower / 2.0));
+        }
         tables.push(table);
     }
     std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Options;
 use super::build::Programs;
+use super::{Options, root};
 
 /// One program with its arguments; an address is put behind a client's first argument.
 #[derive(Clone)]
@@ -26,8 +26,8 @@ pub(super) struct System {
 pub(super) enum Client {
     /// The command line of `bench/peers/README.md`.
     Peer,
-    /// `trunkline bench`.
-    Bench,
+    /// `trunkline bench`, in a closed loop, or at so many calls a second.
+    Bench { rate: Option<f64> },
 }
 
 /// So many connections with so many calls in flight each, of so many bytes.
@@ -36,14 +36,28 @@ pub(super) struct Load {
     pub(super) connections: usize,
     pub(super) in_flight: usize,
     pub(super) size: usize,
-    /// Both sides on one core: a single call at a time is else a measure of how one core wakes another.
-    pub(super) same_core: bool,
+    pub(super) cores: Cores,
+}
+
+/// Where server and client run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cores {
+    /// On a core each.
+    Each,
+    /// Both on one: a single call at a time is else a measure of how one core wakes another.
+    One,
+    /// Wherever the kernel puts their threads, on the first two.
+    Both,
 }
 
 impl Load {
     pub(super) fn name(self) -> String {
-        let core = if self.same_core { ", one core" } else { "" };
-        format!("{} × {}, {} B{core}", self.connections, self.in_flight, self.size)
+        let cores = match self.cores {
+            Cores::Each => "",
+            Cores::One => ", one core",
+            Cores::Both => ", unpinned",
+        };
+        format!("{} × {}, {} B{cores}", self.connections, self.in_flight, self.size)
     }
 }
 
@@ -55,7 +69,8 @@ pub(super) struct Plan {
 }
 
 const fn load(connections: usize, in_flight: usize, size: usize) -> Load {
-    Load { connections, in_flight, size, same_core: connections * in_flight == 1 }
+    let cores = if connections * in_flight == 1 { Cores::One } else { Cores::Each };
+    Load { connections, in_flight, size, cores }
 }
 
 fn loads(sizes: &[usize]) -> Vec<Load> {
@@ -66,6 +81,29 @@ fn loads(sizes: &[usize]) -> Vec<Load> {
 fn program(path: &Path, arguments: &str) -> Program {
     let arguments = arguments.split_whitespace().map(str::to_owned).collect();
     Program { path: path.display().to_string(), arguments }
+}
+
+/// The table, the load and the system whose throughput the open loop is set by.
+pub(super) const SERVER_ALONE: &str = "server alone, under the limit's client";
+pub(super) const MANY: Load = load(10, 100, 581);
+pub(super) const OWNED: &str = "Echo.Owned";
+
+/// The latency of servers at the same rate, in an open loop.
+pub(super) fn open_loop(programs: &Programs, rate: f64) -> Plan {
+    let bench = |name: &str, server: Program, method: &str| System {
+        name: name.to_owned(),
+        server,
+        client: program(&programs.trunkline, &format!("bench {method}")),
+        kind: Client::Bench { rate: Some(rate) },
+    };
+    Plan {
+        name: "open loop at half the lower rate, by `trunkline bench -q`",
+        loads: vec![MANY],
+        systems: vec![
+            bench("limit", program(&programs.limit, SERVER), "Echo.Echo"),
+            bench("trunkline", program(&programs.trunkline, DEMO), OWNED),
+        ],
+    }
 }
 
 const DEMO: &str = "demo --no-calls --threads 1 --listen 127.0.0.1:0";
@@ -85,10 +123,18 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let limit = system("limit", limit_server.clone(), limit_client("Echo.Echo"));
 
     let mut ends = vec![limit.clone(), system("trunkline", demo.clone(), own.clone())];
+    let say = root().join("crates/wire/testdata/say-request.bin");
+    let say = limit_client(&format!("Hello.Say --format 2 --body {}", say.display()));
     let mut servers = vec![
         limit.clone(),
-        system("Echo.Owned", demo.clone(), limit_client("Echo.Owned")),
+        system(OWNED, demo.clone(), limit_client("Echo.Owned")),
         system("Echo.Echo", demo.clone(), limit_client("Echo.Echo")),
+        system("Hello.Say, typed", demo.clone(), say),
+    ];
+    let two = program(&programs.trunkline, &DEMO.replace("--threads 1", "--threads 2"));
+    let threads = vec![
+        system("one thread", demo.clone(), limit_client("Echo.Owned")),
+        system("two threads", two, limit_client("Echo.Owned")),
     ];
     for (name, path) in &programs.peers {
         ends.push(system(name, program(path, SERVER), program(path, "client --threads 1")));
@@ -100,8 +146,11 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         servers.push(system(name, program(path, SERVER), limit_client(method)));
     }
     let batches = program(&programs.peer_trunkline, "client --threads 1 --batches");
-    let bench = Program { arguments: vec!["bench".to_owned()], ..demo.clone() };
-    let bench = System { kind: Client::Bench, ..system("trunkline bench", limit_server.clone(), bench) };
+    let bench = program(&programs.trunkline, "bench Echo.Echo");
+    let bench = System {
+        kind: Client::Bench { rate: None },
+        ..system("trunkline bench", limit_server.clone(), bench)
+    };
     let clients = vec![limit.clone(), bench, system("trunkline client", limit_server, own)];
     let sizes: &[usize] = if options.quick { &[581] } else { &[581, 16, 16384] };
     let mut plans = vec![
@@ -111,7 +160,12 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
             loads: vec![load(10, 100, 581)],
             systems: vec![limit, system("trunkline", demo, batches)],
         },
-        Plan { name: "server alone, under the limit's client", loads: loads(&[581]), systems: servers },
+        Plan { name: SERVER_ALONE, loads: loads(&[581]), systems: servers },
+        Plan {
+            name: "threads of the server, under the limit's client",
+            loads: vec![Load { cores: Cores::Both, ..load(10, 100, 581) }],
+            systems: threads,
+        },
         Plan {
             name: "client alone, against the limit's server",
             loads: vec![load(100, 1, 581), load(10, 100, 581)],

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::plan::Cores;
 use super::run::{Cell, Table};
 
 pub(super) fn text(table: &Table) -> String {
@@ -23,7 +24,9 @@ pub(super) fn text(table: &Table) -> String {
             if median.failed > 0.0 {
                 let _ = write!(out, "  {} FAILED", median.failed);
             }
-            if *starved > 0 && !row.load.same_core {
+            if row.load.cores == Cores::Both {
+                let _ = write!(out, "  (second thread {:.2} of the first)", median.balance);
+            } else if *starved > 0 && row.load.cores == Cores::Each {
                 let _ = write!(out, "  ({starved} of {} rounds without a whole core)", table.rounds);
             }
             out.push('\n');

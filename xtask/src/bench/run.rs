@@ -1,11 +1,13 @@
 //! Runs the rounds of one table.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Options;
-use super::plan::{Client, Load, Plan, System};
+use super::plan::{Client, Cores, Load, Plan, System};
 
 /// What one run of one system gave.
 #[derive(Clone, Copy, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Figures {
     pub(super) client: f64,
     /// How much of a core the busier side had.
     pub(super) busy: f64,
+    /// What the second busiest thread of the server had of what the busiest had.
+    pub(super) balance: f64,
 }
 
 /// The medians of a system under one load.
@@ -43,6 +47,15 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     pub(super) rounds: usize,
     pub(super) rows: Vec<Row>,
+}
+
+impl Table {
+    /// The lowest throughput of these systems under the load.
+    pub(super) fn lowest(&self, load: Load, systems: &[&str]) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.load.name() == load.name())?;
+        let cells = row.cells.iter().filter(|cell| systems.contains(&cell.system.as_str()));
+        cells.map(|cell| cell.median.rps).min_by(f64::total_cmp)
+    }
 }
 
 /// How much of a core counts as all of it.
@@ -76,8 +89,11 @@ fn whole(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
         if figures.busy > best.busy {
             best = figures;
         }
-        // One call at a time on one core shares the core.
-        if load.same_core || best.busy >= WHOLE {
+        // One call at a time on one core shares the core, and a given rate leaves time.
+        if load.cores == Cores::One
+            || matches!(system.kind, Client::Bench { rate: Some(_) })
+            || best.busy >= WHOLE
+        {
             break;
         }
     }
@@ -99,6 +115,7 @@ fn cell(system: &System, own: &[Figures], first: &[Figures]) -> Cell {
             server: of(|f| f.server),
             client: of(|f| f.client),
             busy: of(|f| f.busy),
+            balance: of(|f| f.balance),
         },
         ratio: against(|f| f.rps),
         server_ratio: against(|f| f.server),
@@ -125,12 +142,12 @@ impl Drop for Running {
 impl Running {
     /// Starts a program on one core; its lines come from the reader.
     fn start(
-        core: usize,
+        cores: &str,
         path: &str,
         arguments: &[String],
     ) -> Result<(Self, BufReader<ChildStdout>), String> {
         let mut child = Command::new("taskset")
-            .args(["-c", &core.to_string(), path])
+            .args(["-c", cores, path])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -141,25 +158,31 @@ impl Running {
         Ok((Self(child), lines))
     }
 
-    /// Seconds of processor time so far.
-    fn processor(&self) -> f64 {
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.0.id())) else { return 0.0 };
+    /// Seconds of processor time so far, of each thread.
+    fn processor(&self) -> HashMap<OsString, f64> {
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.0.id())) else {
+            return HashMap::new();
+        };
         let of = |task: std::fs::DirEntry| {
             let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<f64>().ok()
+            Some((task.file_name(), text.split(' ').next()?.parse::<f64>().ok()? / 1e9))
         };
-        tasks.flatten().filter_map(of).sum::<f64>() / 1e9
+        tasks.flatten().filter_map(of).collect()
     }
 }
 
 fn once(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
-    let (server, mut lines) = Running::start(0, &system.server.path, &system.server.arguments)?;
+    let (server_core, client_core) = match load.cores {
+        Cores::Each => ("0", "1"),
+        Cores::One => ("0", "0"),
+        Cores::Both => ("0,1", "0,1"),
+    };
+    let (server, mut lines) = Running::start(server_core, &system.server.path, &system.server.arguments)?;
     let ready = next(&mut lines)?;
     let address = ready.strip_prefix("ready ").ok_or_else(|| format!("the server said {ready}"))?;
     let address = address.split(' ').next().unwrap_or_default();
-    let core = usize::from(!load.same_core);
     let arguments = client_arguments(system, load, seconds, address);
-    let (client, mut lines) = Running::start(core, &system.client.path, &arguments)?;
+    let (client, mut lines) = Running::start(client_core, &system.client.path, &arguments)?;
     if system.kind == Client::Peer {
         next(&mut lines)?;
     } else {
@@ -168,7 +191,8 @@ fn once(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
     let (begun, before) = (Instant::now(), (server.processor(), client.processor()));
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let (took, after) = (begun.elapsed().as_secs_f64(), (server.processor(), client.processor()));
-    let (server, client) = (after.0 - before.0, after.1 - before.1);
+    let server_threads = used(&before.0, &after.0);
+    let (server, client): (f64, f64) = (server_threads.iter().sum(), used(&before.1, &after.1).iter().sum());
     let line = next(&mut lines)?;
     let field = |name| field(&line, name).ok_or_else(|| format!("the client said {line}"));
     let rps = field("rps")?;
@@ -181,7 +205,19 @@ fn once(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
         server: a_request(server),
         client: a_request(client),
         busy: server.max(client) / took,
+        balance: server_threads
+            .get(1)
+            .zip(server_threads.first())
+            .map_or(0.0, |(second, first)| second / first),
     })
+}
+
+/// What each thread used in between, the busiest first.
+fn used(before: &HashMap<OsString, f64>, after: &HashMap<OsString, f64>) -> Vec<f64> {
+    let mut used: Vec<f64> =
+        after.iter().map(|(thread, now)| now - before.get(thread).copied().unwrap_or(0.0)).collect();
+    used.sort_by(|a, b| b.total_cmp(a));
+    used
 }
 
 fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) -> Vec<String> {
@@ -196,12 +232,13 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
             );
             arguments.extend(rest.split(' ').map(str::to_owned));
         }
-        Client::Bench => {
+        Client::Bench { rate } => {
             let body = std::env::temp_dir().join(format!("trunkline-bench-{size}"));
             let _ = std::fs::write(&body, vec![b'x'; size]);
+            arguments.insert(1, format!("rpcx://{address}"));
+            let rate = rate.map(|rate| format!(" -q {rate:.0}")).unwrap_or_default();
             let rest = format!(
-                "rpcx://{address} Echo.Echo --codec raw -c {connections} -p {in_flight} -z {seconds}s --threads 1 \
-                 --json -d @{}",
+                "--codec raw -c {connections} -p {in_flight} -z {seconds}s --threads 1 --json -d @{}{rate}",
                 body.display()
             );
             arguments.extend(rest.split(' ').map(str::to_owned));
