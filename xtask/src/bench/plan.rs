@@ -22,7 +22,7 @@ pub(super) struct System {
 }
 
 /// How a client is told its load, and what it prints.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) enum Client {
     /// The command line of `bench/peers/README.md`.
     Peer,
