@@ -133,13 +133,7 @@ impl<W: Session> Link<W> {
     ///
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
-    pub(crate) fn begin(
-        &self,
-        call: Call,
-        deadline: Instant,
-        announce: bool,
-        waker: Waker,
-    ) -> Result<Begun> {
+    pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool, waker: Waker) -> Result<Begun> {
         let prepared = self.prepare(&call, announce.then_some(deadline))?;
         let mut guard = self.lock();
         let (task, id) = match guard.place() {
