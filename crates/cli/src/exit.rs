@@ -104,7 +104,7 @@ fn named(line: &str) -> String {
     format!("trunkline: {}", line.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Writes JSON as one line to stdout. For a terminal the control characters that JSON leaves as they are (DEL and
+/// Writes JSON, one value or one a line, and a line's end to stdout. For a terminal the control characters that JSON leaves as they are (DEL and
 /// those from U+0080 to U+009F) become JSON's own escapes: the same value, and nothing that a terminal obeys.
 pub(crate) fn print_json(json: &str) -> Result<(), Failure> {
     let text = if io::stdout().is_terminal() { for_terminal(json) } else { Cow::Borrowed(json) };

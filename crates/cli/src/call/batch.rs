@@ -10,7 +10,7 @@ use super::{Bodies, bodies, check, deadline, decode, encode};
 use crate::args;
 use crate::demo;
 use crate::endpoint::{self, DEFAULT_TIMEOUT, REPLY_LIMIT};
-use crate::exit::{Failure, print};
+use crate::exit::{Failure, print_json};
 use crate::values;
 
 /// So many calls are made together; the next ones follow when these have ended.
@@ -74,7 +74,9 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
                 }
             }
         }
-        print(out)?;
+        if let Some(lines) = out.strip_suffix('\n') {
+            print_json(lines)?;
+        }
     }
     if args.verbose {
         let millis = begun.elapsed().as_secs_f64() * 1000.0;
