@@ -145,10 +145,12 @@ fn a_one_way_call_arrives_without_an_answer() {
 }
 
 #[test]
-fn a_one_way_call_over_http_does_not_wait_for_its_end() {
+fn a_one_way_call_does_not_wait_for_its_end() {
     let demo = Demo::start();
-    run(&["call", &demo.url("http"), "Slow.Sleep", r#"{"Millis":8000}"#, "--oneway"]).says("");
-    demo.call_until("Slow.Stats", r#""Running":1"#);
+    for scheme in ["http", "rpcx"] {
+        run(&["call", &demo.url(scheme), "Slow.Sleep", r#"{"Millis":8000}"#, "--oneway"]).says("");
+    }
+    demo.call_until("Slow.Stats", r#""Running":2"#);
 }
 
 /// The header of a reply that claims 4 GiB, and nothing behind it.

@@ -156,7 +156,8 @@ async fn one_call_fails(proxy: &Proxy, case: &str) {
         Ok(reply) => panic!("{case}: {:?}", bytes(reply)),
     };
     assert_eq!(status.code(), Code::Unavailable, "{case}: {status}");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{case}: {:?}", begun.elapsed());
+    // Two short waits before the next dials may be in it, each up to 450 ms.
+    assert!(begun.elapsed() < Duration::from_secs(3), "{case}: {:?}", begun.elapsed());
     assert!(status.origin().is_some(), "{case}: {status}");
 }
 

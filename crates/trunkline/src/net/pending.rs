@@ -81,6 +81,11 @@ impl<K, F> Pending<K, F> {
         }
     }
 
+    /// The keys of the futures that are not ready.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.slots.iter().map(|(_, (key, _))| key)
+    }
+
     /// Drops the first future whose key fits, and gives the key back.
     pub(crate) fn remove(&mut self, fits: impl Fn(&K) -> bool) -> Option<K> {
         let slot = self.slots.iter().find_map(|(slot, (key, _))| fits(key).then_some(slot))?;

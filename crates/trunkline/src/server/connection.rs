@@ -325,6 +325,12 @@ where
         }
     }
 
+    /// Whether an answer is still to be written. One-way calls have none, and go on without their connection.
+    fn is_waited_for(&self) -> bool {
+        let one_way = self.pending.keys().filter(|to| to.one_way).count();
+        self.session.in_flight() > one_way
+    }
+
     /// Whether the connection ends with its last call: the server's stop has come to it, or a call was refused.
     fn ends(&self) -> bool {
         self.refused || self.draining.is_some_and(|at| at <= Instant::now())
@@ -444,7 +450,7 @@ where
 
     fn peer_ended(&mut self) -> bool {
         self.peer_ended = true;
-        self.session.in_flight() > 0 || !self.outflows.is_empty()
+        self.is_waited_for()
     }
 
     fn heard(&mut self) {
@@ -452,7 +458,7 @@ where
     }
 
     fn is_done(&self) -> bool {
-        self.closing || self.session.in_flight() == 0 && (self.peer_ended || self.ends())
+        self.closing || (self.peer_ended || self.ends()) && !self.is_waited_for()
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {
