@@ -68,7 +68,8 @@ impl Push {
 /// further one waits.
 #[derive(Debug)]
 pub(crate) struct PushQueue {
-    /// Whether anything waits: looked at before each reply, without the lock.
+    /// Whether something may wait, or the connection was not yet asked to be woken: looked at before each reply and
+    /// in each poll of the connection, without the lock.
     any: AtomicBool,
     state: Mutex<State>,
 }
@@ -101,7 +102,7 @@ impl PushQueue {
     /// A queue whose connection is there.
     pub(crate) fn open() -> Self {
         let state = State { open: true, ..State::default() };
-        Self { any: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { any: AtomicBool::new(true), state: Mutex::new(state) }
     }
 
     /// Whether there may be one.
@@ -124,8 +125,12 @@ impl PushQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next push, for the connection, which is woken when there is one.
+    /// The next push, for the connection, which is woken when there is one. A connection's task is always the same
+    /// one, so it registers once for each time that it is woken.
     pub(crate) fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Push> {
+        if !self.may_have() {
+            return Poll::Pending;
+        }
         let mut state = self.lock();
         match state.pop() {
             Some((push, writers)) => {
