@@ -58,6 +58,11 @@ pub(crate) trait Role {
     /// More of a frame has come that is not whole yet.
     fn heard(&mut self) {}
 
+    /// Whether the program stops: it does not wait long for its peers to close.
+    fn leaves(&self) -> bool {
+        false
+    }
+
     /// Whether this side answers calls. It reads a little ahead while calls have to wait, so that a caller that
     /// goes away meanwhile is noticed, and it has no patience with one that does not take its answers. A client
     /// waits for a busy server as long as that says anything, and takes replies from a connection that has ended.
@@ -100,6 +105,9 @@ const LEAST: usize = 10 << 10;
 
 /// How much of what has to wait may be there before no more is read ahead.
 const AHEAD: usize = 8 << 10;
+
+/// How long a peer may take to close where the program stops: a round trip to most places.
+const LEAVING: Duration = Duration::from_millis(100);
 
 /// How long a peer may take.
 #[derive(Debug, Clone, Copy)]
@@ -185,7 +193,7 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
         if self.poll_goodbye(cx).is_ready() {
             return Poll::Ready(Close::Done);
         }
-        let limit = self.patience.goodbye;
+        let limit = if self.role.leaves() { LEAVING } else { self.patience.goodbye };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         timer.as_mut().poll(cx).map(|()| Close::Done)
     }

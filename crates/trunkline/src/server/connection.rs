@@ -453,6 +453,10 @@ where
         self.is_waited_for()
     }
 
+    fn leaves(&self) -> bool {
+        self.draining.is_some()
+    }
+
     fn heard(&mut self) {
         self.blocked_ping.get_or_insert_with(|| Instant::now() + BLOCKED_PING);
     }

@@ -42,6 +42,24 @@ async fn a_half_closed_connection_has_the_time_that_was_set() {
     }
 }
 
+/// A server that stops is gone with its last call, although a peer keeps its side open.
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_peers_to_close() {
+    let handle = serve(&Test::default(), "fault-leaves", |builder| builder).await;
+    let mut peer = Peer::dial("fault-leaves").await;
+    peer.send(&frame(0, 1, "Sleep", b"3000")).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    let begun = Instant::now();
+    handle.drain(Duration::from_secs(60));
+    assert!(peer.call().await.is_some());
+    let answered = begun.elapsed();
+    while handle.report().connections > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    let rest = begun.elapsed() - answered;
+    assert!(rest <= Duration::from_millis(120), "{rest:?} after the last answer");
+}
+
 /// A refused token ends the connection as Go's rpcx does, but not before the calls that were let in are answered;
 /// what comes behind it is not begun, and is told so.
 #[tokio::test(start_paused = true)]
