@@ -88,7 +88,6 @@ fn bench(options: &Options) -> Result<(), String> {
     while let Some(plan) = plans.pop_front() {
         println!("\n{}", plan.name);
         let table = run::measure(&plan, options)?;
-        print!("{}", report::text(&table));
         if plan.name == plan::SERVER_ALONE
             && let Some(lower) = table.lowest(plan::MANY, &["limit", plan::OWNED])
         {

@@ -3,34 +3,31 @@
 use std::fmt::Write;
 
 use super::plan::Cores;
-use super::run::{Cell, Table};
+use super::run::{Cell, Row, Table};
 
-pub(super) fn text(table: &Table) -> String {
-    let mut out = String::new();
-    for row in &table.rows {
-        let _ = writeln!(out, "  {}", row.load.name());
-        let _ = writeln!(
+pub(super) fn row(row: &Row, rounds: usize) -> String {
+    let mut out = format!("  {}\n", row.load.name());
+    let _ = writeln!(
+        out,
+        "    {:<18}{:>11}{:>8}{:>10}{:>10}{:>12}{:>12}{:>10}",
+        "", "rps", "ratio", "p50 µs", "p99 µs", "server µs", "client µs", "cpu ratio"
+    );
+    for cell in &row.cells {
+        let Cell { system, median, ratio, server_ratio, starved } = cell;
+        let _ = write!(
             out,
-            "    {:<18}{:>11}{:>8}{:>10}{:>10}{:>12}{:>12}{:>10}",
-            "", "rps", "ratio", "p50 µs", "p99 µs", "server µs", "client µs", "cpu ratio"
+            "    {system:<18}{:>11.0}{ratio:>8.3}{:>10.1}{:>10.1}{:>12.3}{:>12.3}{server_ratio:>10.2}",
+            median.rps, median.p50, median.p99, median.server, median.client
         );
-        for cell in &row.cells {
-            let Cell { system, median, ratio, server_ratio, starved } = cell;
-            let _ = write!(
-                out,
-                "    {system:<18}{:>11.0}{ratio:>8.3}{:>10.1}{:>10.1}{:>12.3}{:>12.3}{server_ratio:>10.2}",
-                median.rps, median.p50, median.p99, median.server, median.client
-            );
-            if median.failed > 0.0 {
-                let _ = write!(out, "  {} FAILED", median.failed);
-            }
-            if row.load.cores == Cores::Both {
-                let _ = write!(out, "  (second thread {:.2} of the first)", median.balance);
-            } else if *starved > 0 && row.load.cores == Cores::Each {
-                let _ = write!(out, "  ({starved} of {} rounds without a whole core)", table.rounds);
-            }
-            out.push('\n');
+        if median.failed > 0.0 {
+            let _ = write!(out, "  {} FAILED", median.failed);
         }
+        if row.load.cores == Cores::Both {
+            let _ = write!(out, "  (second thread {:.2} of the first)", median.balance);
+        } else if *starved > 0 && row.load.cores == Cores::Each {
+            let _ = write!(out, "  ({starved} of {rounds} rounds without a whole core)");
+        }
+        out.push('\n');
     }
     out
 }

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Options;
 use super::plan::{Client, Cores, Load, Plan, System};
+use super::{Options, report};
 
 /// What one run of one system gave.
 #[derive(Clone, Copy, Default)]
@@ -75,7 +75,9 @@ pub(super) fn measure(plan: &Plan, options: &Options) -> Result<Table, String> {
             }
         }
         let cells = plan.systems.iter().zip(&rounds).map(|(system, own)| cell(system, own, &rounds[0]));
-        rows.push(Row { load: *load, cells: cells.collect() });
+        let row = Row { load: *load, cells: cells.collect() };
+        print!("{}", report::row(&row, options.rounds));
+        rows.push(row);
     }
     Ok(Table { name: plan.name, rounds: options.rounds, rows })
 }
