@@ -51,6 +51,14 @@ impl Body {
         self.gather(None).await
     }
 
+    /// How many bytes of it are here.
+    pub(crate) fn known_length(&self) -> usize {
+        match self {
+            Self::Full(bytes) => bytes.len(),
+            Self::Stream(_) => 0,
+        }
+    }
+
     async fn gather(self, limit: Option<usize>) -> Result<Bytes> {
         let mut stream = match self {
             Self::Full(bytes) => return Ok(bytes),

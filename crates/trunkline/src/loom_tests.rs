@@ -154,7 +154,7 @@ fn loom_a_call_ends_once() {
     model(|| {
         let calls = Arc::new(Mutex::new(Calls::new(4)));
         let now = Instant::now();
-        let (id, _) = calls.lock().unwrap().insert(now).unwrap();
+        let id = calls.lock().unwrap().insert(Waker::noop().clone(), now).unwrap();
         let answers = {
             let calls = Arc::clone(&calls);
             thread::spawn(move || {
@@ -198,7 +198,7 @@ fn loom_a_call_that_is_dropped_leaves_nothing() {
     model(|| {
         let calls = Arc::new(Mutex::new(Calls::new(1)));
         let now = Instant::now();
-        let (id, _) = calls.lock().unwrap().insert(now).unwrap();
+        let id = calls.lock().unwrap().insert(Waker::noop().clone(), now).unwrap();
         let answers = {
             let calls = Arc::clone(&calls);
             thread::spawn(move || {
@@ -207,7 +207,7 @@ fn loom_a_call_that_is_dropped_leaves_nothing() {
             })
         };
         drop(calls.lock().unwrap().remove(id));
-        let (next, _) = calls.lock().unwrap().insert(now).unwrap();
+        let next = calls.lock().unwrap().insert(Waker::noop().clone(), now).unwrap();
         assert_ne!(id, next);
         answers.join().unwrap();
         let mut calls = calls.lock().unwrap();

@@ -37,6 +37,10 @@ pub trait Service: Send + Sync + 'static {
 /// A service with a name and a description of its methods: what `#[service]` makes.
 pub trait NamedService: Service {
     /// The name and the methods; a call's [`MethodId::index`] counts in their order.
+    ///
+    /// What wraps another service and hands its description on sets
+    /// [`context`](crate::describe::MethodInfo::context) where it looks at the peer, the wire or the pusher of calls
+    /// itself: methods that do not want them are not given them.
     fn describe(&self) -> ServiceInfo;
 }
 

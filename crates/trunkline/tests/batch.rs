@@ -122,6 +122,23 @@ async fn each_call_has_its_own_deadline() {
     }
 }
 
+/// As for a single call: what a call says itself counts, be it longer than the channel's time.
+#[tokio::test(start_paused = true)]
+async fn a_call_of_a_batch_may_take_longer_than_the_channel_gives() {
+    let (_server, channel, _) = serve("mem://batch-longer").await;
+    let own = Instant::now() + Duration::from_secs(60);
+    for each in [false, true] {
+        let mut batch = channel.batch();
+        batch.push(call("Wait", "20000").with_deadline(own));
+        let reply = if each {
+            batch.stream().next().await.unwrap().1
+        } else {
+            batch.send().await.into_vec().remove(0)
+        };
+        assert_eq!(text(reply), "20000");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_dropped_ends_its_calls_at_the_server() {
     let (_server, channel, dropped) = serve("mem://batch-drop").await;

@@ -205,6 +205,22 @@ async fn a_call_that_is_dropped_before_the_servers_first_word_stops_there() {
     assert_eq!((running.load(Ordering::SeqCst), cancelled.load(Ordering::SeqCst)), (0, 1));
 }
 
+/// A method that does not ask for its circumstances is not given them; a layer around it sees them all the same.
+#[tokio::test(start_paused = true)]
+async fn a_layer_sees_who_calls_although_the_method_does_not_ask() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let sees = Arc::clone(&seen);
+    let look = layer_fn(move |call: Call, next: Next| {
+        sees.lock().unwrap().push((call.context().wire(), call.context().pusher().is_some()));
+        async move { next.call(call).await }
+    });
+    let builder = Server::builder().serve(TypedServer::new(Same)).layer(look).listen("mem://client-sees");
+    let (_, _) = serve(builder).await;
+    let client = TypedClient::connect("mem://client-sees").await.unwrap();
+    client.same(Args { a: 1 }).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [("rpcx", true)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closures_layer_stands_around_a_channel() {
     serve_in_memory("client-layer").await;

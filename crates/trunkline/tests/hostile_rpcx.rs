@@ -6,15 +6,17 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+#[path = "support/log.rs"]
+mod log;
 mod support;
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use log::Log;
 use support::{Test, bytes, call, frame, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -113,27 +115,6 @@ fn expected(bytes: &[u8]) -> Expected {
     }
 }
 
-/// Where the log goes.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn lines(&self) -> Vec<String> {
-        String::from_utf8_lossy(&self.0.lock().unwrap()).lines().map(str::to_owned).collect()
-    }
-}
-
 /// The process's resident memory in KiB.
 fn resident() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -159,10 +140,7 @@ async fn send(address: &str, case: &[u8]) -> (SocketAddr, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn d6d_each_broken_frame_costs_only_its_own_connection() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = Log::take_over();
     let (handle, address) = serve(Server::builder().serve(Test::default()).listen("127.0.0.1:0")).await;
 
     let end = Arc::new(AtomicBool::new(false));
@@ -186,7 +164,7 @@ async fn d6d_each_broken_frame_costs_only_its_own_connection() {
     let mut ports = HashMap::new();
     for round in 0..2 {
         ports.clear();
-        log.0.lock().unwrap().clear();
+        log.clear();
         let mut sending = JoinSet::new();
         for worker in 0..16 {
             let (cases, address) = (Arc::clone(&cases), address.clone());

@@ -4,36 +4,19 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may fail loudly")]
 
 mod http_support;
+#[path = "support/log.rs"]
+mod log;
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use http_support::{Raw, post, start, until};
+use log::Log;
 use tokio::io::AsyncWriteExt;
 
-/// All that was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The lines that name this peer.
-    fn of(&self, peer: SocketAddr) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let peer = format!("peer={peer} ");
-        text.lines().filter(|line| line.contains(&peer)).map(str::to_owned).collect()
-    }
+/// The lines that name this peer.
+fn lines_of(log: &Log, peer: SocketAddr) -> Vec<String> {
+    let peer = format!("peer={peer} ");
+    log.lines().into_iter().filter(|line| line.contains(&peer)).collect()
 }
 
 const UPGRADE: &str = "GET /_rpcx_ HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -42,10 +25,7 @@ const GOOD: &str = "GET / HTTP/1.1\r\nAuthorization: Bearer good\r\n\r\n";
 
 #[tokio::test]
 async fn every_refusal_leaves_one_line_with_peer_rule_and_offset() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let log = Log::take_over();
     let server = start(|b| b.token("good").body_limit(1000)).await;
     let chunked = "POST /Echo/Echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
     let length = "POST /Echo/Echo HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
@@ -79,12 +59,12 @@ async fn every_refusal_leaves_one_line_with_peer_rule_and_offset() {
         raw.send(&bytes).await;
         raw.stream.shutdown().await.unwrap();
         raw.rest().await;
-        until("a line in the log", || !log.of(peer).is_empty()).await;
+        until("a line in the log", || !lines_of(&log, peer).is_empty()).await;
         // What would be a second line is there before the answer to a later connection.
         let mut other = Raw::open(&server.address).await;
         other.send(GOOD).await;
         other.answer().await.unwrap();
-        let lines = log.of(peer);
+        let lines = lines_of(&log, peer);
         assert_eq!(lines.len(), 1, "{}: {lines:?}", bytes.escape_ascii());
         let (expected, wire) = (
             lines[0].contains(&said),
@@ -104,6 +84,6 @@ async fn every_refusal_leaves_one_line_with_peer_rule_and_offset() {
         socket2::SockRef::from(&socket).set_linger(Some(std::time::Duration::ZERO)).unwrap();
         drop(socket);
         until("the connection ends", || server.handle.report().connections == 0).await;
-        assert_eq!(log.of(peer).len(), count, "{:?}", log.of(peer));
+        assert_eq!(lines_of(&log, peer).len(), count, "{:?}", lines_of(&log, peer));
     }
 }

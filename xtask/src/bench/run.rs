@@ -153,7 +153,6 @@ impl Running {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("{path}: {error}"))?;
         let lines = child.stdout.take().map(BufReader::new).ok_or("no output")?;

@@ -72,8 +72,9 @@ impl Batch {
     }
 
     /// Adds a call; its number, which its answer has, too.
-    pub fn push(&mut self, call: Call) -> usize {
-        self.calls.push(self.channel.complete(call));
+    pub fn push(&mut self, mut call: Call) -> usize {
+        self.channel.complete(&mut call);
+        self.calls.push(call);
         self.calls.len().saturating_sub(1)
     }
 
@@ -105,7 +106,7 @@ impl Batch {
     /// Makes the calls and waits until the last one has ended.
     pub async fn send(self) -> Answers {
         let deadline = Instant::now() + self.channel.timeout();
-        let replies = match self.channel.kind() {
+        Answers(match self.channel.kind() {
             Kind::Rpcx(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
             #[cfg(feature = "http")]
             Kind::Http(_) => {
@@ -117,10 +118,9 @@ impl Batch {
                         *place = Some(reply);
                     }
                 }
-                replies.into_iter().map(|reply| reply.unwrap_or_else(|| Err(taken()))).collect()
+                replies
             }
-        };
-        Answers(replies.into_iter().map(Some).collect())
+        })
     }
 
     /// Makes the calls, for their answers in the order in which they come.
@@ -161,7 +161,7 @@ impl Answers {
 }
 
 fn taken() -> Status {
-    Status::new(Code::Internal, "the answer was taken before, or is another batch's")
+    Status::new(Code::Internal, "there is no answer: it was taken before, or is another batch's")
 }
 
 /// The answers of a batch as they come; begun by [`Batch::stream`]. Dropping it ends the calls that have not ended.

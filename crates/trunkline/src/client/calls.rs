@@ -42,9 +42,6 @@ enum State {
 /// Who waits for a call.
 #[derive(Debug)]
 enum Waiter {
-    /// Nobody has asked yet.
-    #[cfg(test)]
-    Nobody,
     Task(Waker),
     /// One future for all calls of the group.
     Group(usize),
@@ -64,8 +61,6 @@ impl Waiter {
     /// The call has ended: whom to wake for it.
     fn ended(self, groups: &mut Slab<Group>, id: u64) -> Option<Waker> {
         match self {
-            #[cfg(test)]
-            Self::Nobody => None,
             Self::Task(waker) => Some(waker),
             Self::Group(key) => {
                 let group = groups.get_mut(key)?;
@@ -105,24 +100,18 @@ impl Calls {
         Self { slots: Vec::new(), free: Vec::new(), groups: Slab::new(), limit, next_deadline: None }
     }
 
-    /// Takes a slot; `None` where all are taken. Whether the deadline is the earliest one is told, too.
-    #[cfg(test)]
-    pub(crate) fn insert(&mut self, deadline: Instant) -> Option<(u64, bool)> {
-        self.insert_for(Waiter::Nobody, deadline)
-    }
-
-    /// The same with who waits for it, so that nobody has to ask before the call has ended.
-    pub(crate) fn insert_with(&mut self, waker: Waker, deadline: Instant) -> Option<(u64, bool)> {
+    /// Takes a slot, for whoever `waker` wakes; `None` where all are taken.
+    pub(crate) fn insert(&mut self, waker: Waker, deadline: Instant) -> Option<u64> {
         self.insert_for(Waiter::Task(waker), deadline)
     }
 
     /// The same for a call of a group.
-    pub(crate) fn insert_in(&mut self, group: usize, deadline: Instant) -> Option<(u64, bool)> {
-        let inserted = self.insert_for(Waiter::Group(group), deadline)?;
+    pub(crate) fn insert_in(&mut self, group: usize, deadline: Instant) -> Option<u64> {
+        let id = self.insert_for(Waiter::Group(group), deadline)?;
         if let Some(group) = self.groups.get_mut(group) {
             group.left = group.left.saturating_add(1);
         }
-        Some(inserted)
+        Some(id)
     }
 
     /// A group without calls. Where `each` is set its calls are given as they end, else when the last one has.
@@ -163,7 +152,7 @@ impl Calls {
         }
     }
 
-    fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<(u64, bool)> {
+    fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<u64> {
         let state = State::Waiting { deadline, waiter };
         let index = match self.free.pop() {
             Some(index) => index,
@@ -177,11 +166,8 @@ impl Calls {
         let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
         slot.state = state;
         let id = u64::from(slot.uses) << 32 | u64::from(index);
-        let earliest = self.next_deadline.is_none_or(|next| deadline < next);
-        if earliest {
-            self.next_deadline = Some(deadline);
-        }
-        Some((id, earliest))
+        self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
+        Some(id)
     }
 
     /// How many calls have a slot.

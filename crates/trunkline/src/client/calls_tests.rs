@@ -73,7 +73,6 @@ struct Model {
     ids: Vec<u64>,
     is: HashMap<u64, Is>,
     woken: HashMap<u64, Arc<Woken>>,
-    polled: HashMap<u64, bool>,
     now: Instant,
 }
 
@@ -88,7 +87,6 @@ impl Model {
             ids: Vec::new(),
             is: HashMap::new(),
             woken: HashMap::new(),
-            polled: HashMap::new(),
             now: Instant::now(),
         }
     }
@@ -97,11 +95,10 @@ impl Model {
         self.is.values().filter(|is| **is != Is::Over).count()
     }
 
-    /// A call ended: whoever has looked is woken, once.
+    /// A call ended: whoever waits is woken, once.
     fn ended(&mut self, id: u64, waker: Option<Waker>) {
-        assert_eq!(waker.is_some(), self.polled[&id], "whoever waits is woken");
-        waker.into_iter().for_each(Waker::wake);
-        assert_eq!(self.woken[&id].0.load(Ordering::SeqCst), u64::from(self.polled[&id]));
+        waker.expect("whoever waits is woken").wake();
+        assert_eq!(self.woken[&id].0.load(Ordering::SeqCst), 1);
     }
 
     fn act(&mut self, act: &Act) {
@@ -109,13 +106,13 @@ impl Model {
         match *act {
             Act::Insert(time) => {
                 let deadline = self.now + Duration::from_millis(time);
-                let inserted = self.calls.insert(deadline);
+                let woken = Arc::<Woken>::default();
+                let inserted = self.calls.insert(Arc::clone(&woken).into(), deadline);
                 assert_eq!(inserted.is_some(), self.held() < LIMIT, "{LIMIT} calls, and not one more");
-                let Some((id, _)) = inserted else { return };
+                let Some(id) = inserted else { return };
                 assert!(self.is.insert(id, Is::Waiting(deadline)).is_none(), "an id comes back");
                 self.ids.push(id);
-                self.woken.insert(id, Arc::default());
-                self.polled.insert(id, false);
+                self.woken.insert(id, woken);
             }
             Act::Reply(n) => {
                 let Some(id) = nth(n) else { return };
@@ -153,10 +150,10 @@ impl Model {
                     waker.into_iter().for_each(Waker::wake);
                 });
                 let mut expected = 0;
-                for (id, is) in &mut self.is {
+                for is in self.is.values_mut() {
                     if matches!(is, Is::Waiting(_)) {
                         *is = Is::Lost;
-                        expected += u64::from(self.polled[id]);
+                        expected += 1;
                     }
                 }
                 assert_eq!(wakers, expected);
@@ -169,10 +166,7 @@ impl Model {
         let waker = Waker::from(Arc::clone(&self.woken[&id]));
         let polled = self.calls.poll(id, &mut Context::from_waker(&waker));
         match (self.is[&id].clone(), polled) {
-            (Is::Waiting(_), Poll::Pending) => {
-                self.polled.insert(id, true);
-                return;
-            }
+            (Is::Waiting(_), Poll::Pending) => return,
             (Is::Replied, Poll::Ready(Some(Ok(reply)))) => {
                 let Body::Full(body) = reply.into_body() else { panic!("a stream") };
                 assert_eq!(*body, id.to_be_bytes(), "somebody else's reply");

@@ -187,19 +187,18 @@ impl Channel {
         self.0.timeout
     }
 
-    /// The call with what the channel sends with every call.
-    pub(super) fn complete(&self, mut call: Call) -> Call {
+    /// Adds what the channel sends with every call.
+    pub(super) fn complete(&self, call: &mut Call) {
         if !self.0.metadata.is_empty() {
             let metadata = joined(call.metadata(), &self.0.metadata);
             call.context.metadata = MaybeMetadata::new(metadata);
         }
-        call
     }
 }
 
 impl Service for Channel {
-    async fn call(&self, call: Call) -> Result<Reply> {
-        let call = self.complete(call);
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        self.complete(&mut call);
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
             #[cfg(feature = "http")]

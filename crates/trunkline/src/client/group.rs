@@ -57,7 +57,7 @@ impl<W: Session> Group<W> {
     }
 
     /// Makes all calls and waits for all of them.
-    pub(crate) async fn all(mut self) -> Vec<Outcome> {
+    pub(crate) async fn all(mut self) -> Vec<Option<Outcome>> {
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(self.waiting.len(), || None);
         while let Some(wait) = self.begin() {
@@ -78,8 +78,7 @@ impl<W: Session> Group<W> {
         for (number, outcome) in self.ended.drain(..) {
             put(&mut outcomes, Some(number), outcome);
         }
-        let lost = || Err(Status::new(Code::Internal, "the call got no answer"));
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(lost)).collect()
+        outcomes
     }
 
     /// The next call that has ended, in the order in which they end; none when all have.
@@ -103,19 +102,25 @@ impl<W: Session> Group<W> {
     }
 
     fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<(usize, Outcome)>> {
-        while let Some(part) = self.parts.first_mut() {
-            let Some(group) = part.group else { return Poll::Ready(None) };
-            let Some((id, outcome)) = std::task::ready!(part.link.poll_each(group, cx)) else {
-                self.parts.swap_remove(0);
-                continue;
-            };
-            if let Ok(place) = part.calls.binary_search_by_key(&id, |(id, _)| *id)
-                && let Some((_, number)) = part.calls.get(place)
-            {
-                return Poll::Ready(Some((*number, outcome)));
+        let mut index = 0;
+        while let Some(part) = self.parts.get_mut(index) {
+            let polled = part.group.map_or(Poll::Ready(None), |group| part.link.poll_each(group, cx));
+            match polled {
+                Poll::Pending => index += 1,
+                Poll::Ready(None) => {
+                    // All were given: nothing of it is to be abandoned.
+                    part.calls.clear();
+                    self.parts.swap_remove(index);
+                }
+                Poll::Ready(Some((id, outcome))) => {
+                    let place = part.calls.binary_search_by_key(&id, |(id, _)| *id).ok();
+                    if let Some((_, number)) = place.and_then(|place| part.calls.get(place)) {
+                        return Poll::Ready(Some((*number, outcome)));
+                    }
+                }
             }
         }
-        Poll::Ready(None)
+        if self.parts.is_empty() { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Begins what can be begun now; says what the rest waits for.
@@ -147,8 +152,8 @@ impl<W: Session> Group<W> {
 
     /// Until when the calls that were not begun can wait, at most: the first of them ends then.
     fn until(&self) -> Instant {
-        let own = self.waiting.iter().filter_map(|(_, call)| call.context.deadline).min();
-        own.map_or(self.deadline, |own| own.min(self.deadline))
+        let ends = self.waiting.iter().map(|(_, call)| call.context.deadline.unwrap_or(self.deadline));
+        ends.min().unwrap_or(self.deadline)
     }
 
     /// Ends calls whose time is over before they were begun.

@@ -140,7 +140,7 @@ impl<W: Session> Link<W> {
             Place::Closed => return Ok(Begun::Elsewhere(call)),
             Place::Full => return Ok(Begun::Later(call)),
             Place::Free => {
-                let inserted = guard.calls.insert_with(waker, deadline);
+                let inserted = guard.calls.insert(waker, deadline);
                 let id = self.write(&mut guard, inserted, &call, &prepared)?;
                 if let Body::Stream(stream) = call.body {
                     guard.outflows.push((id, stream));
@@ -166,24 +166,36 @@ impl<W: Session> Link<W> {
         each: bool,
         mut begun: impl FnMut(K, Result<u64>),
     ) -> Room {
-        let announced = |call: &Call| call.context.deadline.map(|own| own.min(deadline));
-        let prepared: Vec<_> = calls.iter().map(|(_, call)| self.prepare(call, announced(call))).collect();
+        // No more than the write buffer may take, or what has to wait would be compressed again and again.
+        let mut ahead = 0usize;
+        let prepared: Vec<_> = calls
+            .iter()
+            .take_while(|(_, call)| {
+                let fits = ahead < WRITE_AHEAD;
+                ahead = ahead.saturating_add(call.body.known_length());
+                fits
+            })
+            .map(|(_, call)| self.prepare(call, call.context.deadline))
+            .collect();
         let mut guard = self.lock();
         let state = &mut *guard;
         let group = *group.get_or_insert_with(|| state.calls.group(each));
-        let mut room = Room::Enough;
+        let mut room = if prepared.len() < calls.len() { Room::Later } else { Room::Enough };
         for prepared in prepared {
             match state.place() {
                 Place::Free => {}
-                Place::Closed => room = Room::Elsewhere,
-                Place::Full => room = Room::Later,
-            }
-            if !matches!(room, Room::Enough) {
-                break;
+                Place::Closed => {
+                    room = Room::Elsewhere;
+                    break;
+                }
+                Place::Full => {
+                    room = Room::Later;
+                    break;
+                }
             }
             let Some((key, call)) = calls.pop_front() else { break };
             let written = prepared.and_then(|prepared| {
-                let inserted = state.calls.insert_in(group, announced(&call).unwrap_or(deadline));
+                let inserted = state.calls.insert_in(group, call.context.deadline.unwrap_or(deadline));
                 self.write(state, inserted, &call, &prepared)
             });
             if let (Ok(id), Body::Stream(stream)) = (&written, call.body) {
@@ -224,11 +236,11 @@ impl<W: Session> Link<W> {
     fn write(
         &self,
         state: &mut State<W>,
-        inserted: Option<(u64, bool)>,
+        inserted: Option<u64>,
         call: &Call,
         prepared: &Prepared,
     ) -> Result<u64> {
-        let Some((id, _)) = inserted else {
+        let Some(id) = inserted else {
             let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
             return Err(self.status(Code::Limited, text).not_begun());
         };
@@ -337,23 +349,30 @@ impl<W: Session> Link<W> {
 
     /// Nobody waits for a group any more.
     pub(crate) fn abandon_group(&self, group: usize, ids: impl Iterator<Item = u64>) {
-        for id in ids {
-            self.abandon(id);
-        }
-        self.lock().calls.remove_group(group);
+        self.abandon_all(ids, |state| state.calls.remove_group(group));
     }
 
     /// Nobody waits for the call any more.
     pub(crate) fn abandon(&self, id: u64) {
+        self.abandon_all(std::iter::once(id), |_| {});
+    }
+
+    fn abandon_all(&self, ids: impl Iterator<Item = u64>, then: impl FnOnce(&mut State<W>)) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let waits = state.calls.waits(id);
-        let outcome = state.calls.remove(id);
-        state.outflows.retain(|(other, _)| *other != id);
-        let told = waits && state.session.cancel(id, &mut state.out);
+        let mut told = false;
+        // Let go when the lock is free: a body may have readers and writers of its own.
+        let mut outcomes = Vec::new();
+        for id in ids {
+            let waits = state.calls.waits(id);
+            outcomes.extend(state.calls.remove(id));
+            state.outflows.retain(|(other, _)| *other != id);
+            told |= waits && state.session.cancel(id, &mut state.out);
+        }
+        then(state);
         let task = if told { state.task.take() } else { state.task_if_last() };
         drop(guard);
-        drop(outcome);
+        drop(outcomes);
         if let Some(task) = task {
             task.wake();
         }
