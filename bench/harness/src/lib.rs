@@ -11,6 +11,8 @@
 //! warm-up and whatever the time: instructions are counted so. One thread is Tokio's current-thread runtime, more are
 //! the multi-thread one.
 
+mod latency;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -123,7 +125,12 @@ fn run<P: Peer>(args: Args) -> Result<(), Error> {
     let runtime = builder.worker_threads(threads).enable_all().build()?;
     match args.0.first().map(String::as_str) {
         Some("server") => runtime.block_on(serve::<P>(args.text("--listen")?)),
-        Some("client") => runtime.block_on(call::<P>(Load::parse(&args)?)),
+        Some("client") => {
+            let done = runtime.block_on(call::<P>(Load::parse(&args)?))?;
+            // Its threads have seen what they have seen when they have ended.
+            drop(runtime);
+            report(&done)
+        }
         _ => Err("server or client?".into()),
     }
 }
@@ -138,15 +145,20 @@ async fn serve<P: Peer>(listen: &str) -> Result<(), Error> {
     P::serve(listener).await
 }
 
-/// What one task has seen: how long its calls took, in nanoseconds, and how many failed.
+/// How the calls of one task failed.
 #[derive(Default)]
-struct Seen {
-    took: Vec<u32>,
-    failed: usize,
-    error: Option<Error>,
+struct Failures {
+    count: usize,
+    first: Option<Error>,
 }
 
-async fn call<P: Peer>(load: Load) -> Result<(), Error> {
+/// What became of all calls, beside how long each took.
+struct Done {
+    seconds: f64,
+    failed: usize,
+}
+
+async fn call<P: Peer>(load: Load) -> Result<Done, Error> {
     let mut clients = Vec::new();
     for _ in 0..load.connections {
         clients.push(P::connect(load.to).await?);
@@ -163,30 +175,28 @@ async fn call<P: Peer>(load: Load) -> Result<(), Error> {
             tasks.spawn(calls::<P>(client.clone(), load, begin));
         }
     }
-    let mut all = Seen::default();
-    while let Some(seen) = tasks.join_next().await {
-        let mut seen = seen?;
-        all.took.append(&mut seen.took);
-        all.failed += seen.failed;
-        all.error = all.error.or(seen.error);
+    let mut all = Failures::default();
+    while let Some(failures) = tasks.join_next().await {
+        let failures = failures?;
+        all.count += failures.count;
+        all.first = all.first.or(failures.first);
     }
-    if let Some(error) = &all.error {
+    if let Some(error) = &all.first {
         eprintln!("the first failure: {error}");
     }
     let seconds = if load.calls_each.is_some() { begin.elapsed() } else { load.time }.as_secs_f64();
-    println!("{}", report(&mut all, seconds));
-    Ok(())
+    Ok(Done { seconds, failed: all.count })
 }
 
 /// One call after the other, until the time is over or all calls are made.
-async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Seen {
+async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Failures {
     let body = Bytes::from(vec![b'x'; load.size]);
     let calls = if load.batches { load.in_flight } else { 1 };
-    let mut seen = Seen::default();
+    let mut failures = Failures::default();
     let (mut made, mut called) = (0, Instant::now());
     loop {
         if load.calls_each.is_some_and(|most| made >= most) {
-            return seen;
+            return failures;
         }
         made += calls;
         let result = match load.batches {
@@ -195,37 +205,35 @@ async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Se
         };
         let now = Instant::now();
         if load.calls_each.is_none() && now >= begin + load.time {
-            return seen;
+            return failures;
         }
         let before = std::mem::replace(&mut called, now);
         let error = match result {
             Ok(size) if size == load.size * calls => {
                 if now >= begin {
-                    let took = u32::try_from((now - before).as_nanos()).unwrap_or(u32::MAX);
-                    seen.took.extend(std::iter::repeat_n(took, calls));
+                    let took = u64::try_from((now - before).as_nanos()).unwrap_or(u64::MAX);
+                    latency::record(took, calls as u64);
                 }
                 continue;
             }
             Ok(size) => format!("{size} bytes came back").into(),
             Err(error) => error,
         };
-        seen.failed += 1;
-        seen.error.get_or_insert(error);
+        failures.count += 1;
+        failures.first.get_or_insert(error);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-fn report(seen: &mut Seen, seconds: f64) -> String {
-    seen.took.sort_unstable();
-    let n = seen.took.len();
-    let at = |thousandths: usize| {
-        let index = (n * thousandths / 1000).min(n.saturating_sub(1));
-        f64::from(seen.took.get(index).copied().unwrap_or(0)) / 1000.0
-    };
-    let (p50, p99, p999) = (at(500), at(990), at(999));
+/// Says the figures.
+fn report(done: &Done) -> Result<(), Error> {
+    let took = latency::all().ok_or("the bounds of the histogram are wrong")?;
+    let at = |quantile| took.value_at_quantile(quantile) as f64 / 1000.0;
+    let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
+    let (n, Done { seconds, failed }) = (took.len(), done);
     let rps = n as f64 / seconds;
-    let failed = seen.failed;
-    format!(
+    println!(
         r#"{{"rps":{rps:.1},"n":{n},"failed":{failed},"duration_s":{seconds},"p50_us":{p50:.1},"p99_us":{p99:.1},"p999_us":{p999:.1}}}"#
-    )
+    );
+    Ok(())
 }
