@@ -1,6 +1,5 @@
 //! Many calls at once: encoded in one go, one future, one wake.
 
-#[cfg(feature = "http")]
 use std::collections::VecDeque;
 use std::marker::PhantomData;
 #[cfg(feature = "http")]
@@ -55,7 +54,8 @@ use crate::{Call, Code, Reply, Result, Service, Status};
 #[must_use = "a batch is made when it is sent"]
 pub struct Batch {
     channel: Channel,
-    calls: Vec<Call>,
+    /// Each with its number.
+    calls: VecDeque<(usize, Call)>,
 }
 
 /// Where the answer of a typed call of a batch will be.
@@ -68,14 +68,15 @@ pub struct Ticket<T> {
 
 impl Batch {
     pub(super) fn new(channel: Channel) -> Self {
-        Self { channel, calls: Vec::new() }
+        Self { channel, calls: VecDeque::new() }
     }
 
     /// Adds a call; its number, which its answer has, too.
     pub fn push(&mut self, mut call: Call) -> usize {
         self.channel.complete(&mut call);
-        self.calls.push(call);
-        self.calls.len().saturating_sub(1)
+        let number = self.calls.len();
+        self.calls.push_back((number, call));
+        number
     }
 
     /// Adds a typed call, as a generated client makes it. It is made over this batch's channel.
@@ -131,7 +132,7 @@ impl Batch {
             #[cfg(feature = "http")]
             Kind::Http(http) => From::Http {
                 http: Arc::clone(http),
-                waiting: self.calls.into_iter().enumerate().collect(),
+                waiting: self.calls,
                 running: JoinSet::new(),
             },
         };

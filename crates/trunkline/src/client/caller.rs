@@ -2,14 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use trunkline_wire::Session;
 
 use super::dial::{ConnectionState, Shared};
-use super::link::{Begun, Link};
+use super::link::{Begun, Link, Usual};
 use crate::{Call, Code, Origin, Reply, Result, Status};
 
 impl<W: Session> Shared<W> {
@@ -29,21 +30,36 @@ impl<W: Session> Shared<W> {
             },
             Ok(Err(_)) => "the channel is closed".to_owned(),
             Err(_) => {
-                let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-                return Err(status.at(self.origin()).not_begun());
+                return Err(self.too_late("context deadline exceeded"));
             }
         };
         Err(Status::new(Code::Unavailable, why).at(self.origin()).not_begun())
     }
 
-    /// Makes a call, within `timeout` where it has no deadline of its own.
-    pub(crate) async fn call(&self, mut call: Call, timeout: Duration) -> Result<Reply> {
-        let announce = call.context.deadline.is_some();
-        let deadline = call.context.deadline.unwrap_or_else(|| Instant::now() + timeout);
-        if announce && deadline <= Instant::now() {
-            let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-            return Err(status.at(self.origin()).not_begun());
+    /// A call within `timeout` where it has no deadline of its own.
+    pub(crate) fn call(&self, call: Call, timeout: Duration) -> Calling<'_, W> {
+        Calling { shared: self, timeout, stage: Stage::New(call) }
+    }
+
+    /// Begins a call on the connection of the moment, where there is one that takes it.
+    ///
+    /// # Errors
+    /// Its time is over, or as for [`Link::begin`]. Nothing was begun.
+    #[inline]
+    fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Option<(Arc<Link<W>>, u64)>> {
+        if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Err(self.too_late("context deadline exceeded"));
         }
+        let Some(link) = self.current() else { return Ok(None) };
+        Ok(match link.begin(call, usual, waker)? {
+            Begun::Yes(id) => Some((link, id)),
+            Begun::Elsewhere | Begun::Later => None,
+        })
+    }
+
+    /// Makes a call that could not be begun at once.
+    async fn call_later(&self, mut call: Call, timeout: Duration) -> Result<Reply> {
+        let deadline = call.context.deadline.unwrap_or_else(|| Instant::now() + timeout);
         loop {
             let Some(link) = self.current() else {
                 self.ready(deadline).await?;
@@ -52,54 +68,88 @@ impl<W: Session> Shared<W> {
                 continue;
             };
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            // Nothing answers a one-way call: it has ended already.
-            let waits = !call.one_way;
-            match link.begin(call, deadline, announce, waker)? {
-                Begun::Yes(id) => return Answer { link: &*link, id, waits, ended: false }.await,
-                Begun::Elsewhere(same) => call = same,
-                Begun::Later(same) => {
-                    call = same;
+            match link.begin(&mut call, Usual::At(deadline), &waker)? {
+                Begun::Yes(id) => {
+                    let stage = Stage::Begun { link, id };
+                    return Calling { shared: self, timeout, stage }.await;
+                }
+                // The next connection is on its way.
+                Begun::Elsewhere => tokio::task::yield_now().await,
+                Begun::Later => {
                     if tokio::time::timeout_at(deadline, link.room()).await.is_err() {
-                        let text =
-                            "the server does not read: the call waited to be written till its deadline";
-                        let status = Status::new(Code::DeadlineExceeded, text);
-                        return Err(status.at(self.origin()).not_begun());
+                        return Err(self.too_late(
+                            "the server does not read: the call waited to be written till its deadline",
+                        ));
                     }
-                    continue;
                 }
             }
-            // The connection takes no new calls; the next one is on its way.
-            tokio::task::yield_now().await;
         }
+    }
+
+    #[cold]
+    fn too_late(&self, text: &'static str) -> Status {
+        Status::new(Code::DeadlineExceeded, text).at(self.origin()).not_begun()
     }
 }
 
-/// Waits for the answer of a call that was begun; dropping it ends the call.
-struct Answer<'a, W: Session> {
-    link: &'a Link<W>,
-    id: u64,
-    /// The call was begun a moment ago with the waker of this very poll: there is nothing to look at yet.
-    waits: bool,
-    ended: bool,
+/// A call and the wait for its answer; dropping it ends the call. It is written out by hand: the future of an `async
+/// fn` would copy the call again and again.
+#[must_use = "a call is made when it is polled"]
+pub(crate) struct Calling<'a, W: Session> {
+    shared: &'a Shared<W>,
+    timeout: Duration,
+    stage: Stage<'a, W>,
 }
 
-impl<W: Session> Future for Answer<'_, W> {
+enum Stage<'a, W: Session> {
+    New(Call),
+    Begun { link: Arc<Link<W>>, id: u64 },
+    /// There was no connection that would take it.
+    Later(Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>),
+    Ended,
+}
+
+impl<W: Session> Future for Calling<'_, W> {
     type Output = Result<Reply>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        if std::mem::take(&mut self.waits) {
-            return Poll::Pending;
+        let Self { shared, timeout, stage } = &mut *self;
+        let (shared, timeout) = (*shared, *timeout);
+        if let Stage::New(call) = stage {
+            match shared.begin(call, Usual::After(timeout), cx.waker()) {
+                Ok(Some((link, id))) => {
+                    // Nothing answers a one-way call: it has ended already.
+                    let waits = !call.one_way;
+                    *stage = Stage::Begun { link, id };
+                    if waits {
+                        return Poll::Pending;
+                    }
+                }
+                Ok(None) => {
+                    if let Stage::New(call) = std::mem::replace(stage, Stage::Ended) {
+                        *stage = Stage::Later(Box::pin(shared.call_later(call, timeout)));
+                    }
+                }
+                Err(status) => {
+                    *stage = Stage::Ended;
+                    return Poll::Ready(Err(status));
+                }
+            }
         }
-        let outcome = self.link.poll(self.id, cx);
-        self.ended = outcome.is_ready();
-        outcome
+        let outcome = match stage {
+            Stage::Begun { link, id } => ready!(link.poll(*id, cx)),
+            Stage::Later(call) => ready!(call.as_mut().poll(cx)),
+            Stage::New(_) | Stage::Ended => return Poll::Pending,
+        };
+        *stage = Stage::Ended;
+        Poll::Ready(outcome)
     }
 }
 
-impl<W: Session> Drop for Answer<'_, W> {
+impl<W: Session> Drop for Calling<'_, W> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.link.abandon(self.id);
+        if let Stage::Begun { link, id } = &self.stage {
+            link.abandon(*id);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A channel: a client's connection to one endpoint, kept up, shared by all its callers.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -9,6 +11,7 @@ use tokio::time::Instant;
 use trunkline_wire::{Limits, Session, rpcx};
 
 use super::batch::Batch;
+use super::caller;
 use super::dial::{ConnectionState, Shared};
 #[cfg(feature = "http")]
 use super::http::{self, Http};
@@ -16,6 +19,8 @@ use super::link::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::context::MaybeMetadata;
 use crate::metadata::AUTH;
+#[cfg(feature = "http")]
+use crate::service::BoxFuture;
 use crate::{Call, Code, Metadata, Origin, Push, Reply, Result, Serialization, Service, Status};
 
 /// How long a call may take where nobody says: 10 s.
@@ -197,17 +202,36 @@ impl Channel {
 }
 
 impl Service for Channel {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
+    fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
         self.complete(&mut call);
         match &self.0.kind {
-            Kind::Rpcx(shared) => shared.call(call, self.0.timeout).await,
+            Kind::Rpcx(shared) => Calling::Rpcx(shared.call(call, self.0.timeout)),
             #[cfg(feature = "http")]
-            Kind::Http(http) => http.call(call, self.0.timeout).await,
+            Kind::Http(http) => Calling::Http(Box::pin(http.call(call, self.0.timeout))),
         }
     }
 
     fn serialization(&self) -> Serialization {
         self.0.serialization
+    }
+}
+
+/// A call on the channel's wire.
+enum Calling<'a> {
+    Rpcx(caller::Calling<'a, rpcx::Rpcx>),
+    #[cfg(feature = "http")]
+    Http(BoxFuture<'a>),
+}
+
+impl Future for Calling<'_> {
+    type Output = Result<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        match &mut *self {
+            Self::Rpcx(call) => Pin::new(call).poll(cx),
+            #[cfg(feature = "http")]
+            Self::Http(call) => call.as_mut().poll(cx),
+        }
     }
 }
 

@@ -258,7 +258,7 @@ impl<W: Session> Role for ClientRole<W> {
         let mut guard = link.lock();
         let state = &mut *guard;
         let now = Instant::now();
-        self.now = now;
+        (self.now, state.now) = (now, now);
         // Before all else, so that it never waits behind calls.
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
@@ -294,6 +294,7 @@ impl<W: Session> Role for ClientRole<W> {
         let link = Arc::clone(&self.link);
         let mut guard = link.lock();
         self.now = Instant::now();
+        guard.now = self.now;
         self.expire(&mut guard, self.now);
         guard.task = Some(cx.waker().clone());
         self.note(&guard);

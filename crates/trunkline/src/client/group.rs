@@ -51,8 +51,12 @@ enum Wait<W> {
 }
 
 impl<W: Session> Group<W> {
-    pub(crate) fn new(shared: Arc<Shared<W>>, calls: Vec<Call>, deadline: Instant, each: bool) -> Self {
-        let waiting = calls.into_iter().enumerate().collect();
+    pub(crate) fn new(
+        shared: Arc<Shared<W>>,
+        waiting: VecDeque<(usize, Call)>,
+        deadline: Instant,
+        each: bool,
+    ) -> Self {
         Self { shared, waiting, parts: Vec::new(), ended: VecDeque::new(), deadline, each }
     }
 
@@ -131,7 +135,8 @@ impl<W: Session> Group<W> {
         }
         let Some(link) = self.shared.current() else { return Some(Wait::Connection) };
         if self.parts.last().is_none_or(|part| !Arc::ptr_eq(&part.link, &link)) {
-            self.parts.push(Part { link: Arc::clone(&link), group: None, calls: Vec::new() });
+            let calls = Vec::with_capacity(self.waiting.len());
+            self.parts.push(Part { link: Arc::clone(&link), group: None, calls });
         }
         let part = self.parts.last_mut()?;
         let (calls, ended) = (&mut part.calls, &mut self.ended);

@@ -61,9 +61,20 @@ pub(crate) struct State<W> {
     pub(super) closed: bool,
     /// The server has said something.
     pub(super) heard: bool,
+    /// When the connection's task was polled or woken last.
+    pub(super) now: Instant,
 }
 
-/// What a call needs before it is written.
+/// When a call ends that says nothing itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Usual {
+    /// So long after it was begun.
+    After(Duration),
+    At(Instant),
+}
+
+/// What a call needs before it is written, beside what all need.
+#[derive(Default)]
 struct Prepared {
     compressed: Option<Vec<u8>>,
     /// The time that is left, where the server is told.
@@ -71,6 +82,9 @@ struct Prepared {
     /// The names in lower case, where the server wants them so.
     lowered: Option<(String, String)>,
 }
+
+/// Most calls need nothing.
+type MaybePrepared = Option<Prepared>;
 
 /// Whether one more call can be written.
 enum Place {
@@ -94,9 +108,9 @@ pub(crate) enum Room {
 pub(crate) enum Begun {
     Yes(u64),
     /// The connection takes no new calls.
-    Elsewhere(Call),
+    Elsewhere,
     /// The server does not take what was written so far: see [`Link::room`].
-    Later(Call),
+    Later,
 }
 
 impl<W: Session> Link<W> {
@@ -105,8 +119,16 @@ impl<W: Session> Link<W> {
         let mut out = Vec::new();
         session.greet(&mut out);
         let calls = Calls::new(settings.calls);
-        let state =
-            State { session, out, calls, task: None, outflows: Vec::new(), closed: false, heard: false };
+        let state = State {
+            session,
+            out,
+            calls,
+            task: None,
+            outflows: Vec::new(),
+            closed: false,
+            heard: false,
+            now: Instant::now(),
+        };
         Self {
             state: Mutex::new(state),
             settings,
@@ -129,25 +151,23 @@ impl<W: Session> Link<W> {
         Status::new(code, message).at(self.origin())
     }
 
-    /// Puts a call into the write buffer; `waker` is woken when it has ended.
+    /// Puts a call into the write buffer; `waker` is woken when it has ended. What is left of a call that was begun is
+    /// not looked at again.
     ///
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
-    pub(crate) fn begin(&self, call: Call, deadline: Instant, announce: bool, waker: Waker) -> Result<Begun> {
-        let prepared = self.prepare(&call, announce.then_some(deadline))?;
+    pub(crate) fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Begun> {
+        let prepared = self.prepare(call)?;
         let mut guard = self.lock();
-        let (task, id) = match guard.place() {
-            Place::Closed => return Ok(Begun::Elsewhere(call)),
-            Place::Full => return Ok(Begun::Later(call)),
-            Place::Free => {
-                let inserted = guard.calls.insert(waker, deadline);
-                let id = self.write(&mut guard, inserted, &call, &prepared)?;
-                if let Body::Stream(stream) = call.body {
-                    guard.outflows.push((id, stream));
-                }
-                (guard.task.take(), id)
-            }
-        };
+        match guard.place() {
+            Place::Closed => return Ok(Begun::Elsewhere),
+            Place::Full => return Ok(Begun::Later),
+            Place::Free => {}
+        }
+        let deadline = call.context.deadline.unwrap_or_else(|| guard.deadline(usual));
+        let inserted = guard.calls.insert(waker.clone(), deadline);
+        let id = self.write(&mut guard, inserted, call, prepared.as_ref())?;
+        let task = guard.task.take();
         drop(guard);
         if let Some(task) = task {
             task.wake();
@@ -155,33 +175,25 @@ impl<W: Session> Link<W> {
         Ok(Begun::Yes(id))
     }
 
-    /// Puts calls into the write buffer in one go, from the front, as long as there is room; each is given to
-    /// `begun` with its id, or why it cannot be made. What is left in `calls` was not begun. With `each` their answers
+    /// Puts calls into the write buffer in one go, from the front, as long as there is room; the number of each is given
+    /// to `begun` with its id, or why it cannot be made. What is left in `calls` was not begun. With `each` their answers
     /// are wanted as they come. The group is the one given, or a new one.
-    pub(crate) fn begin_group<K>(
+    pub(crate) fn begin_group(
         &self,
-        calls: &mut VecDeque<(K, Call)>,
+        calls: &mut VecDeque<(usize, Call)>,
         deadline: Instant,
         group: &mut Option<usize>,
         each: bool,
-        mut begun: impl FnMut(K, Result<u64>),
+        mut begun: impl FnMut(usize, Result<u64>),
     ) -> Room {
-        // No more than the write buffer may take, or what has to wait would be compressed again and again.
-        let mut ahead = 0usize;
-        let prepared: Vec<_> = calls
-            .iter()
-            .take_while(|(_, call)| {
-                let fits = ahead < WRITE_AHEAD;
-                ahead = ahead.saturating_add(call.body.known_length());
-                fits
-            })
-            .map(|(_, call)| self.prepare(call, call.context.deadline))
-            .collect();
+        let mut prepared = self.prepare_all(calls).into_iter();
+        let some = if prepared.len() == 0 { calls.len() } else { prepared.len() };
+        let mut room = if some < calls.len() { Room::Later } else { Room::Enough };
+        let mut gone = 0;
         let mut guard = self.lock();
         let state = &mut *guard;
         let group = *group.get_or_insert_with(|| state.calls.group(each));
-        let mut room = if prepared.len() < calls.len() { Room::Later } else { Room::Enough };
-        for prepared in prepared {
+        for (number, call) in calls.iter_mut().take(some) {
             match state.place() {
                 Place::Free => {}
                 Place::Closed => {
@@ -193,26 +205,54 @@ impl<W: Session> Link<W> {
                     break;
                 }
             }
-            let Some((key, call)) = calls.pop_front() else { break };
+            let prepared = prepared.next().unwrap_or(Ok(None));
             let written = prepared.and_then(|prepared| {
                 let inserted = state.calls.insert_in(group, call.context.deadline.unwrap_or(deadline));
-                self.write(state, inserted, &call, &prepared)
+                self.write(state, inserted, call, prepared.as_ref())
             });
-            if let (Ok(id), Body::Stream(stream)) = (&written, call.body) {
-                state.outflows.push((*id, stream));
-            }
-            begun(key, written);
+            begun(*number, written);
+            gone += 1;
         }
         let task = guard.task.take();
         drop(guard);
+        calls.drain(..gone);
         if let Some(task) = task {
             task.wake();
         }
         room
     }
 
+    /// What each call of a group needs; empty where none needs anything. No more of them than the write buffer may take,
+    /// or what has to wait would be compressed again and again.
+    fn prepare_all(&self, calls: &VecDeque<(usize, Call)>) -> Vec<Result<MaybePrepared>> {
+        if !calls.iter().any(|(_, call)| self.is_special(call)) {
+            return Vec::new();
+        }
+        let mut ahead = 0usize;
+        let fits = |(_, call): &&(usize, Call)| {
+            let fits = ahead < WRITE_AHEAD;
+            ahead = ahead.saturating_add(call.body.known_length());
+            fits
+        };
+        calls.iter().take_while(fits).map(|(_, call)| self.prepare(call)).collect()
+    }
+
+    /// Whether there is anything to do for a call before it is written.
+    fn is_special(&self, call: &Call) -> bool {
+        call.compress
+            || call.context.deadline.is_some()
+            || self.settings.lower_case
+            || matches!(call.body, Body::Stream(_))
+    }
+
     /// What a call needs before it is written: nothing that the lock has to be held for.
-    fn prepare(&self, call: &Call, announced: Option<Instant>) -> Result<Prepared> {
+    #[inline]
+    fn prepare(&self, call: &Call) -> Result<MaybePrepared> {
+        if self.is_special(call) { self.prepare_special(call).map(Some) } else { Ok(None) }
+    }
+
+    #[cold]
+    fn prepare_special(&self, call: &Call) -> Result<Prepared> {
         if matches!(call.body, Body::Stream(_)) && !W::STREAMS {
             return Err(self.cannot_stream());
         }
@@ -220,7 +260,7 @@ impl<W: Session> Link<W> {
             Body::Full(body) if call.compress => compress::worth_it(body),
             _ => None,
         };
-        let milliseconds = announced.map(|deadline| {
+        let milliseconds = call.context.deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(Instant::now());
             left.as_millis().max(1).to_string()
         });
@@ -237,20 +277,22 @@ impl<W: Session> Link<W> {
         &self,
         state: &mut State<W>,
         inserted: Option<u64>,
-        call: &Call,
-        prepared: &Prepared,
+        call: &mut Call,
+        prepared: Option<&Prepared>,
     ) -> Result<u64> {
         let Some(id) = inserted else {
             let text = format!("{} calls are in flight on the connection, its limit", self.settings.calls);
             return Err(self.status(Code::Limited, text).not_begun());
         };
-        let timeout = prepared.milliseconds.as_deref().map(|text| [(SERVER_TIMEOUT, text)]);
-        let (service, method) = match &prepared.lowered {
+        let compressed = prepared.and_then(|prepared| prepared.compressed.as_deref());
+        let timeout = prepared.and_then(|prepared| prepared.milliseconds.as_deref());
+        let timeout = timeout.map(|text| [(SERVER_TIMEOUT, text)]);
+        let (service, method) = match prepared.and_then(|prepared| prepared.lowered.as_ref()) {
             Some((service, method)) => (service.as_str(), method.as_str()),
             None => (call.service(), call.method()),
         };
         let (body, end) = match &call.body {
-            Body::Full(body) => (prepared.compressed.as_deref().unwrap_or(body), true),
+            Body::Full(body) => (compressed.unwrap_or(body), true),
             Body::Stream(_) => (&[][..], false),
         };
         let frame = CallFrame {
@@ -260,7 +302,7 @@ impl<W: Session> Link<W> {
             metadata: call.metadata().pairs(),
             extra: timeout.as_ref().map(<[_; 1]>::as_slice).unwrap_or_default(),
             serialization: call.serialization,
-            compression: if prepared.compressed.is_some() { Compression::Gzip } else { Compression::None },
+            compression: if compressed.is_some() { Compression::Gzip } else { Compression::None },
             one_way: call.one_way,
             body,
             end,
@@ -272,6 +314,9 @@ impl<W: Session> Link<W> {
         if call.one_way {
             // Nothing will answer: it is done when it is written.
             let _ = state.calls.end(id, Ok(Reply::default()));
+        }
+        if !end && let Body::Stream(stream) = std::mem::take(&mut call.body) {
+            state.outflows.push((id, stream));
         }
         Ok(id)
     }
@@ -417,6 +462,19 @@ impl<W> State<W> {
             Place::Full
         } else {
             Place::Free
+        }
+    }
+
+    /// When a call ends that is begun now. The clock is read for the first call only since the task was polled.
+    fn deadline(&mut self, usual: Usual) -> Instant {
+        match usual {
+            Usual::At(deadline) => deadline,
+            Usual::After(time) => {
+                if self.task.is_some() {
+                    self.now = Instant::now();
+                }
+                self.now + time
+            }
         }
     }
 

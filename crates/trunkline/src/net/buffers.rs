@@ -22,8 +22,12 @@ const BLOCK: usize = 2 * BATCH;
 /// one the rest is read to where its beginning is.
 const MOVED: usize = 8 << 10;
 
+/// How many blocks that were read full, and of which something is still held, a thread keeps to read into again. A new
+/// block costs the kernel more than what is read into it: it clears its pages first.
+const USED_BLOCKS: usize = 16;
+
 thread_local! {
-    static READ: RefCell<BytesMut> = RefCell::default();
+    static READ: RefCell<Blocks> = RefCell::default();
     static WRITE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -37,6 +41,39 @@ pub(crate) fn give_write(mut buffer: Vec<u8>) {
     buffer.clear();
     if buffer.capacity() <= 2 * BATCH {
         WRITE.with(|cell| *cell.borrow_mut() = buffer);
+    }
+}
+
+/// The memory that a thread reads into.
+#[derive(Default)]
+struct Blocks {
+    block: BytesMut,
+    /// The latest at the end.
+    used: Vec<BytesMut>,
+}
+
+impl Blocks {
+    /// A block with room for so many bytes.
+    fn with_room(&mut self, wanted: usize) -> &mut BytesMut {
+        // Where nobody holds on to it, it is used again from its start.
+        if self.block.capacity() < wanted && !self.block.try_reclaim(wanted) {
+            self.take_another(wanted);
+        }
+        &mut self.block
+    }
+
+    #[cold]
+    fn take_another(&mut self, wanted: usize) {
+        let free = self.used.iter_mut().rposition(|block| block.try_reclaim(wanted));
+        let next = match free {
+            Some(free) => self.used.remove(free),
+            None => BytesMut::with_capacity(BLOCK.max(wanted)),
+        };
+        let full = std::mem::replace(&mut self.block, next);
+        if self.used.len() >= USED_BLOCKS {
+            drop(self.used.remove(0));
+        }
+        self.used.push(full);
     }
 }
 
@@ -75,7 +112,10 @@ impl Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Bytes>>> {
         if self.rest.len() <= MOVED {
-            READ.with(|block| self.poll_read_block(&mut block.borrow_mut(), io, cx))
+            READ.with(|blocks| {
+                let blocks = &mut blocks.borrow_mut();
+                self.poll_read_block(blocks.with_room(BATCH.saturating_add(self.rest.len())), io, cx)
+            })
         } else {
             self.poll_read_large(io, cx)
         }
@@ -87,11 +127,6 @@ impl Inbound {
         io: &mut I,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<Bytes>>> {
-        let wanted = BATCH.saturating_add(self.rest.len());
-        if block.capacity() < wanted {
-            // Where no handler holds on to the block it is used again from its start.
-            block.reserve(BLOCK);
-        }
         block.extend_from_slice(&self.rest);
         let read = poll_read_buf(Pin::new(io), cx, &mut (&mut *block).limit(BATCH));
         if !matches!(read, Poll::Ready(Ok(1..))) {
