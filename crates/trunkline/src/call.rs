@@ -246,6 +246,12 @@ impl Call {
         self
     }
 
+    /// The call as a value of its own; what is left in its place has nothing to say.
+    pub(crate) fn take(&mut self) -> Self {
+        let context = std::mem::take(&mut self.context);
+        Self { body: std::mem::take(&mut self.body), context, ..*self }
+    }
+
     /// Takes the call apart.
     #[must_use]
     pub fn into_parts(self) -> (Context, Body) {

@@ -69,7 +69,7 @@ pub use net::{Address, InvalidAddress};
 pub use push::{Push, Pusher};
 pub use server::Server;
 pub use service::{
-    Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
+    Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, Started, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
 pub use trace::Trace;
@@ -92,7 +92,8 @@ pub mod __private {
 
     pub mod service {
         pub use crate::typed::{
-            Calls, Incoming, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, schema,
+            Calls, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, argument, arrive, borrow,
+            is_arriving, method, reply, schema, take_context, unknown,
         };
     }
     #[cfg(feature = "protobuf")]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use trunkline_wire::{CallHead, Pairs, Serialization};
 
@@ -19,6 +20,14 @@ use crate::{Call, Code, MethodId, Peer, Reply, Result, Status};
 pub trait Service: Send + Sync + 'static {
     /// Answers one call. The future is dropped when nobody wants the answer any more.
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send;
+
+    /// Begins a call and asks it once: a server does so, since most calls are ready then, and what is ready costs no
+    /// future of the layers around it. What the service needs it takes out of `call`, which is not looked at again.
+    ///
+    /// A service that says nothing of it is called by [`Service::call`], and asked once.
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
+        Started::ask(self.call(call.take()))
+    }
 
     /// Answers a call on the spot, from the borrowed body into the connection's write buffer, where the method
     /// is a plain `fn`. A service that cannot says [`Answer::Declined`] and is called by [`Service::call`].
@@ -51,6 +60,46 @@ pub enum Answer {
     Done(Result<()>),
     /// This has to be called by [`Service::call`]. Nothing was done.
     Declined,
+}
+
+/// What came of a call that was asked once; see [`Service::start`].
+pub enum Started<'a> {
+    /// It has ended already.
+    Ended(Result<Reply>),
+    /// It waits. It was asked with a waker that does nothing, so it has to be asked again.
+    Waits(BoxFuture<'a>),
+}
+
+impl std::fmt::Debug for Started<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ended(result) => f.debug_tuple("Ended").field(result).finish(),
+            Self::Waits(_) => f.write_str("Waits"),
+        }
+    }
+}
+
+impl<'a> Started<'a> {
+    /// Asks a future once.
+    #[inline]
+    pub fn ask(future: impl Future<Output = Result<Reply>> + Send + 'a) -> Self {
+        let mut future = Box::pin(future);
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => Self::Ended(result),
+            Poll::Pending => Self::Waits(future),
+        }
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// Whatever ended the call.
+    pub async fn end(self) -> Result<Reply> {
+        match self {
+            Self::Ended(result) => result,
+            Self::Waits(future) => future.await,
+        }
+    }
 }
 
 /// A call that is looked at where it lies: in the connection's read buffer.
@@ -169,6 +218,8 @@ pub type BoxFuture<'a> = Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>
 pub trait DynService: Send + Sync + 'static {
     /// As [`Service::call`].
     fn call_boxed(&self, call: Call) -> BoxFuture<'_>;
+    /// As [`Service::start`].
+    fn start_dyn(&self, call: &mut Call) -> Started<'_>;
     /// As [`Service::answer`].
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer;
     /// As [`Service::serialization`].
@@ -178,6 +229,10 @@ pub trait DynService: Send + Sync + 'static {
 impl<S: Service> DynService for S {
     fn call_boxed(&self, call: Call) -> BoxFuture<'_> {
         Box::pin(self.call(call))
+    }
+
+    fn start_dyn(&self, call: &mut Call) -> Started<'_> {
+        self.start(call)
     }
 
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
@@ -194,6 +249,10 @@ impl Service for Box<dyn DynService> {
         (**self).call_boxed(call)
     }
 
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
+        (**self).start_dyn(call)
+    }
+
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
         (**self).answer_dyn(request, reply)
     }
@@ -206,6 +265,11 @@ impl Service for Box<dyn DynService> {
 impl<S: Service> Service for std::sync::Arc<S> {
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
         (**self).call(call)
+    }
+
+    #[inline]
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
+        (**self).start(call)
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -8,7 +8,7 @@ use trunkline_wire::Serialization;
 
 use crate::codec::{self, Payload};
 use crate::message::Schema;
-use crate::service::{Answer, ReplyBuf, Request};
+use crate::service::{Answer, ReplyBuf, Request, Service, Started};
 use crate::{Body, Call, Code, Context, Metadata, Reply, Result, Status};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
@@ -53,69 +53,60 @@ impl<T: Payload> IntoReply for Annotated<T> {
     }
 }
 
-/// A call that has reached its service, for generated code.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The index of the method in the service's description; no method's where there is none of the name.
-    pub method: usize,
-    /// The circumstances.
-    pub context: Context,
-    serialization: Serialization,
-    body: Body,
+/// The called method's index in its service's description, by its number or else by its name, exact or with ASCII
+/// letters of another case; no method's where there is none of the name.
+pub fn method(call: &Call, methods: &[&str]) -> usize {
+    let number = call.method_id().map(crate::MethodId::index).filter(|index| *index < methods.len());
+    number.or_else(|| find(methods, call.method())).unwrap_or(usize::MAX)
 }
 
-impl Incoming {
-    /// Finds the method by its number or else by its name, exact or with ASCII letters of another case.
-    pub fn new(call: Call, methods: &[&str]) -> Self {
-        let number = call.method_id().map(crate::MethodId::index).filter(|index| *index < methods.len());
-        let method = number.or_else(|| find(methods, call.method())).unwrap_or(usize::MAX);
-        let serialization = call.serialization();
-        let (context, body) = call.into_parts();
-        Self { method, context, serialization, body }
-    }
+/// Whether the body still arrives, so that somebody has to wait for it ([`arrive`]).
+#[inline]
+pub fn is_arriving(call: &Call) -> bool {
+    matches!(call.body, Body::Stream(_))
+}
 
-    /// Whether the body still arrives, so that [`receive`](Incoming::receive) has to wait for it.
-    pub fn is_arriving(&self) -> bool {
-        matches!(self.body, Body::Stream(_)) && self.method != usize::MAX
-    }
+/// Waits for the whole body, then makes the call.
+pub fn arrive<'a, S: Service>(service: &'a S, call: &mut Call) -> Started<'a> {
+    let mut call = call.take();
+    Started::ask(async move {
+        call.body = std::mem::take(&mut call.body).whole_by_own_limit().await?.into();
+        service.start(&mut call).end().await
+    })
+}
 
-    /// Waits for the whole body.
-    pub async fn receive(&mut self) -> Result<()> {
-        self.body = std::mem::take(&mut self.body).whole_by_own_limit().await?.into();
-        Ok(())
+/// The argument. The body is let go, so that a handler that waits does not keep it in memory.
+#[inline]
+pub fn argument<A: Payload>(call: &mut Call) -> Result<A> {
+    match std::mem::take(&mut call.body) {
+        Body::Full(body) => Ok(A::decode_bytes(call.serialization, body)?),
+        Body::Stream(_) => Err(not_whole()),
     }
+}
 
-    /// The argument. The body is let go, so that a handler that waits does not keep it in memory.
-    pub fn argument<A: Payload>(&mut self) -> Result<A> {
-        match std::mem::take(&mut self.body) {
-            Body::Full(body) => Ok(A::decode_bytes(self.serialization, body)?),
-            Body::Stream(_) => Err(not_whole()),
-        }
-    }
+/// The circumstances of the call, for a method that wants them.
+pub fn take_context(call: &mut Call) -> Context {
+    std::mem::take(&mut call.context)
+}
 
-    /// The reply to a method that gives a value.
-    pub fn reply<R: IntoReply, E: Into<Status>>(&self, result: Result<R, E>) -> Result<Reply> {
-        let value = result.map_err(Into::into)?;
-        value.into_reply(self.serialization).map_err(unsaid)
-    }
+/// The reply to a method that gives a value.
+#[inline]
+pub fn reply<R: IntoReply, E: Into<Status>>(how: Serialization, result: Result<R, E>) -> Result<Reply> {
+    let value = result.map_err(Into::into)?;
+    value.into_reply(how).map_err(unsaid)
+}
 
-    /// The reply to a method that reads the body where it lies and writes its reply itself.
-    pub fn borrow<E: Into<Status>>(
-        &self,
-        method: impl FnOnce(&[u8], &mut ReplyBuf<'_>) -> Result<(), E>,
-    ) -> Result<Reply> {
-        let mut out = Vec::new();
-        // The server holds the reply against its own limit when it writes it.
-        let mut reply = ReplyBuf::new(&mut out, usize::MAX);
-        let Body::Full(body) = &self.body else { return Err(not_whole()) };
-        method(body, &mut reply).map_err(Into::into)?;
-        Ok(Reply::new(out))
-    }
-
-    /// The failure of a call to a method that is not there.
-    pub fn unknown(&self) -> Status {
-        unknown(self.context.method())
-    }
+/// The reply to a method that reads the body where it lies and writes its reply itself.
+pub fn borrow<E: Into<Status>>(
+    call: &Call,
+    method: impl FnOnce(&[u8], &mut ReplyBuf<'_>) -> Result<(), E>,
+) -> Result<Reply> {
+    let mut out = Vec::new();
+    // The server holds the reply against its own limit when it writes it.
+    let mut reply = ReplyBuf::new(&mut out, usize::MAX);
+    let Body::Full(body) = &call.body else { return Err(not_whole()) };
+    method(body, &mut reply).map_err(Into::into)?;
+    Ok(Reply::new(out))
 }
 
 /// Generated code that forgot to wait for the body.
@@ -124,10 +115,10 @@ fn not_whole() -> Status {
     Status::new(Code::Internal, "the body has not arrived")
 }
 
-/// The text is the one that clients of rpcx know.
+/// The failure of a call to a method that is not there. The text is the one that clients of rpcx know.
 #[cold]
-fn unknown(method: &str) -> Status {
-    Status::new(Code::NotFound, format!("rpcx: can't find method {method}")).not_begun()
+pub fn unknown(call: &Call) -> Status {
+    Status::new(Code::NotFound, format!("rpcx: can't find method {}", call.method())).not_begun()
 }
 
 /// A reply that cannot be said in the call's serialisation: nothing that the caller wrote is wrong.

@@ -41,21 +41,23 @@ pub(super) fn emit(service: &Service) -> TokenStream {
         #(#conditions)*
         #[allow(deprecated)]
         impl<T: #contract> ::trunkline::Service for #server<T> {
-            fn call(
-                &self,
-                call: ::trunkline::Call,
-            ) -> impl ::core::future::Future<Output = ::trunkline::Result<::trunkline::Reply>> + ::core::marker::Send
-            {
-                let mut incoming = ::trunkline::__private::service::Incoming::new(call, Self::METHODS);
-                // What is captured is used where it lies; an `async fn` would move it once more.
-                async move {
-                    if incoming.is_arriving() {
-                        incoming.receive().await?;
-                    }
-                    match incoming.method {
-                        #(#calls)*
-                        _ => ::core::result::Result::Err(incoming.unknown()),
-                    }
+            async fn call(&self, mut call: ::trunkline::Call) -> ::trunkline::Result<::trunkline::Reply> {
+                self.start(&mut call).end().await
+            }
+
+            fn start<'started>(
+                &'started self,
+                call: &mut ::trunkline::Call,
+            ) -> ::trunkline::Started<'started> {
+                let method = ::trunkline::__private::service::method(call, Self::METHODS);
+                if ::trunkline::__private::service::is_arriving(call) && method < Self::METHODS.len() {
+                    return ::trunkline::__private::service::arrive(self, call);
+                }
+                match method {
+                    #(#calls)*
+                    _ => ::trunkline::Started::Ended(::core::result::Result::Err(
+                        ::trunkline::__private::service::unknown(call),
+                    )),
                 }
             }
 
@@ -69,31 +71,46 @@ pub(super) fn emit(service: &Service) -> TokenStream {
     }
 }
 
-/// Answers one method from owned bytes.
+/// Begins one method from owned bytes.
 fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
     let (contract, ident, index) = (service.ident(), &method.ident, Index::from(index));
+    let ended = quote!(::trunkline::Started::Ended);
+    let helpers = quote!(::trunkline::__private::service);
     if method.kind == Kind::Borrowed {
         return quote! {
-            #index => incoming.borrow(|body, reply| <T as #contract>::#ident(&self.inner, body, reply)),
+            #index => #ended(#helpers::borrow(call, |body, reply| {
+                <T as #contract>::#ident(&self.inner, body, reply)
+            })),
         };
     }
     let ty = method.argument_type();
+    let take_context = method.context.map(|_| quote!(let context = #helpers::take_context(call);));
     let context = method.context.map(|context| match context {
-        ContextArgument::Borrowed => quote!(&incoming.context,),
-        ContextArgument::Owned => quote!(::core::mem::take(&mut incoming.context),),
+        ContextArgument::Borrowed => quote!(&context,),
+        ContextArgument::Owned => quote!(context,),
     });
     // The type is checked even where it is `()`: a body that does not fit fails the call.
     let (binding, argument) = match method.argument {
         Some(_) => (quote!(argument), quote!(argument)),
         None => (quote!(()), quote!()),
     };
-    let wait = (method.kind == Kind::Async).then(|| quote!(.await));
+    let call = quote!(<T as #contract>::#ident(&self.inner, #context #argument));
+    let run = match method.kind {
+        // What is captured is what the method needs, and nothing else.
+        Kind::Async => quote! {
+            ::trunkline::Started::ask(async move { #helpers::reply(how, #call.await) })
+        },
+        _ => quote!(#ended(#helpers::reply(how, #call))),
+    };
     quote! {
-        #index => {
-            let #binding = incoming.argument::<#ty>()?;
-            let result = <T as #contract>::#ident(&self.inner, #context #argument) #wait;
-            incoming.reply(result)
-        }
+        #index => match #helpers::argument::<#ty>(call) {
+            ::core::result::Result::Ok(#binding) => {
+                let how = call.serialization();
+                #take_context
+                #run
+            }
+            ::core::result::Result::Err(status) => #ended(::core::result::Result::Err(status)),
+        },
     }
 }
 

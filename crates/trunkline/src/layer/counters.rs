@@ -230,6 +230,8 @@ fn tick() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
     use crate::layer::Guarded;
     use crate::{Call, Code, Reply, Serialization, Service, Status, service_fn};
@@ -252,7 +254,8 @@ mod tests {
         let once = counters.unknown();
         assert_eq!((once.calls, once.failures, once.in_flight), (1, 0, 0));
         assert!(once.time >= Duration::from_secs(1), "{once:?}");
-        let second = service.call(call());
+        let mut second = Box::pin(service.call(call()));
+        assert!(std::future::poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx))).await.is_pending());
         assert_eq!(counters.unknown().in_flight, 1);
         drop(second);
         let twice = counters.unknown();

@@ -5,13 +5,12 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
-use crate::service::{Answer, ReplyBuf, Request, Service};
+use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service, Started};
 use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Deadline`].
@@ -44,49 +43,51 @@ impl<S: Service> Layer<S> for DeadlineLayer {
     }
 }
 
-pin_project! {
-    /// The future of a call that may have a deadline.
-    struct Timed<F> {
-        #[pin]
-        inner: Option<F>,
-        deadline: Option<Instant>,
-        // Armed only when the handler has to wait.
-        timer: Option<Pin<Box<Sleep>>>,
-    }
+/// The future of a call that has a deadline and has had to wait. Without `inner` it has ended.
+struct Timed<'a> {
+    inner: Option<BoxFuture<'a>>,
+    timer: Pin<Box<Sleep>>,
 }
 
-impl<F: Future<Output = Result<Reply>>> Future for Timed<F> {
+impl Future for Timed<'_> {
     type Output = Result<Reply>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let Some(deadline) = *this.deadline else {
-            return inner.poll(cx);
-        };
-        let late = this.timer.is_none() && deadline <= Instant::now();
-        if !late {
-            if let Poll::Ready(result) = inner.poll(cx) {
-                return Poll::Ready(result);
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let Some(inner) = &mut self.inner else { return Poll::Pending };
+        let result = match inner.as_mut().poll(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                // A handler that uses up its turn every time must not keep the timer from being looked at.
+                ready!(pin!(unconstrained(self.timer.as_mut())).poll(cx));
+                Err(passed())
             }
-            let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            // A handler that uses up its turn every time must not keep the timer from being looked at.
-            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
-        }
-        this.inner.set(None);
-        Poll::Ready(Err(passed()))
+        };
+        self.inner = None;
+        Poll::Ready(result)
     }
 }
 
 impl<S: Service> Service for Deadline<S> {
-    fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        self.start(&mut call).end().await
+    }
+
+    #[inline]
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
         if call.context.deadline.is_none() {
             call.context.deadline = self.default.map(|time| Instant::now() + time);
         }
-        let deadline = call.context.deadline;
-        Timed { inner: Some(self.inner.call(call)), deadline, timer: None }
+        match call.context.deadline {
+            None => self.inner.start(call),
+            Some(deadline) if deadline <= Instant::now() => Started::Ended(Err(passed())),
+            Some(deadline) => match self.inner.start(call) {
+                Started::Waits(inner) => {
+                    let timer = Box::pin(tokio::time::sleep_until(deadline));
+                    Started::Waits(Box::pin(Timed { inner: Some(inner), timer }))
+                }
+                ended => ended,
+            },
+        }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -4,13 +4,11 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use pin_project_lite::pin_project;
+use std::task::{Context, Poll, ready};
 
 use super::policy::{Facts, Policy};
 use crate::call::Names;
-use crate::service::{Answer, ReplyBuf, Request, Service};
+use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service, Started};
 use crate::{Call, Code, Reply, Result, Serialization, Status};
 
 /// A service behind policies. A handler that panics fails its own call; the text of the panic goes to
@@ -28,37 +26,27 @@ impl<S: Service, P: Policy> Guarded<S, P> {
     }
 }
 
-pin_project! {
-    /// The future of a call behind policies. Without `inner` it was refused, or ended by a panic.
-    struct Passing<'a, F, P: Policy> {
-        #[pin]
-        inner: Option<F>,
-        guard: Option<P::Guard<'a>>,
-        failure: Option<Status>,
-        names: Names,
-    }
+/// The future of a call behind policies, which has had to wait. Without `inner` it has ended.
+struct Passing<'a, P: Policy> {
+    inner: Option<BoxFuture<'a>>,
+    guard: Option<P::Guard<'a>>,
+    names: Names,
 }
 
-impl<F: Future<Output = Result<Reply>>, P: Policy> Future for Passing<'_, F, P> {
+/// Nothing of it is pinned but what is boxed.
+impl<P: Policy> Unpin for Passing<'_, P> {}
+
+impl<P: Policy> Future for Passing<'_, P> {
     type Output = Result<Reply>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
-            return this.failure.take().map_or(Poll::Pending, |failure| Poll::Ready(Err(failure)));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let Some(inner) = &mut self.inner else { return Poll::Pending };
+        let result = match catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(cx))) {
+            Ok(polled) => ready!(polled),
+            Err(panic) => Err(panicked(self.names.service(), self.names.method(), &*panic)),
         };
-        let result = match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
-            Ok(Poll::Ready(result)) => result,
-            Ok(Poll::Pending) => {
-                this.guard.as_mut().into_iter().for_each(P::waits);
-                return Poll::Pending;
-            }
-            Err(panic) => {
-                this.inner.set(None);
-                Err(panicked(this.names.service(), this.names.method(), &*panic))
-            }
-        };
-        if let Some(guard) = this.guard.take() {
+        self.inner = None;
+        if let Some(guard) = self.guard.take() {
             P::ended(guard, result.is_err());
         }
         Poll::Ready(result)
@@ -66,21 +54,28 @@ impl<F: Future<Output = Result<Reply>>, P: Policy> Future for Passing<'_, F, P> 
 }
 
 impl<S: Service, P: Policy> Service for Guarded<S, P> {
-    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
-        let names = call.context.names.clone();
-        let guard = match self.policies.begin(&Facts::from(&call)) {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        self.start(&mut call).end().await
+    }
+
+    #[inline]
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
+        let mut guard = match self.policies.begin(&Facts::from(&*call)) {
             Ok(guard) => guard,
-            Err(status) => return Passing::<_, P> { inner: None, guard: None, failure: Some(status), names },
+            Err(status) => return Started::Ended(Err(status)),
         };
-        // A handler may panic before it returns a future, too.
-        match catch_unwind(AssertUnwindSafe(|| self.inner.call(call))) {
-            Ok(inner) => Passing { inner: Some(inner), guard: Some(guard), failure: None, names },
-            Err(panic) => {
-                P::ended(guard, true);
-                let failure = panicked(names.service(), names.method(), &*panic);
-                Passing { inner: None, guard: None, failure: Some(failure), names }
+        let names = call.context.names.clone();
+        let result = match catch_unwind(AssertUnwindSafe(|| self.inner.start(call))) {
+            Ok(Started::Ended(result)) => result,
+            Ok(Started::Waits(inner)) => {
+                P::waits(&mut guard);
+                let guard = Some(guard);
+                return Started::Waits(Box::pin(Passing::<P> { inner: Some(inner), guard, names }));
             }
-        }
+            Err(panic) => Err(panicked(names.service(), names.method(), &*panic)),
+        };
+        P::ended(guard, result.is_err());
+        Started::Ended(result)
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -1,8 +1,7 @@
 //! The server's side of a connection: from the session's events to the service, and back.
 
-use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +14,7 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::{Last, Route};
 use super::streams::Outflow;
-use super::work::{ReplyTo, Spare, Spawned, Work, answer, deadline, failure, name, refusal};
+use super::work::{ReplyTo, Spawned, Work, answer, deadline, failure, name, refusal};
 use crate::call::Names;
 use crate::codec::gzip;
 use crate::context::{ConnectionInfo, MaybeMetadata};
@@ -24,21 +23,19 @@ use crate::net::compress;
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
-use crate::service::{Request, Service, reply_over_limit};
+use crate::service::{Request, Service, Started, reply_over_limit};
 use crate::{Body, Call, Code, Context, MethodId, Reply, Result, Status};
 
-/// The server's role on one connection that speaks the wire `W`. `F` is the future of a call through the whole
-/// stack of layers; `make` makes it.
-pub(crate) struct ServerRole<'a, W, S, F, M> {
+/// The server's role on one connection that speaks the wire `W`.
+pub(crate) struct ServerRole<'a, W, S> {
     pub(super) session: W,
     pub(super) core: &'a Arc<Core<S>>,
-    make: M,
     pub(super) info: Arc<ConnectionInfo>,
     drain: DrainWatch,
     /// The method that was called last.
     last: Option<Last>,
     /// Calls whose handler had to wait.
-    pending: Pending<ReplyTo, Work<F>>,
+    pending: Pending<ReplyTo, Work<'a>>,
     /// How many bytes of bodies those calls came with.
     held: usize,
     /// Request bodies that still arrive.
@@ -65,18 +62,11 @@ const BLOCKED_PING: Duration = Duration::from_millis(2500);
 const DRAIN_UNTOLD: Duration = Duration::from_millis(5);
 const DRAIN_TOLD: Duration = Duration::from_secs(1);
 
-impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
-where
-    W: Session,
-    S: Service,
-    F: Future<Output = Result<Reply>> + Send + 'a,
-    M: Fn(&'a S, Call) -> F,
-{
-    pub(crate) fn new(core: &'a Arc<Core<S>>, make: M, info: Arc<ConnectionInfo>) -> Self {
+impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
+    pub(crate) fn new(core: &'a Arc<Core<S>>, info: Arc<ConnectionInfo>) -> Self {
         Self {
             session: W::server(&core.limits),
             core,
-            make,
             info,
             drain: core.drain.watch(),
             last: None,
@@ -93,7 +83,7 @@ where
     }
 
     #[inline]
-    fn on_event(&mut self, event: &Event<'_>, batch: &Bytes, spare: &mut Spare<F>, out: &mut Vec<u8>) {
+    fn on_event(&mut self, event: &Event<'_>, batch: &Bytes, out: &mut Vec<u8>) {
         match event {
             Event::Call { head, .. } | Event::Refused { head, .. } if self.refused => {
                 let text = "the connection ends: a call before this one was refused";
@@ -104,7 +94,7 @@ where
             Event::Call { head, .. } | Event::Refused { head, .. } if self.ends() => {
                 self.session.forget(head.id, out);
             }
-            Event::Call { head, body, end } => self.on_call(head, body, *end, batch, spare, out),
+            Event::Call { head, body, end } => self.on_call(head, body, *end, batch, out),
             Event::Refused { head, reason } => {
                 self.write_failure_to(head, &refusal(*reason), out);
             }
@@ -124,7 +114,6 @@ where
         body: &Payload<'_>,
         end: bool,
         batch: &Bytes,
-        spare: &mut Spare<F>,
         out: &mut Vec<u8>,
     ) {
         let found = self.core.router.find_again(&mut self.last, head.service, head.method);
@@ -150,18 +139,15 @@ where
         let held = body.len();
         let limit = self.core.limits.body;
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body, limit).into() };
-        let call = self.make_call(head, found, body, batch);
+        let mut call = self.make_call(head, found, body, batch);
         if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
             let spawned = Spawned::begin(self.core, call);
             return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Spawned(spawned));
         }
+        let core = self.core;
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
-        let mut future = spare.take();
-        future.as_mut().set(Some((self.make)(&self.core.stack, call)));
-        let mut work = Work::Here(future);
-        match work.poll(&mut TaskContext::from_waker(Waker::noop())) {
-            Poll::Ready(result) => {
-                spare.give(work);
+        match core.stack.start(&mut call) {
+            Started::Ended(result) => {
                 self.write_waiting_pushes(out);
                 match result {
                     Ok(Reply { body: Body::Full(body), metadata }) => {
@@ -170,11 +156,13 @@ where
                     result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
                 }
             }
-            Poll::Pending => self.wait_for(ReplyTo::new(head, found, held, batch), work),
+            Started::Waits(future) => {
+                self.wait_for(ReplyTo::new(head, found, held, batch), Work::Here(future));
+            }
         }
     }
 
-    fn wait_for(&mut self, to: ReplyTo, work: Work<F>) {
+    fn wait_for(&mut self, to: ReplyTo, work: Work<'a>) {
         self.held = self.held.saturating_add(to.held);
         self.pending.insert(to, work);
     }
@@ -359,7 +347,6 @@ where
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
         let mut at = start;
-        let mut spare = Spare::empty();
         loop {
             if self.closing {
                 self.poll_pending(cx, out);
@@ -381,7 +368,7 @@ where
             match self.session.receive(input, out) {
                 Ok(Step { consumed, next: Next::Event(ref event) }) => {
                     at = at.saturating_add(consumed);
-                    self.on_event(event, batch, &mut spare, out);
+                    self.on_event(event, batch, out);
                 }
                 Ok(Step { consumed, next: Next::Again }) => at = at.saturating_add(consumed),
                 Ok(Step { consumed, next: Next::NeedMore(frame) }) => {
@@ -400,13 +387,7 @@ where
     }
 }
 
-impl<'a, W, S, F, M> Role for ServerRole<'a, W, S, F, M>
-where
-    W: Session,
-    S: Service,
-    F: Future<Output = Result<Reply>> + Send + 'a,
-    M: Fn(&'a S, Call) -> F,
-{
+impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         if self.draining.is_none() && self.drain.poll_begun(cx).is_ready() {
             let told = self.session.drain(out);
@@ -476,7 +457,7 @@ where
     const ANSWERS: bool = true;
 }
 
-impl<W, S, F, M> Drop for ServerRole<'_, W, S, F, M> {
+impl<W, S> Drop for ServerRole<'_, W, S> {
     fn drop(&mut self) {
         self.info.pushes.close();
     }

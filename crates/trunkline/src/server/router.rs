@@ -1,12 +1,11 @@
 //! From names to methods.
 
 use hashbrown::{Equivalent, HashMap};
-use std::future::Future;
 use std::hash::{Hash, Hasher};
 
 use crate::call::Names;
 use crate::describe::{MethodInfo, ServiceInfo};
-use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service};
+use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service, Started};
 use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 
 /// Finds the method of a call and hands the call on. It is the one place where the types of services are erased,
@@ -219,16 +218,21 @@ impl Key {
 }
 
 impl Service for Router {
-    fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
+    async fn call(&self, mut call: Call) -> Result<Reply> {
+        self.start(&mut call).end().await
+    }
+
+    #[inline]
+    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
         if call.method.is_none() {
             let found = self.find(call.service().as_bytes(), call.method().as_bytes());
             call.method = found.map(|(route, _)| route.id);
         }
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {
-            // Through the box: a box of a service is a service too, and would box the future again.
-            Some((_, service)) => (**service).call_boxed(call),
-            None => Box::pin(std::future::ready(Err(self.unknown(&call)))),
+            // Through the box: a box of a service is a service too.
+            Some((_, service)) => (**service).start_dyn(call),
+            None => Started::Ended(Err(self.unknown(call))),
         }
     }
 

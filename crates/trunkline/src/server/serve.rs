@@ -54,8 +54,7 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     let info =
         Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: W::PUSHES, pushes: PushQueue::open() });
     async move {
-        let role =
-            ServerRole::<W, S, _, _>::new(&core, |stack: &S, call| stack.call(call), Arc::clone(&info));
+        let role = ServerRole::<W, S>::new(&core, Arc::clone(&info));
         let close = Connection::new(stream, role, &core.patience, first).run().await;
         log_close(&info, &close);
     }

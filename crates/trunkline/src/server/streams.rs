@@ -1,6 +1,5 @@
 //! What a server sends beyond whole replies: bodies frame by frame, and messages of its own.
 
-use std::future::Future;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use super::connection::ServerRole;
 use super::work::{self, ReplyTo};
 use crate::net::driver::{Close, Received, is_full};
 use crate::service::{Service, reply_over_limit};
-use crate::{BodyStream, Call, Push, Reply, Result};
+use crate::{BodyStream, Push};
 
 /// A reply whose body goes out frame by frame.
 pub(crate) struct Outflow {
@@ -20,13 +19,7 @@ pub(crate) struct Outflow {
     pub(crate) begun: bool,
 }
 
-impl<'a, W, S, F, M> ServerRole<'a, W, S, F, M>
-where
-    W: Session,
-    S: Service,
-    F: Future<Output = Result<Reply>> + Send + 'a,
-    M: Fn(&'a S, Call) -> F,
-{
+impl<W: Session, S: Service> ServerRole<'_, W, S> {
     /// Writes the frames of all streams that are there and whose turn it is.
     pub(crate) fn write_outflows(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
         let mut index = 0;

@@ -15,12 +15,12 @@ use super::Core;
 use super::router::{Route, Router};
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
-use crate::service::{Answer, ReplyBuf, Request, Service};
+use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service};
 use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
 
 /// A future that answers a call, in the connection's own task or in one of its own.
-pub(crate) enum Work<F> {
-    Here(Pin<Box<Option<F>>>),
+pub(crate) enum Work<'a> {
+    Here(BoxFuture<'a>),
     Spawned(Spawned),
 }
 
@@ -59,36 +59,13 @@ impl Drop for Spawned {
     }
 }
 
-impl<F: Future<Output = Result<Reply>>> Work<F> {
+impl Work<'_> {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         match self {
-            Self::Here(future) => match future.as_mut().as_pin_mut() {
-                Some(future) => future.poll(cx),
-                None => Poll::Pending,
-            },
+            Self::Here(future) => future.as_mut().poll(cx),
             Self::Spawned(task) => Pin::new(&mut task.task).poll(cx).map(|result| {
                 result.unwrap_or_else(|_| Err(Status::new(Code::Internal, "the call's task was stopped")))
             }),
-        }
-    }
-}
-
-/// Memory for the future of a call, used again by the next call of the same batch.
-pub(crate) struct Spare<F>(Option<Pin<Box<Option<F>>>>);
-
-impl<F> Spare<F> {
-    pub(crate) fn empty() -> Self {
-        Self(None)
-    }
-
-    pub(crate) fn take(&mut self) -> Pin<Box<Option<F>>> {
-        self.0.take().unwrap_or_else(|| Box::pin(None))
-    }
-
-    pub(crate) fn give(&mut self, work: Work<F>) {
-        if let Work::Here(mut future) = work {
-            future.as_mut().set(None);
-            self.0 = Some(future);
         }
     }
 }
