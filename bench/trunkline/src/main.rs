@@ -35,10 +35,7 @@ impl Peer for Trunkline {
     type Client = Channel;
 
     async fn serve(listener: TcpListener) -> Result<(), Error> {
-        let address = listener.local_addr()?;
-        // The server listens itself.
-        drop(listener);
-        Ok(Server::builder().serve(EchoServer::new(Mirror)).listen(address.to_string()).run().await?)
+        Ok(Server::builder().serve(EchoServer::new(Mirror)).listen_on(listener).run().await?)
     }
 
     async fn connect(to: SocketAddr) -> Result<Channel, Error> {

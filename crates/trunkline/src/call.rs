@@ -246,9 +246,9 @@ impl Call {
         self
     }
 
-    /// The call as a value of its own; what is left in its place has nothing to say.
+    /// The call as a value of its own; what is left in its place has its names and nothing else to say.
     pub(crate) fn take(&mut self) -> Self {
-        let context = std::mem::take(&mut self.context);
+        let context = self.context.take();
         Self { body: std::mem::take(&mut self.body), context, ..*self }
     }
 

@@ -126,6 +126,12 @@ impl Context {
         Self { deadline, metadata: MaybeMetadata::default(), connection: None, names: Names::Static("", "") }
     }
 
+    /// The circumstances as a value of their own; the names stay.
+    pub(crate) fn take(&mut self) -> Self {
+        let left = Self { names: self.names.clone(), ..Self::default() };
+        std::mem::replace(self, left)
+    }
+
     /// When the caller stops waiting, if it said so.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {

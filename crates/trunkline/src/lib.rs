@@ -35,6 +35,7 @@
 // What the macros generate names this crate from outside; inside it must have that name too.
 extern crate self as trunkline;
 
+mod asked;
 mod body;
 mod call;
 pub mod client;
@@ -60,6 +61,7 @@ pub mod tower;
 mod trace;
 mod typed;
 
+pub use asked::Asked;
 pub use body::{Body, BodySender, BodyStream};
 pub use bytes::Bytes;
 pub use call::{Call, MethodId, Name, Reply};
@@ -69,7 +71,7 @@ pub use net::{Address, InvalidAddress};
 pub use push::{Push, Pusher};
 pub use server::Server;
 pub use service::{
-    Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, Started, service_fn,
+    Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
 pub use trace::Trace;
@@ -92,8 +94,8 @@ pub mod __private {
 
     pub mod service {
         pub use crate::typed::{
-            Calls, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, argument, arrive, borrow,
-            is_arriving, method, reply, schema, take_context, unknown,
+            Calls, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, argument, arrive, ask,
+            borrow, call, is_arriving, method, reply, schema, take_context, unknown,
         };
     }
     #[cfg(feature = "protobuf")]

@@ -2,12 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
 
 use trunkline_wire::{CallHead, Pairs, Serialization};
 
 use crate::describe::ServiceInfo;
-use crate::{Call, Code, MethodId, Peer, Reply, Result, Status};
+use crate::{Asked, Call, Code, MethodId, Peer, Reply, Result, Status};
 
 /// Something that answers calls. Layers are services around services; a client is one too.
 ///
@@ -21,12 +20,13 @@ pub trait Service: Send + Sync + 'static {
     /// Answers one call. The future is dropped when nobody wants the answer any more.
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send;
 
-    /// Begins a call and asks it once: a server does so, since most calls are ready then, and what is ready costs no
-    /// future of the layers around it. What the service needs it takes out of `call`, which is not looked at again.
+    /// Begins a call and asks it once: a server does so, since most calls are ready then. What is ready costs no future
+    /// of the layers around it, and its reply's body goes to where it leaves from. What came of it is left in `asked`.
     ///
     /// A service that says nothing of it is called by [`Service::call`], and asked once.
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
-        Started::ask(self.call(call.take()))
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        let call = asked.take_call();
+        asked.ask(self.call(call));
     }
 
     /// Answers a call on the spot, from the borrowed body into the connection's write buffer, where the method
@@ -60,46 +60,6 @@ pub enum Answer {
     Done(Result<()>),
     /// This has to be called by [`Service::call`]. Nothing was done.
     Declined,
-}
-
-/// What came of a call that was asked once; see [`Service::start`].
-pub enum Started<'a> {
-    /// It has ended already.
-    Ended(Result<Reply>),
-    /// It waits. It was asked with a waker that does nothing, so it has to be asked again.
-    Waits(BoxFuture<'a>),
-}
-
-impl std::fmt::Debug for Started<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ended(result) => f.debug_tuple("Ended").field(result).finish(),
-            Self::Waits(_) => f.write_str("Waits"),
-        }
-    }
-}
-
-impl<'a> Started<'a> {
-    /// Asks a future once.
-    #[inline]
-    pub fn ask(future: impl Future<Output = Result<Reply>> + Send + 'a) -> Self {
-        let mut future = Box::pin(future);
-        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => Self::Ended(result),
-            Poll::Pending => Self::Waits(future),
-        }
-    }
-
-    /// Waits for the end.
-    ///
-    /// # Errors
-    /// Whatever ended the call.
-    pub async fn end(self) -> Result<Reply> {
-        match self {
-            Self::Ended(result) => result,
-            Self::Waits(future) => future.await,
-        }
-    }
 }
 
 /// A call that is looked at where it lies: in the connection's read buffer.
@@ -219,7 +179,7 @@ pub trait DynService: Send + Sync + 'static {
     /// As [`Service::call`].
     fn call_boxed(&self, call: Call) -> BoxFuture<'_>;
     /// As [`Service::start`].
-    fn start_dyn(&self, call: &mut Call) -> Started<'_>;
+    fn start_dyn<'a>(&'a self, asked: &mut Asked<'_, 'a>);
     /// As [`Service::answer`].
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer;
     /// As [`Service::serialization`].
@@ -231,8 +191,8 @@ impl<S: Service> DynService for S {
         Box::pin(self.call(call))
     }
 
-    fn start_dyn(&self, call: &mut Call) -> Started<'_> {
-        self.start(call)
+    fn start_dyn<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        self.start(asked);
     }
 
     fn answer_dyn(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
@@ -249,8 +209,8 @@ impl Service for Box<dyn DynService> {
         (**self).call_boxed(call)
     }
 
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
-        (**self).start_dyn(call)
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        (**self).start_dyn(asked);
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
@@ -268,8 +228,8 @@ impl<S: Service> Service for std::sync::Arc<S> {
     }
 
     #[inline]
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
-        (**self).start(call)
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        (**self).start(asked);
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

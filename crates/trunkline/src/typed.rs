@@ -1,15 +1,20 @@
 //! Between bodies and Rust values: what the code that `#[service]` generates calls.
 
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
 
+use pin_project_lite::pin_project;
 use trunkline_wire::Serialization;
 
+use crate::asked::{self, Outcome};
 use crate::codec::{self, Payload};
 use crate::message::Schema;
-use crate::service::{Answer, ReplyBuf, Request, Service, Started};
-use crate::{Body, Call, Code, Context, Metadata, Reply, Result, Status};
+use crate::service::{Answer, ReplyBuf, Request, Service};
+use crate::{Asked, Body, Call, Code, Context, Metadata, Reply, Result, Status};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
 /// `Outgoing::annotated` gives what came.
@@ -39,11 +44,28 @@ pub trait IntoReply {
     /// # Errors
     /// The serialisation cannot carry the value.
     fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error>;
+
+    /// Appends the reply's body to the buffer; or gives the reply, where it is more than a whole body.
+    ///
+    /// # Errors
+    /// As for [`into_reply`](IntoReply::into_reply).
+    fn write(self, how: Serialization, buffer: &mut ReplyBuf<'_>) -> Result<Option<Reply>, codec::Error>
+    where
+        Self: Sized,
+    {
+        let _ = buffer;
+        self.into_reply(how).map(Some)
+    }
 }
 
 impl<T: Payload> IntoReply for T {
     fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error> {
         self.into_bytes(how).map(Reply::new)
+    }
+
+    #[inline]
+    fn write(self, how: Serialization, buffer: &mut ReplyBuf<'_>) -> Result<Option<Reply>, codec::Error> {
+        buffer.write_with(|out| self.encode(how, out)).map(|()| None)
     }
 }
 
@@ -67,46 +89,119 @@ pub fn is_arriving(call: &Call) -> bool {
 }
 
 /// Waits for the whole body, then makes the call.
-pub fn arrive<'a, S: Service>(service: &'a S, call: &mut Call) -> Started<'a> {
-    let mut call = call.take();
-    Started::ask(async move {
+pub fn arrive<'a, S: Service>(service: &'a S, asked: &mut Asked<'_, 'a>) {
+    let mut call = asked.take_call();
+    asked.ask(async move {
         call.body = std::mem::take(&mut call.body).whole_by_own_limit().await?.into();
-        service.start(&mut call).end().await
-    })
+        asked::call(service, call).await
+    });
 }
 
-/// The argument. The body is let go, so that a handler that waits does not keep it in memory.
+/// Makes a call of a service that says how a call is begun.
+pub fn call<S: Service>(service: &S, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+    asked::call(service, call)
+}
+
+/// The argument. The body is let go, so that a handler that waits does not keep it in memory. Where there is none the
+/// call has failed.
 #[inline]
-pub fn argument<A: Payload>(call: &mut Call) -> Result<A> {
-    match std::mem::take(&mut call.body) {
-        Body::Full(body) => Ok(A::decode_bytes(call.serialization, body)?),
+pub fn argument<A: Payload>(asked: &mut Asked<'_, '_>) -> Option<A> {
+    let argument = match std::mem::take(&mut asked.call.body) {
+        Body::Full(body) => A::decode_bytes(asked.call.serialization, body).map_err(Status::from),
         Body::Stream(_) => Err(not_whole()),
-    }
+    };
+    argument.map_err(|status| asked.end(Err(status))).ok()
 }
 
 /// The circumstances of the call, for a method that wants them.
-pub fn take_context(call: &mut Call) -> Context {
-    std::mem::take(&mut call.context)
+pub fn take_context(asked: &mut Asked<'_, '_>) -> Context {
+    asked.call.context.take()
+}
+
+pin_project! {
+    /// The future of a method that gives a value, as one that gives a reply.
+    struct Replying<F> {
+        #[pin]
+        method: F,
+        how: Serialization,
+    }
+}
+
+impl<F, R, E> Future for Replying<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoReply,
+    E: Into<Status>,
+{
+    type Output = Result<Reply>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Result<Reply>> {
+        let this = self.project();
+        this.method.poll(cx).map(|result| into_reply(*this.how, result))
+    }
+}
+
+/// Asks a method that gives a value once.
+#[inline]
+pub fn ask<'a, R: IntoReply, E: Into<Status>>(
+    asked: &mut Asked<'_, 'a>,
+    method: impl Future<Output = Result<R, E>> + Send + 'a,
+) {
+    let how = asked.call.serialization;
+    let mut replying = Box::pin(Replying { method, how });
+    match replying.as_mut().project().method.poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(result) => reply(asked, result),
+        Poll::Pending => asked.outcome = Outcome::Waits(replying),
+    }
 }
 
 /// The reply to a method that gives a value.
 #[inline]
-pub fn reply<R: IntoReply, E: Into<Status>>(how: Serialization, result: Result<R, E>) -> Result<Reply> {
+pub fn reply<R: IntoReply, E: Into<Status>>(asked: &mut Asked<'_, '_>, result: Result<R, E>) {
+    let how = asked.call.serialization;
+    let (value, buffer) = match (result, &mut asked.buffer) {
+        (Ok(value), Some(buffer)) => (value, buffer),
+        (result, _) => return asked.end(into_reply(how, result)),
+    };
+    asked.outcome = match value.write(how, buffer) {
+        Ok(None) => written(buffer),
+        Ok(Some(reply)) => Outcome::Ended(Ok(reply)),
+        Err(error) => Outcome::Ended(Err(unsaid(error))),
+    };
+}
+
+/// The reply is in the buffer, as far as the buffer takes it.
+#[inline]
+fn written<'a>(buffer: &ReplyBuf<'_>) -> Outcome<'a> {
+    match buffer.limit_check() {
+        Ok(()) => Outcome::Written,
+        Err(status) => Outcome::Ended(Err(status)),
+    }
+}
+
+fn into_reply<R: IntoReply, E: Into<Status>>(how: Serialization, result: Result<R, E>) -> Result<Reply> {
     let value = result.map_err(Into::into)?;
     value.into_reply(how).map_err(unsaid)
 }
 
 /// The reply to a method that reads the body where it lies and writes its reply itself.
 pub fn borrow<E: Into<Status>>(
-    call: &Call,
+    asked: &mut Asked<'_, '_>,
     method: impl FnOnce(&[u8], &mut ReplyBuf<'_>) -> Result<(), E>,
-) -> Result<Reply> {
-    let mut out = Vec::new();
-    // The server holds the reply against its own limit when it writes it.
-    let mut reply = ReplyBuf::new(&mut out, usize::MAX);
-    let Body::Full(body) = &call.body else { return Err(not_whole()) };
-    method(body, &mut reply).map_err(Into::into)?;
-    Ok(Reply::new(out))
+) {
+    let Body::Full(body) = &asked.call.body else { return asked.end(Err(not_whole())) };
+    asked.outcome = match &mut asked.buffer {
+        Some(buffer) => match method(body, buffer) {
+            Ok(()) => written(buffer),
+            Err(error) => Outcome::Ended(Err(error.into())),
+        },
+        None => {
+            let mut out = Vec::new();
+            // The server holds the reply against its own limit when it writes it.
+            let result = method(body, &mut ReplyBuf::new(&mut out, usize::MAX));
+            Outcome::Ended(result.map(|()| Reply::new(out)).map_err(Into::into))
+        }
+    };
 }
 
 /// Generated code that forgot to wait for the body.
@@ -115,10 +210,11 @@ fn not_whole() -> Status {
     Status::new(Code::Internal, "the body has not arrived")
 }
 
-/// The failure of a call to a method that is not there. The text is the one that clients of rpcx know.
+/// There is no such method. The text is the one that clients of rpcx know.
 #[cold]
-pub fn unknown(call: &Call) -> Status {
-    Status::new(Code::NotFound, format!("rpcx: can't find method {}", call.method())).not_begun()
+pub fn unknown(asked: &mut Asked<'_, '_>) {
+    let text = format!("rpcx: can't find method {}", asked.call.method());
+    asked.end(Err(Status::new(Code::NotFound, text).not_begun()));
 }
 
 /// A reply that cannot be said in the call's serialisation: nothing that the caller wrote is wrong.

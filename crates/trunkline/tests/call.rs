@@ -496,3 +496,19 @@ async fn until(so: impl Fn() -> bool) {
     .await
     .expect("it did not become so within 30 s");
 }
+
+/// What listens already, and is handed to the server, is served beside what it listens on itself.
+#[tokio::test]
+async fn a_socket_that_listens_already_is_served() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    // It comes before the server, and waits in the socket's queue.
+    let early = tokio::net::TcpStream::connect(address).await.unwrap();
+    let server = Server::builder().listen_on(listener).listen("127.0.0.1:0").start().await.unwrap();
+    assert_eq!(server.addresses().len(), 2);
+    assert_eq!(server.addresses()[0], address.to_string());
+    let channel = Channel::connect(&format!("rpcx://{address}")).await.unwrap();
+    let call = trunkline::Call::new("No", "Such", trunkline::Serialization::Raw, "");
+    assert_eq!(channel.call(call).await.unwrap_err().code(), Code::NotFound);
+    drop(early);
+}

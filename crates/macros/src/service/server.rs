@@ -41,23 +41,22 @@ pub(super) fn emit(service: &Service) -> TokenStream {
         #(#conditions)*
         #[allow(deprecated)]
         impl<T: #contract> ::trunkline::Service for #server<T> {
-            async fn call(&self, mut call: ::trunkline::Call) -> ::trunkline::Result<::trunkline::Reply> {
-                self.start(&mut call).end().await
+            fn call(
+                &self,
+                call: ::trunkline::Call,
+            ) -> impl ::core::future::Future<Output = ::trunkline::Result<::trunkline::Reply>> + ::core::marker::Send
+            {
+                ::trunkline::__private::service::call(self, call)
             }
 
-            fn start<'started>(
-                &'started self,
-                call: &mut ::trunkline::Call,
-            ) -> ::trunkline::Started<'started> {
-                let method = ::trunkline::__private::service::method(call, Self::METHODS);
-                if ::trunkline::__private::service::is_arriving(call) && method < Self::METHODS.len() {
-                    return ::trunkline::__private::service::arrive(self, call);
+            fn start<'asked>(&'asked self, asked: &mut ::trunkline::Asked<'_, 'asked>) {
+                let method = ::trunkline::__private::service::method(asked.call(), Self::METHODS);
+                if ::trunkline::__private::service::is_arriving(asked.call()) && method < Self::METHODS.len() {
+                    return ::trunkline::__private::service::arrive(self, asked);
                 }
                 match method {
                     #(#calls)*
-                    _ => ::trunkline::Started::Ended(::core::result::Result::Err(
-                        ::trunkline::__private::service::unknown(call),
-                    )),
+                    _ => ::trunkline::__private::service::unknown(asked),
                 }
             }
 
@@ -74,17 +73,16 @@ pub(super) fn emit(service: &Service) -> TokenStream {
 /// Begins one method from owned bytes.
 fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
     let (contract, ident, index) = (service.ident(), &method.ident, Index::from(index));
-    let ended = quote!(::trunkline::Started::Ended);
     let helpers = quote!(::trunkline::__private::service);
     if method.kind == Kind::Borrowed {
         return quote! {
-            #index => #ended(#helpers::borrow(call, |body, reply| {
+            #index => #helpers::borrow(asked, |body, reply| {
                 <T as #contract>::#ident(&self.inner, body, reply)
-            })),
+            }),
         };
     }
     let ty = method.argument_type();
-    let take_context = method.context.map(|_| quote!(let context = #helpers::take_context(call);));
+    let take_context = method.context.map(|_| quote!(let context = #helpers::take_context(asked);));
     let context = method.context.map(|context| match context {
         ContextArgument::Borrowed => quote!(&context,),
         ContextArgument::Owned => quote!(context,),
@@ -96,21 +94,18 @@ fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
     };
     let call = quote!(<T as #contract>::#ident(&self.inner, #context #argument));
     let run = match method.kind {
+        Kind::Async if method.context.is_none() => quote!(#helpers::ask(asked, #call)),
         // What is captured is what the method needs, and nothing else.
-        Kind::Async => quote! {
-            ::trunkline::Started::ask(async move { #helpers::reply(how, #call.await) })
-        },
-        _ => quote!(#ended(#helpers::reply(how, #call))),
+        Kind::Async => quote!(#helpers::ask(asked, async move { #call.await })),
+        _ => quote!(#helpers::reply(asked, #call)),
     };
     quote! {
-        #index => match #helpers::argument::<#ty>(call) {
-            ::core::result::Result::Ok(#binding) => {
-                let how = call.serialization();
+        #index => {
+            if let ::core::option::Option::Some(#binding) = #helpers::argument::<#ty>(asked) {
                 #take_context
                 #run
             }
-            ::core::result::Result::Err(status) => #ended(::core::result::Result::Err(status)),
-        },
+        }
     }
 }
 

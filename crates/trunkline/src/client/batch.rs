@@ -130,11 +130,9 @@ impl Batch {
         let from = match self.channel.kind() {
             Kind::Rpcx(shared) => From::Rpcx(Group::new(shared.clone(), self.calls, deadline, true)),
             #[cfg(feature = "http")]
-            Kind::Http(http) => From::Http {
-                http: Arc::clone(http),
-                waiting: self.calls,
-                running: JoinSet::new(),
-            },
+            Kind::Http(http) => {
+                From::Http { http: Arc::clone(http), waiting: self.calls, running: JoinSet::new() }
+            }
         };
         Arriving { channel: self.channel, from }
     }

@@ -103,7 +103,10 @@ pub(crate) struct Calling<'a, W: Session> {
 
 enum Stage<'a, W: Session> {
     New(Call),
-    Begun { link: Arc<Link<W>>, id: u64 },
+    Begun {
+        link: Arc<Link<W>>,
+        id: u64,
+    },
     /// There was no connection that would take it.
     Later(Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>),
     Ended,

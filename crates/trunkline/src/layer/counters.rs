@@ -183,7 +183,7 @@ impl Drop for InFlight<'_> {
 impl Policy for Arc<Counters> {
     type Guard<'a> = Option<InFlight<'a>>;
 
-    #[inline]
+    #[inline(always)]
     fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>> {
         Ok(self.cells(facts.method_id()).map(|cells| {
             add(cells, |cells| &cells.begun, 1);
@@ -191,13 +191,12 @@ impl Policy for Arc<Counters> {
         }))
     }
 
-    fn waits(guard: &mut Self::Guard<'_>) {
-        if let Some(call) = guard
-            && !matches!(call.timed, Some((_, 1)))
-        {
+    fn waits<'a>(mut guard: Self::Guard<'a>) -> Self::Guard<'a> {
+        if let Some(call) = &mut guard {
             call.add_time();
             call.timed = Some((Instant::now(), 1));
         }
+        guard
     }
 
     fn declined(guard: Self::Guard<'_>) {

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
+use crate::asked;
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
-use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service, Started};
-use crate::{Call, Code, Reply, Result, Serialization, Status};
+use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service};
+use crate::{Asked, Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Deadline`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,25 +69,25 @@ impl Future for Timed<'_> {
 }
 
 impl<S: Service> Service for Deadline<S> {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
-        self.start(&mut call).end().await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        asked::call(self, call)
     }
 
     #[inline]
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
-        if call.context.deadline.is_none() {
-            call.context.deadline = self.default.map(|time| Instant::now() + time);
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        if asked.call.context.deadline.is_none() {
+            asked.call.context.deadline = self.default.map(|time| Instant::now() + time);
         }
-        match call.context.deadline {
-            None => self.inner.start(call),
-            Some(deadline) if deadline <= Instant::now() => Started::Ended(Err(passed())),
-            Some(deadline) => match self.inner.start(call) {
-                Started::Waits(inner) => {
+        match asked.call.context.deadline {
+            None => self.inner.start(asked),
+            Some(deadline) if deadline <= Instant::now() => asked.end(Err(passed())),
+            Some(deadline) => {
+                self.inner.start(asked);
+                asked.wrap(|inner| {
                     let timer = Box::pin(tokio::time::sleep_until(deadline));
-                    Started::Waits(Box::pin(Timed { inner: Some(inner), timer }))
-                }
-                ended => ended,
-            },
+                    Timed { inner: Some(inner), timer }
+                });
+            }
         }
     }
 

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::policy::{Facts, Policy};
+use crate::asked::{self, Outcome};
 use crate::call::Names;
-use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service, Started};
-use crate::{Call, Code, Reply, Result, Serialization, Status};
+use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service};
+use crate::{Asked, Call, Code, Reply, Result, Serialization, Status};
 
 /// A service behind policies. A handler that panics fails its own call; the text of the panic goes to
 /// the log, not to the caller.
@@ -54,28 +55,29 @@ impl<P: Policy> Future for Passing<'_, P> {
 }
 
 impl<S: Service, P: Policy> Service for Guarded<S, P> {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
-        self.start(&mut call).end().await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        asked::call(self, call)
     }
 
     #[inline]
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
-        let mut guard = match self.policies.begin(&Facts::from(&*call)) {
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        let guard = match self.policies.begin(&Facts::from(asked.call())) {
             Ok(guard) => guard,
-            Err(status) => return Started::Ended(Err(status)),
+            Err(status) => return asked.end(Err(status)),
         };
-        let names = call.context.names.clone();
-        let result = match catch_unwind(AssertUnwindSafe(|| self.inner.start(call))) {
-            Ok(Started::Ended(result)) => result,
-            Ok(Started::Waits(inner)) => {
-                P::waits(&mut guard);
-                let guard = Some(guard);
-                return Started::Waits(Box::pin(Passing::<P> { inner: Some(inner), guard, names }));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.inner.start(asked))) {
+            let status = panicked(asked.call().service(), asked.call().method(), &*panic);
+            asked.end(Err(status));
+        }
+        match &asked.outcome {
+            Outcome::Written | Outcome::Ended(Ok(_)) => P::ended(guard, false),
+            Outcome::Ended(Err(_)) => P::ended(guard, true),
+            Outcome::Waits(_) => {
+                let names = asked.call.context.names.clone();
+                let guard = Some(P::waits(guard));
+                asked.wrap(|inner| Passing::<P> { inner: Some(inner), guard, names });
             }
-            Err(panic) => Err(panicked(names.service(), names.method(), &*panic)),
-        };
-        P::ended(guard, result.is_err());
-        Started::Ended(result)
+        }
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {

@@ -23,8 +23,8 @@ pub trait Policy: Send + Sync + 'static {
     fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>>;
 
     /// The call could not be answered at once: it waits from here on.
-    fn waits(guard: &mut Self::Guard<'_>) {
-        let _ = guard;
+    fn waits<'a>(guard: Self::Guard<'a>) -> Self::Guard<'a> {
+        guard
     }
 
     /// The method cannot be answered in place: the same call begins once more.
@@ -91,9 +91,8 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
     }
 
     #[inline(always)]
-    fn waits(guard: &mut Self::Guard<'_>) {
-        A::waits(&mut guard.0);
-        B::waits(&mut guard.1);
+    fn waits<'a>(guard: Self::Guard<'a>) -> Self::Guard<'a> {
+        (A::waits(guard.0), B::waits(guard.1))
     }
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use trunkline_wire::Limits;
 
@@ -55,6 +56,8 @@ pub struct ServerBuilder<L = NoLayer> {
     router: Router,
     layers: L,
     addresses: Vec<String>,
+    /// Sockets that listen already.
+    listeners: Vec<Listener>,
     limits: Limits,
     connections: ConnectionLimits,
     policies: Policies,
@@ -70,6 +73,7 @@ impl Default for ServerBuilder {
             router: Router::default(),
             layers: NoLayer,
             addresses: Vec::new(),
+            listeners: Vec::new(),
             limits: Limits::default(),
             connections: ConnectionLimits::default(),
             policies: Policies::default(),
@@ -112,6 +116,12 @@ impl<L> ServerBuilder<L> {
         self
     }
 
+    /// Accepts from this socket, too, which listens already: one that was handed to the program by what started it.
+    pub fn listen_on(mut self, listener: TcpListener) -> Self {
+        self.listeners.push(Listener::Tcp(listener));
+        self
+    }
+
     /// Wraps all calls in a layer of one's own, outside of those added before and inside of the default ones
     /// (catch panic, counters, admission, token, deadline).
     pub fn layer<O>(self, outer: O) -> ServerBuilder<Stacked<L, O>> {
@@ -120,6 +130,7 @@ impl<L> ServerBuilder<L> {
             layers,
             router: self.router,
             addresses: self.addresses,
+            listeners: self.listeners,
             limits: self.limits,
             connections: self.connections,
             policies: self.policies,
@@ -208,10 +219,10 @@ where
         if let Some(error) = self.error {
             return Err(error);
         }
-        if self.addresses.is_empty() {
+        if self.addresses.is_empty() && self.listeners.is_empty() {
             return Err(ServerError::NoAddress);
         }
-        let mut listeners = Vec::new();
+        let mut listeners = self.listeners;
         for text in &self.addresses {
             let address: Address = text.parse()?;
             let listener = Listener::bind(&address)

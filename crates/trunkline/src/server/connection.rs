@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trunkline_wire::{
-    CallHead, Compression, Event, Failure, Metadata, Next, Pairs, Payload, ReplyFrame, Session, Step,
+    CallHead, Compression, Event, Failure, Mark, Metadata, Next, Pairs, Payload, ReplyFrame, Session, Step,
 };
 
 use super::Core;
@@ -15,6 +15,7 @@ use super::drain::DrainWatch;
 use super::router::{Last, Route};
 use super::streams::Outflow;
 use super::work::{ReplyTo, Spawned, Work, answer, deadline, failure, name, refusal};
+use crate::asked::{Outcome, written_nowhere};
 use crate::call::Names;
 use crate::codec::gzip;
 use crate::context::{ConnectionInfo, MaybeMetadata};
@@ -23,8 +24,8 @@ use crate::net::compress;
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
 use crate::net::pending::Pending;
-use crate::service::{Request, Service, Started, reply_over_limit};
-use crate::{Body, Call, Code, Context, MethodId, Reply, Result, Status};
+use crate::service::{ReplyBuf, Request, Service, reply_over_limit};
+use crate::{Asked, Body, Call, Code, Context, MethodId, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`.
 pub(crate) struct ServerRole<'a, W, S> {
@@ -139,27 +140,56 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         let held = body.len();
         let limit = self.core.limits.body;
         let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body, limit).into() };
-        let mut call = self.make_call(head, found, body, batch);
+        let call = self.make_call(head, found, body, batch);
         if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
             let spawned = Spawned::begin(self.core, call);
             return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Spawned(spawned));
         }
         let core = self.core;
+        let compress = head.compression != Compression::None;
+        let mark = if compress { None } else { self.session.begin(head, out) };
+        let buffer = mark.map(|_| ReplyBuf::new(out, core.limits.body));
+        let mut asked = Asked::new(call, buffer);
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
-        match core.stack.start(&mut call) {
-            Started::Ended(result) => {
-                self.write_waiting_pushes(out);
-                match result {
-                    Ok(Reply { body: Body::Full(body), metadata }) => {
-                        self.write_reply(head, metadata.get(), &body, out);
-                    }
-                    result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
-                }
-            }
-            Started::Waits(future) => {
-                self.wait_for(ReplyTo::new(head, found, held, batch), Work::Here(future));
-            }
+        core.stack.start(&mut asked);
+        if let (Outcome::Written, Some(mark)) = (&asked.outcome, mark) {
+            return self.finish_written(mark, out);
         }
+        let outcome = asked.outcome;
+        if let Some(mark) = mark {
+            out.truncate(mark.start);
+        }
+        let result = match outcome {
+            Outcome::Waits(future) => {
+                return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Here(future));
+            }
+            Outcome::Ended(result) => result,
+            Outcome::Written => Err(written_nowhere()),
+        };
+        match result {
+            Ok(Reply { body: Body::Full(body), metadata }) => {
+                self.write_waiting_pushes(out);
+                self.write_reply(head, metadata.get(), &body, out);
+            }
+            result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
+        }
+    }
+
+    /// Ends a reply that is in the buffer; what the call pushed goes before it.
+    #[inline]
+    fn finish_written(&mut self, mark: Mark, out: &mut Vec<u8>) {
+        if self.info.pushes.may_have() {
+            return self.finish_after_pushes(mark, out);
+        }
+        self.session.finish(mark, out);
+    }
+
+    #[cold]
+    fn finish_after_pushes(&mut self, mark: Mark, out: &mut Vec<u8>) {
+        self.session.finish(mark, out);
+        let reply = out.split_off(mark.start);
+        self.write_waiting_pushes(out);
+        out.extend_from_slice(&reply);
     }
 
     fn wait_for(&mut self, to: ReplyTo, work: Work<'a>) {

@@ -1,12 +1,14 @@
 //! From names to methods.
 
 use hashbrown::{Equivalent, HashMap};
+use std::future::Future;
 use std::hash::{Hash, Hasher};
 
+use crate::asked;
 use crate::call::Names;
 use crate::describe::{MethodInfo, ServiceInfo};
-use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service, Started};
-use crate::{Call, Code, MethodId, Name, Reply, Result, Status};
+use crate::service::{Answer, DynService, NamedService, ReplyBuf, Request, Service};
+use crate::{Asked, Call, Code, MethodId, Name, Reply, Result, Status};
 
 /// Finds the method of a call and hands the call on. It is the one place where the types of services are erased,
 /// since a server holds different ones.
@@ -218,12 +220,13 @@ impl Key {
 }
 
 impl Service for Router {
-    async fn call(&self, mut call: Call) -> Result<Reply> {
-        self.start(&mut call).end().await
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
+        asked::call(self, call)
     }
 
     #[inline]
-    fn start<'a>(&'a self, call: &mut Call) -> Started<'a> {
+    fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
+        let call = &mut asked.call;
         if call.method.is_none() {
             let found = self.find(call.service().as_bytes(), call.method().as_bytes());
             call.method = found.map(|(route, _)| route.id);
@@ -231,8 +234,11 @@ impl Service for Router {
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {
             // Through the box: a box of a service is a service too.
-            Some((_, service)) => (**service).start_dyn(call),
-            None => Started::Ended(Err(self.unknown(call))),
+            Some((_, service)) => (**service).start_dyn(asked),
+            None => {
+                let status = self.unknown(call);
+                asked.end(Err(status));
+            }
         }
     }
 

@@ -47,16 +47,16 @@ const _: fn() = || {
 mod tests {
     use super::*;
     use crate::layer::NoLayer;
-    use crate::{Call, Serialization};
+    use crate::{Asked, Call, Serialization};
 
     /// What every call moves around; a field more shows here before it shows in a benchmark.
     #[test]
     fn a_call_and_what_comes_of_it_stay_small() {
         let router = Arc::new(Router::default());
         let stack = stack(router, NoLayer, Policies::default(), Arc::new(Counters::new(0)));
-        let mut call = Call::new("Echo", "Owned", Serialization::Raw, "");
-        let started = stack.start(&mut call);
-        let (call_size, started_size) = (size_of_val(&call), size_of_val(&started));
+        let mut asked = Asked::new(Call::new("Echo", "Owned", Serialization::Raw, ""), None);
+        stack.start(&mut asked);
+        let (call_size, started_size) = (size_of_val(&asked.call), size_of_val(&asked.outcome));
         println!("a call: {call_size} bytes, what comes of it: {started_size} bytes");
         assert!(call_size <= 128, "{call_size}");
         assert!(started_size <= 64, "{started_size}");
