@@ -59,6 +59,7 @@ struct Group {
 
 impl Waiter {
     /// The call has ended: whom to wake for it.
+    #[inline(always)]
     fn ended(self, groups: &mut Slab<Group>, id: u64) -> Option<Waker> {
         match self {
             Self::Task(waker) => Some(waker),
@@ -78,6 +79,7 @@ impl Waiter {
 
 impl Slot {
     /// The call has ended: whom to wake for it.
+    #[inline]
     fn end(&mut self, groups: &mut Slab<Group>, id: u64, outcome: Outcome) -> Option<Waker> {
         match std::mem::replace(&mut self.state, State::Ended(outcome)) {
             State::Waiting { waiter, .. } => waiter.ended(groups, id),
@@ -152,6 +154,7 @@ impl Calls {
         }
     }
 
+    #[inline(always)]
     fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<u64> {
         let state = State::Waiting { deadline, waiter };
         let index = match self.free.pop() {

@@ -136,11 +136,11 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         {
             return;
         }
-        let body = owned(body, batch);
-        let held = body.len();
-        let limit = self.core.limits.body;
-        let body = if end { Body::Full(body) } else { self.inflows.open(head.id, body, limit).into() };
-        let call = self.make_call(head, found, body, batch);
+        let held = body.as_slice().len();
+        let mut call = self.make_call(head, found, body, batch);
+        if !end {
+            self.open_body(&mut call, head.id);
+        }
         if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
             let spawned = Spawned::begin(self.core, call);
             return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Spawned(spawned));
@@ -232,29 +232,47 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         true
     }
 
+    /// The call as its handler gets it, with what has come of its body.
+    #[inline(always)]
     fn make_call(
         &self,
         head: &CallHead<'_>,
         found: Option<(Route, bool)>,
-        body: Body,
+        body: &Payload<'_>,
         batch: &Bytes,
     ) -> Call {
         let route = found.map(|(route, _)| route);
         let names = route.and_then(|route| self.core.router.names(route.id)).cloned();
         let names = names.unwrap_or_else(|| Names::new(name(head.service), name(head.method)));
-        let metadata = head.metadata.share(|bytes| share(batch, bytes));
-        let deadline = deadline(head.metadata);
-        let looked_at = route.is_none_or(|route| route.context) || matches!(body, Body::Stream(_));
-        let connection = looked_at.then(|| Arc::clone(&self.info));
+        let looked_at = route.is_none_or(|route| route.context);
+        let (deadline, metadata) = match head.metadata.is_empty() {
+            true => (None, MaybeMetadata::default()),
+            false => (deadline(head.metadata), shared(head.metadata, batch)),
+        };
         Call {
             method: route.map(|route| route.id),
             serialization: head.serialization,
             one_way: head.one_way,
             idempotent: false,
             compress: false,
-            body,
-            context: Context { deadline, metadata: MaybeMetadata::new(metadata), connection, names },
+            // Where it is made is where it stays: what is moved as soon as it is written waits for its own bytes.
+            body: Body::Full(owned(body, batch)),
+            context: Context {
+                deadline,
+                metadata,
+                connection: looked_at.then(|| Arc::clone(&self.info)),
+                names,
+            },
         }
+    }
+
+    /// The body of a call goes on after what has come.
+    #[cold]
+    fn open_body(&mut self, call: &mut Call, id: u64) {
+        if let Body::Full(first) = std::mem::take(&mut call.body) {
+            call.body = self.inflows.open(id, first, self.core.limits.body).into();
+        }
+        call.context.connection = Some(Arc::clone(&self.info));
     }
 
     fn on_cancel(&mut self, id: u64, out: &mut Vec<u8>) {
@@ -485,6 +503,11 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     }
 
     const ANSWERS: bool = true;
+}
+
+/// Metadata as a value of its own.
+fn shared(pairs: Pairs<'_>, batch: &Bytes) -> MaybeMetadata {
+    MaybeMetadata::new(pairs.share(|bytes| share(batch, bytes)))
 }
 
 impl<W, S> Drop for ServerRole<'_, W, S> {
