@@ -22,27 +22,40 @@ impl Admission {
     }
 }
 
-/// One admitted call; its place is free again when it is dropped.
+/// One call in flight; its place is free again when it is dropped.
 #[derive(Debug)]
-pub struct Place<'a>(&'a AtomicUsize);
+pub struct Place<'a> {
+    in_flight: &'a AtomicUsize,
+    /// How many there were before.
+    before: usize,
+}
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Policy for Admission {
     type Guard<'a> = Option<Place<'a>>;
 
-    #[inline]
-    fn begin(&self, _: &Facts<'_>) -> Result<Self::Guard<'_>> {
-        let Some(limit) = self.limit else { return Ok(None) };
-        let place = Place(&self.in_flight);
-        if self.in_flight.fetch_add(1, Ordering::Relaxed) < limit {
-            return Ok(Some(place));
-        }
-        let text = format!("the server has {limit} calls in flight, its limit (max_in_flight)");
-        Err(Status::new(Code::Limited, text).not_begun())
+    #[inline(always)]
+    fn begin(&self, _: &Facts<'_>) -> Self::Guard<'_> {
+        let in_flight = self.limit.map(|_| &self.in_flight)?;
+        Some(Place { in_flight, before: in_flight.fetch_add(1, Ordering::Relaxed) })
     }
+
+    #[inline(always)]
+    fn admit(&self, _: &Facts<'_>, place: &Option<Place<'_>>) -> Result<()> {
+        match (self.limit, place) {
+            (Some(limit), Some(place)) if place.before >= limit => Err(too_many(limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cold]
+fn too_many(limit: usize) -> Status {
+    let text = format!("the server has {limit} calls in flight, its limit (max_in_flight)");
+    Status::new(Code::Limited, text).not_begun()
 }

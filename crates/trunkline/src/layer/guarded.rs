@@ -61,10 +61,12 @@ impl<S: Service, P: Policy> Service for Guarded<S, P> {
 
     #[inline]
     fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
-        let guard = match self.policies.begin(&Facts::from(asked.call())) {
-            Ok(guard) => guard,
-            Err(status) => return asked.end(Err(status)),
-        };
+        let facts = Facts::from(asked.call());
+        let guard = self.policies.begin(&facts);
+        if let Err(status) = self.policies.admit(&facts, &guard) {
+            P::ended(guard, true);
+            return asked.end(Err(status));
+        }
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.inner.start(asked))) {
             let status = panicked(asked.call().service(), asked.call().method(), &*panic);
             asked.end(Err(status));
@@ -81,10 +83,12 @@ impl<S: Service, P: Policy> Service for Guarded<S, P> {
     }
 
     fn answer(&self, request: &Request<'_>, reply: &mut ReplyBuf<'_>) -> Answer {
-        let guard = match self.policies.begin(&Facts::from(request)) {
-            Ok(guard) => guard,
-            Err(status) => return Answer::Done(Err(status)),
-        };
+        let facts = Facts::from(request);
+        let guard = self.policies.begin(&facts);
+        if let Err(status) = self.policies.admit(&facts, &guard) {
+            P::ended(guard, true);
+            return Answer::Done(Err(status));
+        }
         let answer = catch_unwind(AssertUnwindSafe(|| self.inner.answer(request, reply)));
         let result = match answer {
             Ok(Answer::Done(result)) => result,

@@ -16,11 +16,18 @@ pub trait Policy: Send + Sync + 'static {
     where
         Self: 'a;
 
-    /// Before the call is begun.
+    /// A call has come: what is kept of it.
+    fn begin(&self, facts: &Facts<'_>) -> Self::Guard<'_>;
+
+    /// Whether the call that has come is made.
     ///
     /// # Errors
-    /// The call is refused; this is its failure.
-    fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>>;
+    /// It is refused; this is its failure.
+    #[inline(always)]
+    fn admit(&self, facts: &Facts<'_>, guard: &Self::Guard<'_>) -> Result<()> {
+        let _ = (facts, guard);
+        Ok(())
+    }
 
     /// The call could not be answered at once: it waits from here on.
     fn waits<'a>(guard: Self::Guard<'a>) -> Self::Guard<'a> {
@@ -71,7 +78,7 @@ impl<'a> From<&Request<'a>> for Facts<'a> {
     }
 }
 
-/// The first stands above the second: it is asked first, and told of a refusal by the second.
+/// The first stands above the second: it is asked first, and told of a refusal by the second as of any failure.
 impl<A: Policy, B: Policy> Policy for (A, B) {
     type Guard<'a>
         = (A::Guard<'a>, B::Guard<'a>)
@@ -79,15 +86,14 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
         Self: 'a;
 
     #[inline(always)]
-    fn begin(&self, facts: &Facts<'_>) -> Result<Self::Guard<'_>> {
-        let first = self.0.begin(facts)?;
-        match self.1.begin(facts) {
-            Ok(second) => Ok((first, second)),
-            Err(status) => {
-                A::ended(first, true);
-                Err(status)
-            }
-        }
+    fn begin(&self, facts: &Facts<'_>) -> Self::Guard<'_> {
+        (self.0.begin(facts), self.1.begin(facts))
+    }
+
+    #[inline(always)]
+    fn admit(&self, facts: &Facts<'_>, guard: &Self::Guard<'_>) -> Result<()> {
+        self.0.admit(facts, &guard.0)?;
+        self.1.admit(facts, &guard.1)
     }
 
     #[inline(always)]
@@ -112,7 +118,5 @@ impl<A: Policy, B: Policy> Policy for (A, B) {
 impl Policy for () {
     type Guard<'a> = ();
 
-    fn begin(&self, _: &Facts<'_>) -> Result<()> {
-        Ok(())
-    }
+    fn begin(&self, _: &Facts<'_>) {}
 }

@@ -37,8 +37,11 @@ impl Token {
 impl Policy for Token {
     type Guard<'a> = ();
 
+    #[inline(always)]
+    fn begin(&self, _: &Facts<'_>) {}
+
     #[inline]
-    fn begin(&self, facts: &Facts<'_>) -> Result<()> {
+    fn admit(&self, facts: &Facts<'_>, _: &()) -> Result<()> {
         match &self.0 {
             Some(token) => check(token, facts.metadata().get_bytes(metadata::AUTH.as_bytes())),
             None => Ok(()),
