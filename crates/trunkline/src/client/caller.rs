@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -140,12 +140,14 @@ impl<W: Session> Future for Calling<'_, W> {
             }
         }
         let outcome = match stage {
-            Stage::Begun { link, id } => ready!(link.poll(*id, cx)),
-            Stage::Later(call) => ready!(call.as_mut().poll(cx)),
-            Stage::New(_) | Stage::Ended => return Poll::Pending,
+            Stage::Begun { link, id } => link.poll(*id, cx),
+            Stage::Later(call) => call.as_mut().poll(cx),
+            Stage::New(_) | Stage::Ended => Poll::Pending,
         };
-        *stage = Stage::Ended;
-        Poll::Ready(outcome)
+        if outcome.is_ready() {
+            *stage = Stage::Ended;
+        }
+        outcome
     }
 }
 

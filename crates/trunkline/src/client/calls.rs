@@ -79,12 +79,14 @@ impl Waiter {
 
 impl Slot {
     /// The call has ended: whom to wake for it.
-    #[inline]
-    fn end(&mut self, groups: &mut Slab<Group>, id: u64, outcome: Outcome) -> Option<Waker> {
-        match std::mem::replace(&mut self.state, State::Ended(outcome)) {
+    #[inline(always)]
+    fn end(&mut self, groups: &mut Slab<Group>, id: u64, outcome: impl FnOnce() -> Outcome) -> Option<Waker> {
+        let woken = match std::mem::replace(&mut self.state, State::Free) {
             State::Waiting { waiter, .. } => waiter.ended(groups, id),
             State::Free | State::Ended(_) => None,
-        }
+        };
+        self.state = State::Ended(outcome());
+        woken
     }
 }
 
@@ -185,6 +187,12 @@ impl Calls {
 
     /// Ends a call. The waker of whoever waits for it comes back; `None` where no call of this id waits.
     pub(crate) fn end(&mut self, id: u64, outcome: Outcome) -> Option<Option<Waker>> {
+        self.end_with(id, || outcome)
+    }
+
+    /// The same with an outcome that is made where it is kept.
+    #[inline(always)]
+    pub(crate) fn end_with(&mut self, id: u64, outcome: impl FnOnce() -> Outcome) -> Option<Option<Waker>> {
         let index = usize::try_from(id & u64::from(u32::MAX)).ok()?;
         let slot = self.slots.get_mut(index).filter(|slot| u64::from(slot.uses) == id >> 32)?;
         if !matches!(slot.state, State::Waiting { .. }) {
@@ -258,7 +266,7 @@ impl Calls {
             if let State::Waiting { deadline, .. } = &slot.state {
                 if *deadline <= now {
                     let id = u64::from(slot.uses) << 32 | index;
-                    ended(id, slot.end(&mut self.groups, id, outcome()));
+                    ended(id, slot.end(&mut self.groups, id, &mut outcome));
                 } else if next.is_none_or(|next| *deadline < next) {
                     next = Some(*deadline);
                 }
@@ -276,7 +284,7 @@ impl Calls {
         for (index, slot) in (0u64..).zip(&mut self.slots) {
             if matches!(slot.state, State::Waiting { .. }) {
                 let id = u64::from(slot.uses) << 32 | index;
-                ended(slot.end(&mut self.groups, id, outcome()));
+                ended(slot.end(&mut self.groups, id, &mut outcome));
             }
         }
         self.next_deadline = None;

@@ -64,7 +64,14 @@ impl<W: Session> ClientRole<W> {
     }
 
     fn end(&mut self, state: &mut State<W>, id: u64, outcome: Outcome) {
-        match state.calls.end(id, outcome) {
+        let ended = state.calls.end(id, outcome);
+        self.ended(ended);
+    }
+
+    /// A call has ended, or there was none.
+    #[inline]
+    fn ended(&mut self, ended: Option<Option<Waker>>) {
+        match ended {
             Some(waker) => self.wakers.extend(waker),
             None => {
                 self.link.strays.replies.fetch_add(1, Ordering::Relaxed);
@@ -110,6 +117,12 @@ impl<W: Session> ClientRole<W> {
         end: bool,
         batch: &Bytes,
     ) {
+        let plain = head.failure.is_none() && end && head.metadata.is_empty();
+        if plain && head.compression == Compression::None {
+            let outcome = || Ok(Reply::new(Body::Full(owned(body, batch))));
+            let ended = state.calls.end_with(head.id, outcome);
+            return self.ended(ended);
+        }
         let outcome = match head.failure {
             Some(failure) => {
                 let text = String::from_utf8_lossy(failure.message).into_owned();
