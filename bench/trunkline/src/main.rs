@@ -1,12 +1,15 @@
 //! Trunkline without HTTP: the default layers, handlers that own their bytes, a task for each call in flight or a batch
-//! for each connection.
+//! for each connection. A client with `--in-memory` calls a server in its own process, without a socket: what is left is
+//! what the two ends cost without the kernel.
 
 use std::net::SocketAddr;
 
 use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use tokio::net::TcpListener;
+use tokio::sync::OnceCell;
 use trunkline::client::Channel;
+use trunkline::server::RunningServer;
 use trunkline::{Body, Call, Name, ReplyBuf, Serialization, Server, Service, service};
 
 /// The same bytes back: borrowed, and through a handler that owns them.
@@ -39,6 +42,11 @@ impl Peer for Trunkline {
     }
 
     async fn connect(to: SocketAddr) -> Result<Channel, Error> {
+        static SERVER: OnceCell<RunningServer> = OnceCell::const_new();
+        if std::env::args().any(|argument| argument == "--in-memory") {
+            let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
+            return Ok(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?);
+        }
         Ok(Channel::connect(&format!("rpcx://{to}")).await?)
     }
 

@@ -151,7 +151,10 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         kind: Client::Bench { rate: None },
         ..system("trunkline bench", limit_server.clone(), bench)
     };
-    let clients = vec![limit.clone(), bench, system("trunkline client", limit_server, own)];
+    // The server is there to have an address; it is not called.
+    let null = program(&programs.peer_trunkline, "client --threads 1 --in-memory");
+    let null = system("both ends in memory", limit_server.clone(), null);
+    let clients = vec![limit.clone(), bench, system("trunkline client", limit_server, own), null];
     let sizes: &[usize] = if options.quick { &[581] } else { &[581, 16, 16384] };
     let mut plans = vec![
         Plan { name: "end to end, a task a call", loads: loads(sizes), systems: ends },

@@ -76,6 +76,9 @@ fn load(case: &Case, calls: usize, root: &Path) -> Vec<String> {
         line.push_str(" --method ");
         line.push_str(method);
     }
+    if case.batches {
+        line.push_str(" --batches");
+    }
     let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
     if let Some(body) = case.body {
         let body = root.join(body).to_string_lossy().into_owned();
