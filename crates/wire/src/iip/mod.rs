@@ -79,9 +79,17 @@ pub(crate) fn status(first: bool, last: bool) -> u8 {
     }
 }
 
+/// What system paths may carry at the least, whatever the limit of bodies is: channels are granted there.
+const SYSTEM: usize = 4096;
+
 /// The most data that is taken on a path.
+#[inline]
 pub(crate) fn body_limit(path: &[u8], limits: &crate::Limits) -> usize {
-    if path == UPLOAD { MOST_DATA } else { limits.body }
+    match path {
+        UPLOAD => MOST_DATA,
+        [b'/', b's', b'y', b's', b'/', ..] => limits.body.max(SYSTEM),
+        _ => limits.body,
+    }
 }
 
 /// A length as the neutral vocabulary has it.
