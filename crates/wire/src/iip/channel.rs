@@ -105,6 +105,11 @@ impl Channel {
         (place < self.turns.len()).then_some(place)
     }
 
+    /// Whether the call of this number waits for its answer, or for the rest of it.
+    pub(super) fn waits(&self, number: u32) -> bool {
+        self.place(number).and_then(|place| self.turns.get(place)).is_some_and(|turn| !turn.is_done())
+    }
+
     /// Whether a frame cannot be looked at now.
     fn is_blocked(&self, first: bool, limits: &Limits) -> bool {
         if first { self.turns.len() >= limits.calls || self.waiting >= WAITING } else { self.holding }

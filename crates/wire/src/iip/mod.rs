@@ -4,8 +4,8 @@
 //! [`Iip`] is the [`Session`](crate::Session) of both roles. A channel keeps its order both ways: that is the only tie
 //! between a request and its answer. Channels are independent of each other. All integers are big-endian.
 //!
-//! **Names.** A path of exactly two segments that are not empty is service and method; of every other path the service
-//! is empty and the method is the whole path, without its query. Nothing is percent-decoded, neither for the names nor
+//! **Names.** A path of exactly two segments that are not empty is service and method; of every other path, and of system
+//! paths (`/sys/…`), the service is empty and the method is the whole path, without its query. Nothing is percent-decoded, neither for the names nor
 //! for the path that an answer repeats: a decoded zero byte would end it early.
 //!
 //! **Failures** are data, `{"code":…,"message":…}`. A reply that is such an object and nothing else is read as a

@@ -20,12 +20,18 @@ const EMPTY: &[u8] = b"__trunkline_empty";
 /// The parameter that holds HTTP headers, as an HTTP adapter of Go puts them there.
 const HTTP: &[u8] = b"__http_hdr__";
 
+/// What system paths begin with.
+const SYSTEM: &[u8] = b"/sys/";
+
 /// What follows the path of a frame whose data stands for none.
 pub(crate) const EMPTY_QUERY: &[u8] = b"?__trunkline_empty";
 
-/// Service and method of a path without its query.
+/// Service and method of a path without its query. System paths have no service.
 pub(crate) fn names(path: &[u8]) -> (&[u8], &[u8]) {
     let two = || {
+        if path.starts_with(SYSTEM) {
+            return None;
+        }
         let (service, method) = path.strip_prefix(b"/")?.split_at_checked(service_length(path)?)?;
         let method = method.strip_prefix(b"/")?;
         (!service.is_empty() && !method.is_empty() && !method.contains(&b'/')).then_some((service, method))
@@ -191,7 +197,8 @@ mod tests {
 
     #[test]
     fn two_segments_are_names_and_all_else_is_a_path() {
-        let two: [(&str, (&str, &str)); 10] = [
+        let two: [(&str, (&str, &str)); 11] = [
+            ("/sys/server_count", ("", "/sys/server_count")),
             ("/Arith/Mul", ("Arith", "Mul")),
             ("/echo", ("", "/echo")),
             ("/a/b/c", ("", "/a/b/c")),

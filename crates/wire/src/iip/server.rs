@@ -202,20 +202,26 @@ impl Server {
         }
         let end = head.is_last();
         let Some(channel) = self.count(head) else { return Ok(Step { consumed, next: Next::Again }) };
-        let number = match arriving {
-            Arriving::Call(number) => number,
-            _ => channel.open(head.path),
-        };
         channel.arrived();
         if !end {
             channel.arriving = Arriving::Past(None);
         }
+        let (number, waits) = match arriving {
+            Arriving::Call(number) => (number, channel.waits(number)),
+            _ => (channel.open(head.path), true),
+        };
         if head.is_first() {
             self.table.in_flight = self.table.in_flight.saturating_add(1);
         }
         let (got, limit) = (wide(head.data), wide(body_limit(head.path, &self.limits)));
         let reason = Refusal::BodyTooLarge { got, limit };
-        let event = Event::Refused { head: call_head(head, number), reason };
+        let mut head = call_head(head, number);
+        if system(head.uri).is_some() {
+            // Nobody looked at the path of a later frame before.
+            (head.service, head.method, head.repeats, head.uri) = (&[], &[], &[], &[]);
+        }
+        // Where the answer is there already, whoever still reads the body learns that it is cut.
+        let event = if waits { Event::Refused { head, reason } } else { Event::Cancel { id: head.id } };
         Ok(Step { consumed, next: Next::Event(event) })
     }
 
@@ -266,8 +272,7 @@ impl Server {
             // Ids count as far as 32 bits go.
             let number = u32::try_from(number & u64::from(u32::MAX)).ok()?;
             let at = self.table.get(channel)?;
-            let known = at.arriving == Arriving::Call(number)
-                || at.place(number).and_then(|place| at.turns.get(place)).is_some_and(|turn| !turn.is_done());
+            let known = at.arriving == Arriving::Call(number) || at.waits(number);
             known.then(|| id(channel, number))
         });
         Ok(match cancelled {

@@ -185,7 +185,7 @@ pub(crate) fn frames(bytes: &[u8]) -> Vec<(u8, String, u32, Vec<u8>)> {
     limits.body = 1 << 30;
     let (mut frames, mut rest) = (vec![], bytes);
     while !rest.is_empty() {
-        let frame = Frame::decode(rest, &limits).unwrap().expect("whole frames");
+        let frame = Frame::decode(rest, &limits).unwrap().unwrap();
         let path = String::from_utf8_lossy(frame.path).into_owned();
         frames.push((frame.status, path, frame.channel, frame.data.to_vec()));
         rest = &rest[frame.length()..];

@@ -40,7 +40,7 @@ fn client(limits: &Limits) -> Iip {
 fn check(new: fn(&Limits) -> Iip, limits: &Limits, bytes: &[u8], name: &str) {
     let expected = events(&mut new(limits), bytes);
     // Long streams are cut where something happens, and here and there.
-    let step = if bytes.len() > 3000 { bytes.len() / 200 } else { 1 };
+    let step = if bytes.len() > 3000 { bytes.len() / 30 } else { 1 };
     for at in (0..=bytes.len()).step_by(step).chain(0..bytes.len().min(200)) {
         let (before, after) = bytes.split_at(at);
         assert_eq!(in_pieces(&mut new(limits), [before, after]), expected, "{name} cut at {at}");
