@@ -229,7 +229,7 @@ impl Client {
             self.write(lane, data, end, out);
         }
         if end {
-            self.make_waiting(None, out);
+            self.make_waiting(out);
         }
         Ok(())
     }
@@ -238,11 +238,10 @@ impl Client {
         self.lanes.iter().any(|lane| lane.is_open_for(id))
     }
 
-    /// Makes the calls that wait, as long as there is a channel for them; with `only` no other one is taken.
-    fn make_waiting(&mut self, only: Option<usize>, out: &mut Vec<u8>) {
+    /// Makes the calls that wait, as long as there is a channel for them.
+    fn make_waiting(&mut self, out: &mut Vec<u8>) {
         while !self.queue.is_empty()
             && let Some(lane) = self.free_lane()
-            && only.is_none_or(|only| only == lane)
         {
             let Some(call) = self.queue.pop_front() else { return };
             self.queued = self.queued.saturating_sub(call.body.len());
@@ -270,7 +269,7 @@ impl Client {
         if let Some(lane) = self.lanes.iter().position(|lane| lane.is_open_for(id)) {
             let before = out.len();
             self.cut(lane, told, out);
-            self.make_waiting(None, out);
+            self.make_waiting(out);
             return told || out.len() > before;
         }
         told
@@ -287,7 +286,8 @@ impl Client {
         } else {
             at.open = None;
             at.dead = true;
-            self.cuts = self.cuts.saturating_add(1);
+            // Where that was channel 0, there is no other one.
+            self.cuts = if lane == 0 { self.cuts.max(CUTS) } else { self.cuts.saturating_add(1) };
             if self.cuts < CUTS {
                 self.ask_channel(out);
             }
@@ -448,16 +448,9 @@ impl Client {
             self.lanes.push(Lane::new(channel));
         }
         // What is written here goes out before what callers have written meanwhile, so it must be the first on its
-        // channel: in the beginning it always is, later only on one that is new.
-        if self.ready {
-            let new = granted.map(|_| self.lanes.len().saturating_sub(1));
-            if new.is_some() {
-                self.make_waiting(new, out);
-            }
-        } else if self.grants == 0 {
-            self.ready = true;
-            self.make_waiting(None, out);
-        }
+        // channel. It is: while calls wait no channel is free but one that is new, or 0 where the last hope has gone.
+        self.ready |= self.grants == 0;
+        self.make_waiting(out);
         Ok(Next::Again)
     }
 }

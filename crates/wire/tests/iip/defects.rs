@@ -30,7 +30,8 @@ fn i1_data_over_16_mib_is_split() {
             let frames = frames(&out);
             assert_eq!(frames.iter().map(|frame| frame.0).collect::<Vec<_>>(), statuses);
             assert!(frames.iter().all(|frame| frame.1 == "/big" && frame.2 == 1));
-            assert!(frames.iter().flat_map(|frame| &frame.3).eq(&data[..length]));
+            let parts: Vec<_> = frames.iter().map(|frame| &*frame.3).collect();
+            assert!(parts.concat() == data[..length]);
             assert_eq!(server.in_flight(), 0);
         }
     }
@@ -45,7 +46,7 @@ fn i1_data_over_16_mib_is_split() {
     else {
         panic!()
     };
-    assert!(first.iter().chain(second).chain(third).eq(&data));
+    assert!([&**first, second, third].concat() == data);
 }
 
 /// A queue that is full for a second drops an answer, and every later one goes to the wrong caller.

@@ -160,3 +160,21 @@ fn senseless_notices_do_nothing() {
     let (_, _, stop) = events(&mut server, &frame(0, "/sys/trunkline?cancel=1.1", 0, "{}"));
     assert!(matches!(stop, Stop::Closed(_)));
 }
+
+/// What was kept behind the request that deletes its channel is a frame on a deleted channel.
+#[test]
+fn frames_kept_behind_a_deletion_are_refused() {
+    let mut limits = Limits::default();
+    limits.calls = 1;
+    let mut server = server(1, &limits);
+    let behind = [frame(1, "/x", 1, "x"), frame(1, "/sys/delete_channel", 1, "{}"), frame(1, "/y", 1, "y")];
+    let (seen, mut out, stop) = events(&mut server, &behind.concat());
+    assert_eq!((seen.len(), stop), (1, Stop::NeedMore(0)));
+    let head = super::common::calls(&seen).remove(0);
+    server.reply(&head.call(), &super::common::good(b"z"), &mut out).unwrap();
+    let followed = super::common::follow(&mut server, &mut out, &mut vec![]);
+    assert!(
+        matches!(followed, Err(WireError::Malformed { rule: "the channel is deleted", .. })),
+        "{followed:?}"
+    );
+}

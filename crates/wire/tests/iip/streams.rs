@@ -347,3 +347,25 @@ fn a_request_that_has_not_begun_is_taken_back() {
     assert!(client.cancel(0, &mut out), "what waited is written");
     assert_eq!(out, frame(1, "/x", 1, "x"));
 }
+
+/// The last channel is lost and no other one is granted: what waits goes on channel 0.
+#[test]
+fn channel_0_is_the_last_hope() {
+    let (mut client, mut out) = (ready(1, &Limits::default()), vec![]);
+    client.call(&begin(8, b"a"), &mut out).unwrap();
+    client.cancel(8, &mut out);
+    out.clear();
+    client.call(&call(9, "", "/x", b"y"), &mut out).unwrap();
+    assert!(out.is_empty());
+    let refused = frame(5, "/sys/new_channel", 0, r#"{"code":106,"message":"channel create limited"}"#);
+    let (seen, out, _) = events(&mut client, &refused);
+    assert_eq!((seen, out), (vec![], frame(1, "/x", 0, "y")));
+    // When that is lost, too, calls are made elsewhere.
+    let mut out = vec![];
+    client.call(&begin(10, b"a"), &mut out).unwrap();
+    assert!(!client.ping(&mut out), "channel 0 is not free");
+    client.cancel(10, &mut out);
+    let (seen, _, stop) = events(&mut client, &frame(5, "/x", 0, "z"));
+    assert!(matches!(&seen[..], [Seen::Draining, Seen::Reply { id: 9, .. }]), "{seen:?}");
+    assert_eq!(stop, Stop::NeedMore(0));
+}
