@@ -138,6 +138,7 @@ impl Open {
             one_way: self.one_way,
             note: self.note,
             repeats: &[],
+            uri: &[],
         }
     }
 }

@@ -374,6 +374,7 @@ mod tests {
             one_way: false,
             note: 0,
             repeats: &[],
+            uri: &[],
         };
         let request = Request { method: route.id, head: &head, body, peer: &Peer::Local };
         let mut out = b"before".to_vec();

@@ -57,6 +57,8 @@ pub struct CallHead<'a> {
     /// The bytes that the reply begins with, too, on a wire where it does: they need not be put together again. May
     /// be empty; nobody but the session looks at it.
     pub repeats: &'a [u8],
+    /// The path as the caller wrote it, with its query, on a wire where a call has one; else empty.
+    pub uri: &'a [u8],
 }
 
 /// The head of one reply, borrowed from the bytes that brought it.
@@ -72,12 +74,15 @@ pub struct ReplyHead<'a> {
     pub serialization: Serialization,
     /// How the body is compressed.
     pub compression: Compression,
+    /// The path as the service wrote it, with its query, on a wire where a reply has one; else empty.
+    pub uri: &'a [u8],
 }
 
 /// Why a call failed, as the wire says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure<'a> {
-    /// The text, exactly as the service gave it.
+    /// The text: exactly as the service gave it, or still with the wire's escapes where the wire has some.
+    /// [`Session::text`](crate::Session::text) takes them out.
     pub message: &'a [u8],
     /// The status code, where the peer said it.
     pub code: Option<u16>,

@@ -13,8 +13,14 @@ pub struct Limits {
     pub metadata: usize,
     /// Most metadata pairs of one message. Default 128.
     pub metadata_pairs: usize,
-    /// Most calls that a connection may have in flight; the next one waits unread. Default 1,024.
+    /// Most calls that a connection may have in flight, or each of its channels on a wire that has them; the next
+    /// one waits unread. Default 1,024.
     pub calls: usize,
+    /// Most channels that a server grants on one connection, on a wire that has them; one more is refused and the
+    /// connection goes on. Default 4,096.
+    pub channels: u32,
+    /// How many channels a client asks for on each of its connections, on a wire that has them. Default 8.
+    pub client_channels: u32,
     /// Most bytes of bodies of the calls that a connection has in flight and that had to wait, after inflation; the
     /// next call waits unread. Default 64 MiB. A call that is alone may be larger.
     pub held: usize,
@@ -31,6 +37,8 @@ impl Default for Limits {
             metadata: 16 << 10,
             metadata_pairs: 128,
             calls: 1024,
+            channels: 4096,
+            client_channels: 8,
             held: 64 << 20,
             skip_factor: 16,
         }

@@ -1,5 +1,9 @@
 //! The trait that every wire implements.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
 use crate::{CallHead, Compression, Event, Failure, Limits, Pairs, PushHead, Serialization, WireError};
 
 /// What one look at the input brought.
@@ -60,7 +64,7 @@ pub trait Session: Send + 'static {
     /// Looks at the bytes that the peer sent and have not been consumed, and says what the first of them mean.
     /// Answers that the framework has no part in (heartbeats) are appended to `out`.
     ///
-    /// With an empty `input` it still emits what the session holds back and may emit now.
+    /// What [`held`](Session::held) gave is an input like any other, and the session knows it again.
     ///
     /// # Errors
     /// The connection must be closed: nothing after the bad bytes can be trusted.
@@ -135,9 +139,19 @@ pub trait Session: Send + 'static {
     /// was appended.
     fn drain(&mut self, out: &mut Vec<u8>) -> bool;
 
-    /// Whether [`receive`](Session::receive) with an empty input has something to emit that was held back before.
-    fn holds(&self) -> bool {
-        false
+    /// A frame that the session has kept back and that may be looked at now: whole, as it came. It is to be given to
+    /// [`receive`](Session::receive) as an input of its own, so that the event borrows from it; until that has
+    /// consumed it, the same frame is given again. What is kept is bounded: [`Next::Blocked`] beyond it.
+    fn held(&mut self) -> Option<Bytes> {
+        None
+    }
+
+    /// The text of a [`Failure`], without the escapes of a wire that sends it with some. What is no text is replaced.
+    fn text(message: &[u8]) -> Cow<'_, str>
+    where
+        Self: Sized,
+    {
+        String::from_utf8_lossy(message)
     }
 
     /// No more frames of this call's body, please, until [`release`](Session::release). Returns whether the

@@ -6,6 +6,8 @@
     reason = "helpers of tests may fail loudly"
 )]
 
+#[path = "../../../fuzz/src/iip.rs"]
+mod iip;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -34,6 +36,8 @@ fn the_corpora_hold() {
         ("rpcx_session", wire::rpcx_session),
         ("metadata", wire::metadata),
         ("detect", wire::detect),
+        ("iip_session", iip::iip_session),
+        ("iip_channels", iip::iip_channels),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
@@ -42,12 +46,14 @@ fn the_corpora_hold() {
 
 #[test]
 fn what_was_recorded_holds() {
-    for folder in ["testdata/rpcx", "testdata/easymicro"] {
+    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip"] {
         let count = replay(folder, |bytes| {
             wire::rpcx_frame(bytes);
             wire::rpcx_session(bytes);
             wire::metadata(bytes);
             wire::detect(bytes);
+            iip::iip_session(bytes);
+            iip::iip_channels(bytes);
         });
         assert!(count > 50, "{folder}: {count}");
     }

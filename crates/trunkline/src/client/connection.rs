@@ -125,7 +125,7 @@ impl<W: Session> ClientRole<W> {
         }
         let outcome = match head.failure {
             Some(failure) => {
-                let text = String::from_utf8_lossy(failure.message).into_owned();
+                let text = W::text(failure.message).into_owned();
                 let status = match failure.code {
                     Some(code) => Status::from_wire(code, text),
                     None => Status::new(Code::of_go_text(failure.message), text),

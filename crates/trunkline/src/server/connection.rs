@@ -451,7 +451,7 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
             cx.waker().wake_by_ref();
         }
         self.inflows.pass_on(&mut self.session, cx, |_, _| {});
-        self.follow_up(cx, out)
+        self.follow_up(cx, out).map(|_| ())
     }
 
     fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
@@ -466,14 +466,19 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
         cx: &mut TaskContext<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
-        let received = self.receive_from(batch, start, cx, out)?;
+        let mut received = self.receive_from(batch, start, cx, out)?;
+        while self.follow_up(cx, out)?
+            && let Received::Blocked(from) = received
+        {
+            // What the session had kept back before it is dealt with, so its turn may have come.
+            received = self.receive_from(batch, from, cx, out)?;
+        }
         match received {
             Received::Blocked(_) => {
                 self.blocked_ping.get_or_insert_with(|| Instant::now() + BLOCKED_PING);
             }
             _ => self.blocked_ping = None,
         }
-        self.follow_up(cx, out)?;
         Ok(received)
     }
 

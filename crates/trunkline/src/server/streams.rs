@@ -39,18 +39,24 @@ impl<W: Session, S: Service> ServerRole<'_, W, S> {
 
     /// What a round may have made possible: streams that are new or have their turn now, and what the session
     /// held back.
-    pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+    /// Whether there was some of the latter.
+    pub(crate) fn follow_up(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<bool, Close> {
         if !self.outflows.is_empty() {
             self.write_outflows(cx, out);
         }
-        while self.session.holds() && !self.closing && !is_full(out) {
-            // Its bytes are the session's own, so there is no batch; what it does not emit now it emits later.
-            if let Received::Blocked(_) = self.receive_from(&Bytes::new(), 0, cx, out)? {
+        let mut followed = false;
+        while !self.closing
+            && !is_full(out)
+            && let Some(frame) = self.session.held()
+        {
+            // A frame that cannot be looked at now after all is given again later.
+            if self.receive_from(&frame, 0, cx, out)? != Received::Upto(frame.len(), 0) {
                 break;
             }
+            followed = true;
             self.write_outflows(cx, out);
         }
-        Ok(())
+        Ok(followed)
     }
 
     /// Writes the frames of one stream that are there. Whether it has ended.

@@ -130,6 +130,7 @@ impl ReplyTo {
             one_way: self.one_way,
             note: self.note,
             repeats: &[],
+            uri: &[],
         }
     }
 }

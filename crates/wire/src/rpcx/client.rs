@@ -44,6 +44,7 @@ impl Rpcx {
                 metadata,
                 serialization: header.serialization(),
                 compression: header.compression(),
+                uri: &[],
             },
             body: Payload::Input(body),
             end: true,

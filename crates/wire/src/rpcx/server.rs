@@ -195,6 +195,7 @@ fn call_head<'a>(head: &Head<'a>, metadata: Pairs<'a>) -> CallHead<'a> {
         one_way: header.is_one_way(),
         note: u64::from(u16::from_be_bytes([header.format & 0x0f, header.version])),
         repeats: head.names,
+        uri: &[],
     }
 }
 

@@ -49,6 +49,7 @@ impl Head {
             one_way: self.one_way,
             note: self.note,
             repeats: &[],
+            uri: &[],
         }
     }
 }

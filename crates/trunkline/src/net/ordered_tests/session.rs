@@ -44,7 +44,8 @@ pub(crate) struct Ordered {
     requests: VecDeque<Turn>,
     /// The call whose body arrives.
     arriving: Option<u64>,
-    parked: Vec<u8>,
+    /// Whole frames that wait.
+    parked: VecDeque<Bytes>,
 }
 
 fn malformed(rule: &'static str) -> WireError {
@@ -65,6 +66,7 @@ fn reply_head(id: u64, failure: Option<Failure<'_>>) -> ReplyHead<'_> {
         metadata: Pairs::empty(),
         serialization: Serialization::Raw,
         compression: Compression::None,
+        uri: &[],
     }
 }
 
@@ -89,7 +91,7 @@ impl Ordered {
             asked: VecDeque::new(),
             requests: VecDeque::new(),
             arriving: None,
-            parked: Vec::new(),
+            parked: VecDeque::new(),
         }
     }
 
@@ -102,13 +104,7 @@ impl Ordered {
     }
 
     /// What one frame means, at a server.
-    fn asked_for<'a>(
-        &mut self,
-        kind: u8,
-        end: bool,
-        payload: &'a [u8],
-        own: impl Fn(&'a [u8]) -> Payload<'a>,
-    ) -> Result<Event<'a>, WireError> {
+    fn asked_for<'a>(&mut self, kind: u8, end: bool, payload: &'a [u8]) -> Result<Event<'a>, WireError> {
         match (kind, self.arriving) {
             (CALL, None) => {
                 let (&length, rest) = payload.split_first().ok_or_else(|| malformed("no method"))?;
@@ -128,12 +124,13 @@ impl Ordered {
                     one_way: false,
                     note: 0,
                     repeats: &[],
+                    uri: &[],
                 };
-                Ok(Event::Call { head, body: own(body), end })
+                Ok(Event::Call { head, body: Payload::Input(body), end })
             }
             (DATA, Some(id)) => {
                 self.arriving = (!end).then_some(id);
-                Ok(Event::Data { id, body: own(payload), end })
+                Ok(Event::Data { id, body: Payload::Input(payload), end })
             }
             (CUT, Some(id)) => {
                 self.arriving = None;
@@ -168,66 +165,40 @@ impl Ordered {
         Ok(event)
     }
 
-    fn step<'a>(
-        &mut self,
-        input: &'a [u8],
-        own: impl Fn(&'a [u8]) -> Payload<'a>,
-    ) -> Result<Step<'a>, WireError> {
+    fn step<'a>(&mut self, input: &'a [u8]) -> Result<Step<'a>, WireError> {
         let more = |n| Ok(Step { consumed: 0, next: Next::NeedMore(n) });
-        let Some((&[kind, a, b, c, d], rest)) = input.split_first_chunk::<HEAD>() else { return more(0) };
-        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap();
-        if length > self.limits.body {
+        let Some(length) = length(input)? else { return more(0) };
+        if length > HEAD + self.limits.body {
             return Err(malformed("a frame over the limit"));
         }
-        let Some(payload) = rest.get(..length) else { return more(HEAD + length) };
-        let (kind, end) = (kind & !END, kind & END != 0);
+        let Some(payload) = input.get(HEAD..length) else { return more(length) };
+        let (kind, end) = (input[0] & !END, input[0] & END != 0);
         let event = if self.server {
-            self.asked_for(kind, end, payload, own)?
+            self.asked_for(kind, end, payload)?
         } else {
             self.answered(kind, end, payload)?
         };
-        Ok(Step { consumed: HEAD + length, next: Next::Event(event) })
+        Ok(Step { consumed: length, next: Next::Event(event) })
     }
 
-    /// One step in what was parked.
-    fn unpark<'a>(&mut self) -> Result<Step<'a>, WireError> {
-        let parked = Bytes::from(std::mem::take(&mut self.parked));
-        // The event outlives the parked bytes only where it owns its payload; its method has to be a constant.
-        let (consumed, next) = {
-            let step = self.step(&parked, Payload::Input)?;
-            let next = match step.next {
-                Next::Event(Event::Call { head, body, end }) => {
-                    let method = super::support::METHODS
-                        .iter()
-                        .find(|method| method.as_bytes() == head.method)
-                        .ok_or_else(|| malformed("an unknown method"))?
-                        .as_bytes();
-                    let body = Payload::Owned(parked.slice_ref(body.as_slice()));
-                    let (service, metadata) = (&b"Ordered"[..], Pairs::empty());
-                    let head = CallHead { method, metadata, service, repeats: &[], ..head };
-                    Next::Event(Event::Call { head, body, end })
-                }
-                Next::Event(Event::Data { id, body, end }) => Next::Event(Event::Data {
-                    id,
-                    body: Payload::Owned(parked.slice_ref(body.as_slice())),
-                    end,
-                }),
-                Next::Event(Event::Cancel { id }) => Next::Event(Event::Cancel { id }),
-                Next::NeedMore(n) => Next::NeedMore(n),
-                _ => return Err(malformed("not at a server")),
-            };
-            (step.consumed, next)
-        };
-        self.parked = parked[consumed..].to_vec();
-        Ok(Step { consumed: 0, next })
+    /// Keeps a frame for later.
+    fn park<'a>(&mut self, input: &[u8]) -> Result<Step<'a>, WireError> {
+        let nothing = |next| Ok(Step { consumed: 0, next });
+        let Some(length) = length(input)? else { return nothing(Next::NeedMore(0)) };
+        if self.parked.iter().map(Bytes::len).sum::<usize>() + length > PARKED {
+            return nothing(Next::Blocked);
+        }
+        let Some(frame) = input.get(..length) else { return nothing(Next::NeedMore(length)) };
+        self.parked.push_back(Bytes::copy_from_slice(frame));
+        Ok(Step { consumed: length, next: Next::Again })
     }
+}
 
-    /// Whether the parked bytes begin with a whole frame.
-    fn has_frame(&self) -> bool {
-        self.parked.first_chunk::<HEAD>().is_some_and(|[_, a, b, c, d]| {
-            self.parked.len() >= HEAD + usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap()
-        })
-    }
+/// How long the frame is that the input begins with.
+fn length(input: &[u8]) -> Result<Option<usize>, WireError> {
+    let Some(&[_, a, b, c, d]) = input.first_chunk() else { return Ok(None) };
+    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap();
+    length.checked_add(HEAD).map(Some).ok_or_else(|| malformed("a length"))
 }
 
 impl Session for Ordered {
@@ -246,24 +217,19 @@ impl Session for Ordered {
     fn greet(&mut self, _: &mut Vec<u8>) {}
 
     fn receive<'a>(&mut self, input: &'a [u8], _: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
-        if self.has_frame() && !self.is_blocked() {
-            return self.unpark();
+        if self.parked.front().is_some_and(|frame| frame.as_ptr_range() == input.as_ptr_range()) {
+            let step = self.step(input)?;
+            self.parked.pop_front();
+            return Ok(step);
         }
         if self.is_blocked() || !self.parked.is_empty() {
-            if input.is_empty() {
-                return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
-            }
-            if self.parked.len() + input.len() > PARKED {
-                return Ok(Step { consumed: 0, next: Next::Blocked });
-            }
-            self.parked.extend_from_slice(input);
-            return Ok(Step { consumed: input.len(), next: Next::Again });
+            return self.park(input);
         }
-        self.step(input, Payload::Input)
+        self.step(input)
     }
 
-    fn holds(&self) -> bool {
-        self.has_frame() && !self.is_blocked()
+    fn held(&mut self) -> Option<Bytes> {
+        if self.is_blocked() { None } else { self.parked.front().cloned() }
     }
 
     fn call(&mut self, call: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {

@@ -1,0 +1,477 @@
+//! The side that makes calls: which channel each takes, and whose answer is whose.
+
+use std::collections::VecDeque;
+
+use super::frame::{Head, write};
+use super::lane::{Arriving, Lane, Open, Queued};
+use super::reply::NOT_FOUND;
+use super::session::Traffic;
+use super::{
+    ANSWER, CLOSE, MOST_DATA, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, path,
+    status, too_large, unsupported, wide,
+};
+use crate::rpcx::keys;
+use crate::{
+    CallFrame, Compression, Event, Failure, Limits, Next, Pairs, Payload, ReplyHead, Serialization, Step,
+    WireError,
+};
+
+/// How many bytes of calls wait in the session for a channel; one more fails.
+const QUEUED: usize = 64 << 20;
+
+/// So many channels given up within a request make the connection one for whose new calls another one is wanted.
+const CUTS: usize = 64;
+
+/// A blank to whoever reads JSON: what ends a request of several frames where there is no more data.
+const END: &[u8] = b"\n";
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) limits: Limits,
+    /// The server has said that it is Trunkline.
+    pub(super) trunkline: bool,
+    skip: usize,
+    closed: bool,
+    /// Channel 0, which is the session's own as long as there are others, and then the granted ones.
+    lanes: Vec<Lane>,
+    /// Questions on channel 0 that are not answered. Their answers are told from those of calls by their path.
+    hellos: usize,
+    grants: usize,
+    /// The questions that were asked in the beginning are answered: calls can be made.
+    ready: bool,
+    queue: VecDeque<Queued>,
+    queued: usize,
+    /// How many channels were given up within a request.
+    cuts: usize,
+    pub(super) traffic: Traffic,
+}
+
+impl Client {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            trunkline: false,
+            skip: 0,
+            closed: false,
+            lanes: vec![Lane::new(0)],
+            hellos: 0,
+            grants: 0,
+            ready: false,
+            queue: VecDeque::new(),
+            queued: 0,
+            cuts: 0,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// Asks what the server is, and then for channels: so it is known when calls can be made.
+    pub(super) fn greet(&mut self, out: &mut Vec<u8>) {
+        self.hello(out);
+        for _ in 0..self.limits.client_channels {
+            self.ask_channel(out);
+        }
+        self.ready = self.grants == 0;
+    }
+
+    /// Asks what the server is: a heartbeat to any. Whether channel 0 is free for it.
+    pub(super) fn hello(&mut self, out: &mut Vec<u8>) -> bool {
+        let asks = self.system(TRUNKLINE, out);
+        self.hellos = self.hellos.saturating_add(usize::from(asks));
+        asks
+    }
+
+    fn ask_channel(&mut self, out: &mut Vec<u8>) {
+        let asks = self.system(NEW_CHANNEL, out);
+        self.grants = self.grants.saturating_add(usize::from(asks));
+    }
+
+    /// Writes the session's own request on channel 0, unless another one is being sent there frame by frame.
+    fn system(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
+        let free = self.lanes.first().is_some_and(Lane::is_free);
+        if free {
+            self.send(WHOLE, path, 0, NO_DATA, out);
+        }
+        free
+    }
+
+    fn send(&mut self, status: u8, path: &[u8], channel: u32, data: &[u8], out: &mut Vec<u8>) {
+        let before = out.len();
+        write(status, &[path], channel, data, out);
+        self.traffic.sent(1, status & 1 == 1, out.len().saturating_sub(before));
+    }
+
+    pub(super) fn call(&mut self, call: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        if call.compression != Compression::None {
+            return Err(unsupported("a body cannot be compressed"));
+        }
+        if !matches!(call.serialization, Serialization::Json | Serialization::Raw) {
+            return Err(unsupported("bodies are JSON or bytes as they are"));
+        }
+        let path = path::of_call(call, &self.limits)?;
+        let lane = self.free_lane();
+        let bare = call.metadata.is_empty() && (call.extra.is_empty() || !self.trunkline);
+        if bare
+            && call.end
+            && (1..=MOST_DATA).contains(&call.body.len())
+            && let Some(lane) = lane.and_then(|lane| self.lanes.get_mut(lane))
+        {
+            // Nothing has to be put together.
+            let before = out.len();
+            write(WHOLE, &path, lane.channel, call.body, out);
+            lane.asked.push_back((!call.one_way).then_some(call.id));
+            self.traffic.sent(1, true, out.len().saturating_sub(before));
+            return Ok(());
+        }
+        let queued = Queued {
+            id: call.id,
+            one_way: call.one_way,
+            path: path.concat(),
+            metadata: call.metadata.to_owned(),
+            extra: call.extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            body: Vec::new(),
+            end: call.end,
+        };
+        if let Some(lane) = lane {
+            return self.place(lane, &queued, call.body, out);
+        }
+        // What cannot be said, whatever the server turns out to be, is known now: later nobody looks.
+        self.uri(&queued, true)?;
+        self.uri(&queued, false)?;
+        self.enqueue(Queued { body: call.body.to_vec(), ..queued })
+    }
+
+    fn enqueue(&mut self, call: Queued) -> Result<(), WireError> {
+        let all = self.queued.saturating_add(call.body.len());
+        if all > QUEUED {
+            return Err(too_large("sum of calls that wait for a channel", all, QUEUED, "the wire's own"));
+        }
+        self.queued = all;
+        self.queue.push_back(call);
+        Ok(())
+    }
+
+    /// The channel that a call takes: the one with the fewest in flight; channel 0 only where there is no other.
+    fn free_lane(&self) -> Option<usize> {
+        if !self.ready {
+            return None;
+        }
+        let own = (1..).zip(self.lanes.iter().skip(1));
+        let best = own.filter(|(_, lane)| lane.is_free()).min_by_key(|(_, lane)| lane.asked.len());
+        match best {
+            Some((index, _)) => Some(index),
+            None if self.lanes.iter().skip(1).any(|lane| !lane.dead) || self.grants > 0 => None,
+            None => self.lanes.first().filter(|lane| lane.is_free()).map(|_| 0),
+        }
+    }
+
+    fn uri(&self, call: &Queued, trunkline: bool) -> Result<Vec<u8>, WireError> {
+        let mut uri = call.path.clone();
+        path::add_metadata(&mut uri, call.metadata.pairs(), &call.extra, trunkline, &self.limits)?;
+        Ok(uri)
+    }
+
+    /// Writes a call, or the beginning of one.
+    fn place(&mut self, lane: usize, call: &Queued, body: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
+        let uri = self.uri(call, self.trunkline)?;
+        let Some(to) = self.lanes.get_mut(lane) else { return Ok(()) };
+        // Each frame says the path; what is only ours it says once.
+        let later = if self.trunkline { call.path.clone() } else { uri.clone() };
+        to.open = Some(Open { id: call.id, one_way: call.one_way, uri, later, begun: false });
+        if !body.is_empty() || call.end {
+            self.write(lane, body, call.end, out);
+        }
+        Ok(())
+    }
+
+    /// Writes frames of the request that is open on a channel.
+    fn write(&mut self, lane: usize, mut data: &[u8], end: bool, out: &mut Vec<u8>) {
+        let trunkline = self.trunkline;
+        let Some(to) = self.lanes.get_mut(lane) else { return };
+        let Some(mut open) = to.open.take() else { return };
+        if !open.begun && (end || !data.is_empty()) {
+            to.asked.push_back((!open.one_way).then_some(open.id));
+        }
+        let channel = to.channel;
+        if data.is_empty() && end {
+            // The wire has no empty data.
+            let mut uri = std::mem::take(if open.begun { &mut open.later } else { &mut open.uri });
+            if trunkline {
+                let with = if uri.contains(&b'?') { b'&' } else { b'?' };
+                uri.push(with);
+                uri.extend_from_slice(path::EMPTY_QUERY.get(1..).unwrap_or_default());
+            }
+            let none = if trunkline || !open.begun { NO_DATA } else { END };
+            self.send(status(!open.begun, true), &uri, channel, none, out);
+            return;
+        }
+        while !data.is_empty() {
+            let (chunk, rest) = data.split_at(data.len().min(MOST_DATA));
+            let uri = if open.begun { &open.later } else { &open.uri };
+            self.send(status(!open.begun, end && rest.is_empty()), uri, channel, chunk, out);
+            (open.begun, data) = (true, rest);
+        }
+        if !end && let Some(to) = self.lanes.get_mut(lane) {
+            to.open = Some(open);
+        }
+    }
+
+    pub(super) fn data(
+        &mut self,
+        id: u64,
+        data: &[u8],
+        end: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        let Some(lane) = self.lanes.iter().position(|lane| lane.is_open_for(id)) else {
+            return Err(unsupported("a body that has no turn"));
+        };
+        if !data.is_empty() || end {
+            self.write(lane, data, end, out);
+        }
+        if end {
+            self.make_waiting(out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn may_write(&self, id: u64) -> bool {
+        self.lanes.iter().any(|lane| lane.is_open_for(id))
+    }
+
+    /// Makes the calls that wait, as long as there is a channel for them.
+    fn make_waiting(&mut self, out: &mut Vec<u8>) {
+        while !self.queue.is_empty()
+            && let Some(lane) = self.free_lane()
+        {
+            let Some(call) = self.queue.pop_front() else { return };
+            self.queued = self.queued.saturating_sub(call.body.len());
+            // It cannot fail: that was seen when it was queued.
+            let _ = self.place(lane, &call, &call.body, out);
+        }
+    }
+
+    /// Nobody waits for the answer. Whether the server was told.
+    pub(super) fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
+        if let Some(place) = self.queue.iter().position(|call| call.id == id) {
+            if let Some(call) = self.queue.remove(place) {
+                self.queued = self.queued.saturating_sub(call.body.len());
+            }
+            return false;
+        }
+        // What goes on channel 0 is numbered together with what the session says there, so it is not cancelled.
+        let asked = self.lanes.iter().skip(1).find_map(|lane| Some((lane.channel, lane.number(id)?)));
+        let told = self.trunkline
+            && asked.is_some_and(|(channel, number)| {
+                let path = format!("/sys/trunkline?cancel={channel}.{number}");
+                self.system(path.as_bytes(), out)
+            });
+        self.lanes.iter_mut().for_each(|lane| lane.forget(id));
+        if let Some(lane) = self.lanes.iter().position(|lane| lane.is_open_for(id)) {
+            let before = out.len();
+            self.cut(lane, told, out);
+            self.make_waiting(out);
+            return told || out.len() > before;
+        }
+        told
+    }
+
+    /// The request that is open on a channel does not go on. What was sent must not be taken for the whole: a server that
+    /// was told knows that, for others the channel is left as it is, and another one is asked for.
+    fn cut(&mut self, lane: usize, told: bool, out: &mut Vec<u8>) {
+        let Some(at) = self.lanes.get_mut(lane) else { return };
+        if !at.open.as_ref().is_some_and(|open| open.begun) {
+            at.open = None;
+        } else if told {
+            self.write(lane, &[], true, out);
+        } else {
+            at.open = None;
+            at.dead = true;
+            // Where that was channel 0, there is no other one.
+            self.cuts = if lane == 0 { self.cuts.max(CUTS) } else { self.cuts.saturating_add(1) };
+            if self.cuts < CUTS {
+                self.ask_channel(out);
+            }
+        }
+    }
+
+    pub(super) fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        let nothing = |next| Ok(Step { consumed: 0, next });
+        if self.skip > 0 || self.closed {
+            return Ok(self.read_past(input));
+        }
+        if self.cuts == CUTS {
+            // Told once: no new calls here.
+            self.cuts = self.cuts.saturating_add(1);
+            return nothing(Next::Event(Event::Draining));
+        }
+        match input.first() {
+            Some(&CLOSE) => {
+                self.closed = true;
+                return Ok(Step { consumed: 1, next: Next::Event(Event::Closed) });
+            }
+            Some(status) if *status < ANSWER && !(self.trunkline && *status == WHOLE) => {
+                return Err(malformed("a server sends no request", 0));
+            }
+            _ => {}
+        }
+        let Some(head) = Head::decode(input, &self.limits)? else { return nothing(Next::NeedMore(0)) };
+        let lane = self.lanes.iter().position(|lane| lane.channel == head.channel);
+        let Some(lane) = lane else {
+            return Err(malformed("the channel was not granted", head.uri.len().saturating_add(2)));
+        };
+        let own = if head.is_answer() { self.check(lane, &head)? } else { true };
+        if head.data > body_limit(head.path, &self.limits) {
+            return self.oversize(lane, own, &head);
+        }
+        let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
+        self.traffic.received(head.is_last(), head.total());
+        let next = if !head.is_answer() {
+            notice(&head)?
+        } else if own {
+            self.answered_system(&head, data, out)?
+        } else {
+            self.answered(lane, &head, data)
+        };
+        Ok(Step { consumed: head.total(), next })
+    }
+
+    #[cold]
+    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
+        let consumed = if self.closed { input.len() } else { self.skip.min(input.len()) };
+        self.skip = self.skip.saturating_sub(consumed);
+        Step { consumed, next: if consumed == 0 { Next::NeedMore(0) } else { Next::Again } }
+    }
+
+    /// Whether an answer is to the session itself.
+    ///
+    /// # Errors
+    /// Nobody waits for it, or it does not follow the frame before.
+    fn check(&mut self, index: usize, head: &Head<'_>) -> Result<bool, WireError> {
+        let (hello, grant) = (self.hellos > 0, self.grants > 0);
+        let Some(lane) = self.lanes.get_mut(index) else { return Ok(false) };
+        let first = lane.arriving == Arriving::Nothing;
+        if first != head.is_first() {
+            return Err(malformed("a status that does not follow the one before", 0));
+        }
+        let own = head.path == TRUNKLINE && hello || head.path == NEW_CHANNEL && grant;
+        if first && index == 0 && head.is_last() && own {
+            return Ok(true);
+        }
+        if lane.asked.is_empty() {
+            if !lane.dead {
+                return Err(malformed("an answer that nobody waits for", 0));
+            }
+            // A server may answer what it has of a request that was cut.
+            lane.asked.push_back(None);
+        }
+        Ok(false)
+    }
+
+    /// Data over the limit: the call fails, and the data is read past.
+    #[cold]
+    fn oversize<'a>(&mut self, index: usize, own: bool, head: &Head<'a>) -> Result<Step<'a>, WireError> {
+        let limit = body_limit(head.path, &self.limits);
+        if own {
+            return Err(too_large("answer to a system path", head.data, limit, "body_limit"));
+        }
+        let here = head.data.min(head.rest.len());
+        self.skip = head.data.saturating_sub(here);
+        let consumed = head.length.saturating_add(here);
+        self.traffic.received(head.is_last(), head.total());
+        let asked = self.lanes.get_mut(index).and_then(|lane| {
+            let asked = lane.asked.front_mut().and_then(Option::take);
+            lane.arriving = Arriving::Answer;
+            if head.is_last() {
+                lane.ended();
+            }
+            asked
+        });
+        let next = match asked {
+            None => Next::Again,
+            Some(id) if head.is_first() => {
+                Next::Event(Event::ReplyTooLarge { id, got: wide(head.data), limit: wide(limit) })
+            }
+            Some(id) => {
+                let text = b"a frame of the reply's body is over the limit (setting body_limit)";
+                Next::Event(reply(id, head, Some(Failure::text(text)), &[], true))
+            }
+        };
+        Ok(Step { consumed, next })
+    }
+
+    /// An answer to a call, or a part of one.
+    fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8]) -> Next<'a> {
+        let (first, end) = (head.is_first(), head.is_last());
+        let Some(lane) = self.lanes.get_mut(index) else { return Next::Again };
+        let asked = lane.asked.front().copied().flatten();
+        lane.arriving = Arriving::Answer;
+        if end {
+            lane.ended();
+        }
+        let Some(id) = asked else { return Next::Again };
+        if end && let Some((code, message)) = json::failure(data) {
+            return Next::Event(reply(id, head, Some(self.failure(head.uri, code, message)), &[], true));
+        }
+        let data = if self.trunkline && path::is_empty(head.uri) { &[] } else { data };
+        Next::Event(if first {
+            reply(id, head, None, data, end)
+        } else {
+            Event::Data { id, body: Payload::Input(data), end }
+        })
+    }
+
+    fn failure<'a>(&self, uri: &[u8], code: i64, message: &'a [u8]) -> Failure<'a> {
+        let told = self.trunkline.then(|| path::metadata(uri, &self.limits).ok()).flatten();
+        let told = told.and_then(|pairs| pairs.get(keys::CODE)?.parse().ok());
+        let unknown = (code == json::UNKNOWN).then_some(NOT_FOUND);
+        Failure { message, code: told.or(unknown), details: None }
+    }
+
+    /// An answer to one of the session's own questions.
+    fn answered_system<'a>(
+        &mut self,
+        head: &Head<'_>,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Next<'a>, WireError> {
+        if head.path == TRUNKLINE {
+            self.hellos = self.hellos.saturating_sub(1);
+            self.trunkline |= json::is_hello(data);
+            return Ok(Next::Event(Event::Pong));
+        }
+        self.grants = self.grants.saturating_sub(1);
+        let granted = json::grant(data);
+        if let Some(channel) = granted {
+            if self.lanes.iter().any(|lane| lane.channel == channel) {
+                return Err(malformed("a channel is granted that is there", head.length));
+            }
+            self.lanes.push(Lane::new(channel));
+        }
+        // What is written here goes out before what callers have written meanwhile, so it must be the first on its
+        // channel. It is: while calls wait no channel is free but one that is new, or 0 where the last hope has gone.
+        self.ready |= self.grants == 0;
+        self.make_waiting(out);
+        Ok(Next::Again)
+    }
+}
+
+/// What a Trunkline server tells beside its answers.
+fn notice<'a>(head: &Head<'_>) -> Result<Next<'a>, WireError> {
+    if head.path != TRUNKLINE {
+        return Err(malformed("a server sends no request", 0));
+    }
+    let drain = path::parameter(head.uri, b"drain").is_some();
+    Ok(if drain { Next::Event(Event::Draining) } else { Next::Again })
+}
+
+fn reply<'a>(id: u64, head: &Head<'a>, failure: Option<Failure<'a>>, data: &'a [u8], end: bool) -> Event<'a> {
+    let head = ReplyHead {
+        id,
+        failure,
+        metadata: Pairs::empty(),
+        serialization: Serialization::Json,
+        compression: Compression::None,
+        uri: head.uri,
+    };
+    Event::Reply { head, body: Payload::Input(data), end }
+}

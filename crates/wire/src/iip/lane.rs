@@ -1,0 +1,100 @@
+//! One channel as its client sees it: which requests wait for their answers, in which order.
+
+use std::collections::VecDeque;
+
+use crate::Metadata;
+
+/// A channel that calls may be made on.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) channel: u32,
+    /// The calls whose answers have not come, in the order of their requests; `None` where nobody waits.
+    pub(super) asked: VecDeque<Option<u64>>,
+    /// How many answers have come.
+    pub(super) answered: u64,
+    /// The call whose request is not whole: nothing else can be sent meanwhile.
+    pub(super) open: Option<Open>,
+    /// A request was given up within its body, and the server cannot be told: nothing more is sent.
+    pub(super) dead: bool,
+    pub(super) arriving: Arriving,
+}
+
+/// What comes next on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arriving {
+    /// The first frame of an answer.
+    Nothing,
+    /// A later frame of the answer of whoever is first in the order.
+    Answer,
+}
+
+/// A request that is sent frame by frame.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) id: u64,
+    pub(super) one_way: bool,
+    /// What its frames say as their path: the first one, and the others.
+    pub(super) uri: Vec<u8>,
+    pub(super) later: Vec<u8>,
+    /// A frame of it was written.
+    pub(super) begun: bool,
+}
+
+/// A call that waits for a channel.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) id: u64,
+    pub(super) one_way: bool,
+    /// The path, with the query that the caller gave it.
+    pub(super) path: Vec<u8>,
+    pub(super) metadata: Metadata,
+    pub(super) extra: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    pub(super) end: bool,
+}
+
+impl Lane {
+    pub(super) fn new(channel: u32) -> Self {
+        Self {
+            channel,
+            asked: VecDeque::new(),
+            answered: 0,
+            open: None,
+            dead: false,
+            arriving: Arriving::Nothing,
+        }
+    }
+
+    /// Whether a request may begin.
+    pub(super) fn is_free(&self) -> bool {
+        self.open.is_none() && !self.dead
+    }
+
+    pub(super) fn is_open_for(&self, id: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.id == id)
+    }
+
+    /// The request's number on the channel, counted from 1, where it or its answer is not whole.
+    pub(super) fn number(&self, id: u64) -> Option<u64> {
+        if self.open.as_ref().is_some_and(|open| open.id == id && open.begun) {
+            // Nothing was sent after it.
+            return u64::try_from(self.asked.len()).ok().map(|asked| self.answered.saturating_add(asked));
+        }
+        let place = self.asked.iter().position(|other| *other == Some(id))?;
+        u64::try_from(place).ok().map(|place| self.answered.saturating_add(place).saturating_add(1))
+    }
+
+    /// Nobody waits for the answer any more; its place stays.
+    pub(super) fn forget(&mut self, id: u64) {
+        if let Some(place) = self.asked.iter_mut().find(|other| **other == Some(id)) {
+            *place = None;
+        }
+    }
+
+    /// The first answer is whole.
+    pub(super) fn ended(&mut self) {
+        self.arriving = Arriving::Nothing;
+        self.asked.pop_front();
+        self.answered = self.answered.saturating_add(1);
+    }
+}

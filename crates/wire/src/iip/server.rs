@@ -1,0 +1,323 @@
+//! The side that answers: from frames to calls.
+
+use super::channel::{Arriving, Channel, Room, System, Table, id};
+use super::frame::{Head, write};
+use super::path::{self, is_control};
+use super::session::Traffic;
+use super::{
+    ANSWER, CLOSE, DELETE_CHANNEL, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, wide,
+};
+use crate::{
+    CallHead, Compression, Event, Limits, Next, Pairs, Payload, Refusal, Serialization, Step, WireError,
+};
+
+/// How a Trunkline client cancels a call: the channel and the request's number on it follow.
+const CANCEL: &[u8] = b"cancel";
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) limits: Limits,
+    /// The peer has asked whether we are Trunkline.
+    pub(super) trunkline: bool,
+    /// So many bytes of data that is too large are still to be read past.
+    skip: usize,
+    /// The peer has said that it closes.
+    closed: bool,
+    pub(super) table: Table,
+    pub(super) traffic: Traffic,
+}
+
+impl Server {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            limits: limits.clone(),
+            trunkline: false,
+            skip: 0,
+            closed: false,
+            table: Table::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        let again = self.table.is_given(input);
+        if !again && (self.skip > 0 || self.closed) {
+            return Ok(self.read_past(input));
+        }
+        match input.first() {
+            Some(&CLOSE) => {
+                self.closed = true;
+                return Ok(Step { consumed: 1, next: Next::Event(Event::Closed) });
+            }
+            Some(ANSWER..CLOSE) => return Err(malformed("a client sends no answer", 0)),
+            _ => {}
+        }
+        let Some(head) = Head::decode(input, &self.limits)? else {
+            return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+        };
+        let step = self.look(&head, input, again, out)?;
+        if again && step.consumed > 0 {
+            self.table.take_given();
+        }
+        Ok(step)
+    }
+
+    /// Reads past what is left of data that is too large, and what comes after the end.
+    #[cold]
+    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
+        let consumed = if self.closed { input.len() } else { self.skip.min(input.len()) };
+        self.skip = self.skip.saturating_sub(consumed);
+        Step { consumed, next: if consumed == 0 { Next::NeedMore(0) } else { Next::Again } }
+    }
+
+    /// What is done with the frame: it is looked at, kept, or waits unread.
+    #[inline]
+    fn look<'a>(
+        &mut self,
+        head: &Head<'a>,
+        input: &'a [u8],
+        again: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Step<'a>, WireError> {
+        let nothing = |next| Ok(Step { consumed: 0, next });
+        let channel_at = head.uri.len().saturating_add(2);
+        let Some(channel) = self.table.get(head.channel) else {
+            return Err(malformed("the channel was not granted", channel_at));
+        };
+        if channel.deleted {
+            return Err(malformed("the channel is deleted", channel_at));
+        }
+        let (first, total) = (head.is_first(), head.total());
+        match self.table.room(channel, first, again, total, &self.limits) {
+            Room::Now => {}
+            Room::None => return nothing(Next::Blocked),
+            Room::Later => {
+                let Some(frame) = input.get(..total) else { return nothing(Next::NeedMore(total)) };
+                self.table.park(head.channel, frame);
+                return Ok(Step { consumed: total, next: Next::Again });
+            }
+        }
+        if first != (channel.arriving == Arriving::Nothing) {
+            return Err(malformed("a status that does not follow the one before", 0));
+        }
+        if head.data > body_limit(head.path, &self.limits) {
+            return self.oversize(head, again, out);
+        }
+        let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(total)) };
+        let next =
+            if first { self.begun(head, data, again, out)? } else { self.went_on(head, data, again, out)? };
+        Ok(Step { consumed: total, next })
+    }
+
+    /// A frame has come: what is said of the channel now. The channel was there when the frame was looked at.
+    fn count(&mut self, head: &Head<'_>) -> Option<&mut Channel> {
+        self.traffic.received(head.is_last(), head.total());
+        let channel = self.table.get_mut(head.channel)?;
+        channel.traffic.received(head.is_last(), head.total());
+        Some(channel)
+    }
+
+    /// A request begins.
+    #[inline]
+    fn begun<'a>(
+        &mut self,
+        head: &Head<'a>,
+        data: &'a [u8],
+        again: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Next<'a>, WireError> {
+        if self.trunkline && head.path == TRUNKLINE && head.uri.len() > head.path.len() {
+            return self.told(head);
+        }
+        let (end, system) = (head.is_last(), system(head.uri));
+        let Some(channel) = self.count(head) else { return Ok(Next::Again) };
+        let number = channel.open(head.path);
+        channel.arriving = match (end, system) {
+            (true, _) => Arriving::Nothing,
+            (false, None) => Arriving::Call(number),
+            (false, system) => Arriving::Past(system.map(|system| (number, system))),
+        };
+        self.table.in_flight = self.table.in_flight.saturating_add(1);
+        match system {
+            None => {
+                let head = call_head(head, number);
+                Ok(Next::Event(Event::Call { head, body: self.body(head.uri, data), end }))
+            }
+            Some(system) if end => self.system(head.channel, number, system, again, out),
+            Some(_) => Ok(Next::Again),
+        }
+    }
+
+    /// A request goes on.
+    fn went_on<'a>(
+        &mut self,
+        head: &Head<'a>,
+        data: &'a [u8],
+        again: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Next<'a>, WireError> {
+        let end = head.is_last();
+        let Some(channel) = self.count(head) else { return Ok(Next::Again) };
+        let arriving = channel.arriving;
+        if end {
+            channel.arrived();
+        }
+        match arriving {
+            Arriving::Call(number) => {
+                let body = self.body(head.uri, data);
+                Ok(Next::Event(Event::Data { id: id(head.channel, number), body, end }))
+            }
+            Arriving::Past(Some((number, system))) if end => {
+                self.system(head.channel, number, system, again, out)
+            }
+            _ => Ok(Next::Again),
+        }
+    }
+
+    /// The data, or none where it stands for none.
+    fn body<'a>(&self, uri: &[u8], data: &'a [u8]) -> Payload<'a> {
+        let none = self.trunkline && path::is_empty(uri);
+        Payload::Input(if none { &[] } else { data })
+    }
+
+    /// Data over the limit: what was understood is said at once, the data is read past. A call whose body has begun fails
+    /// too. What the session answers itself needs none of its data, and of a request that is read past nothing is said.
+    #[cold]
+    fn oversize<'a>(
+        &mut self,
+        head: &Head<'a>,
+        again: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Step<'a>, WireError> {
+        let here = head.data.min(head.rest.len());
+        self.skip = self.skip.saturating_add(head.data.saturating_sub(here));
+        let consumed = head.length.saturating_add(here);
+        if head.is_first() && system(head.uri).is_some() {
+            return Ok(Step { consumed, next: self.begun(head, &[], again, out)? });
+        }
+        let arriving = self.table.get(head.channel).map_or(Arriving::Nothing, |channel| channel.arriving);
+        if matches!(arriving, Arriving::Past(_)) {
+            return Ok(Step { consumed, next: self.went_on(head, &[], again, out)? });
+        }
+        let end = head.is_last();
+        let Some(channel) = self.count(head) else { return Ok(Step { consumed, next: Next::Again }) };
+        channel.arrived();
+        if !end {
+            channel.arriving = Arriving::Past(None);
+        }
+        let (number, waits) = match arriving {
+            Arriving::Call(number) => (number, channel.waits(number)),
+            _ => (channel.open(head.path), true),
+        };
+        if head.is_first() {
+            self.table.in_flight = self.table.in_flight.saturating_add(1);
+        }
+        let (got, limit) = (wide(head.data), wide(body_limit(head.path, &self.limits)));
+        let reason = Refusal::BodyTooLarge { got, limit };
+        let mut head = call_head(head, number);
+        if system(head.uri).is_some() {
+            // Nobody looked at the path of a later frame before.
+            (head.service, head.method, head.repeats, head.uri) = (&[], &[], &[], &[]);
+        }
+        // Where the answer is there already, whoever still reads the body learns that it is cut.
+        let event = if waits { Event::Refused { head, reason } } else { Event::Cancel { id: head.id } };
+        Ok(Step { consumed, next: Next::Event(event) })
+    }
+
+    /// Answers a system path, in its order on the channel.
+    #[cold]
+    fn system<'a>(
+        &mut self,
+        channel: u32,
+        number: u32,
+        system: System,
+        again: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Next<'a>, WireError> {
+        let id = id(channel, number);
+        match system {
+            System::NewChannel => match self.table.grant(&self.limits) {
+                Some(granted) => self.answer_system(id, &json::granted(granted), false, out),
+                None => self.answer_system(id, json::NO_MORE_CHANNELS, false, out),
+            },
+            System::DeleteChannel => {
+                if self.table.keeps_more(channel, again) {
+                    return Err(malformed("the channel is deleted", 0));
+                }
+                if let Some(channel) = self.table.get_mut(channel) {
+                    channel.deleted = true;
+                }
+                self.answer_system(id, json::DONE, true, out);
+            }
+            System::Hello => {
+                self.trunkline = true;
+                self.answer_system(id, json::HELLO, false, out);
+            }
+            System::BadPath => self.answer_system(id, json::UNKNOWN_PATH, false, out),
+        }
+        Ok(Next::Again)
+    }
+
+    /// What a Trunkline client tells beside its calls. It has no answer, and no place in the order.
+    #[cold]
+    fn told<'a>(&mut self, head: &Head<'a>) -> Result<Next<'a>, WireError> {
+        if !head.is_last() {
+            return Err(malformed("a notice comes in one frame", 0));
+        }
+        self.count(head);
+        let cancelled = path::parameter(head.uri, CANCEL).and_then(|value| {
+            let (channel, number) = std::str::from_utf8(value).ok()?.split_once('.')?;
+            let (channel, number) = (channel.parse().ok()?, number.parse::<u64>().ok()?);
+            // Ids count as far as 32 bits go.
+            let number = u32::try_from(number & u64::from(u32::MAX)).ok()?;
+            let at = self.table.get(channel)?;
+            let known = at.arriving == Arriving::Call(number) || at.waits(number);
+            known.then(|| id(channel, number))
+        });
+        Ok(match cancelled {
+            Some(id) => Next::Event(Event::Cancel { id }),
+            None => Next::Again,
+        })
+    }
+
+    /// Appends a notice where the peer understands it.
+    pub(super) fn tell(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
+        if self.trunkline {
+            write(WHOLE, &[path], 0, NO_DATA, out);
+            self.traffic.sent(1, true, super::frame::around(path.len()).saturating_add(NO_DATA.len()));
+        }
+        self.trunkline
+    }
+}
+
+/// What the session answers itself.
+#[inline]
+fn system(uri: &[u8]) -> Option<System> {
+    if !uri.starts_with(b"/sys/") {
+        return uri.iter().any(|byte| is_control(*byte)).then_some(System::BadPath);
+    }
+    match uri.split(|byte| *byte == b'?').next().unwrap_or_default() {
+        NEW_CHANNEL => Some(System::NewChannel),
+        DELETE_CHANNEL => Some(System::DeleteChannel),
+        TRUNKLINE => Some(System::Hello),
+        _ => uri.iter().any(|byte| is_control(*byte)).then_some(System::BadPath),
+    }
+}
+
+#[inline]
+fn call_head<'a>(head: &Head<'a>, number: u32) -> CallHead<'a> {
+    let (service, method) = path::names(head.path);
+    CallHead {
+        id: id(head.channel, number),
+        service,
+        method,
+        metadata: Pairs::empty(),
+        serialization: Serialization::Json,
+        compression: Compression::None,
+        one_way: false,
+        note: 0,
+        repeats: head.path,
+        uri: head.uri,
+    }
+}

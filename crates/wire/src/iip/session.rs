@@ -1,0 +1,249 @@
+//! The session: one of the two roles.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::client::Client;
+use super::server::Server;
+use super::{NAME, json, unsupported};
+use crate::{CallFrame, CallHead, Limits, Mark, Next, PushFrame, ReplyFrame, Session, Step, WireError};
+
+/// How much went over a connection, or a channel. Frames and bytes are counted when they are written or
+/// understood; what was kept or waits counts when it has its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Frames received.
+    pub frames_received: u64,
+    /// Messages sent to their end.
+    pub messages_sent: u64,
+    /// Messages received to their end.
+    pub messages_received: u64,
+    /// Bytes sent, of whole frames.
+    pub bytes_sent: u64,
+    /// Bytes received, of whole frames.
+    pub bytes_received: u64,
+}
+
+impl Traffic {
+    #[inline]
+    pub(super) fn sent(&mut self, frames: u64, end: bool, bytes: usize) {
+        self.frames_sent = self.frames_sent.wrapping_add(frames);
+        self.messages_sent = self.messages_sent.wrapping_add(u64::from(end));
+        self.bytes_sent = self.bytes_sent.wrapping_add(super::wide(bytes));
+    }
+
+    #[inline]
+    pub(super) fn received(&mut self, end: bool, bytes: usize) {
+        self.frames_received = self.frames_received.wrapping_add(1);
+        self.messages_received = self.messages_received.wrapping_add(u64::from(end));
+        self.bytes_received = self.bytes_received.wrapping_add(super::wide(bytes));
+    }
+}
+
+/// The IIP session.
+///
+/// - At a server each channel is ordered: [`reply`](Session::reply) takes replies in any order, and one that is early
+///   waits encoded until those before it are written. [`Limits::calls`] counts for each channel; what comes beyond it,
+///   or for a body that is [held](Session::hold), is kept raw, up to 64 KiB a channel and 4 MiB a connection, and given
+///   back by [`held`](Session::held). A channel also begins no further call while 1 MiB of early replies waits
+///   on it, and an early reply that makes them more than [`Limits::held`] on the connection is refused.
+/// - At a client each call takes the granted channel with the fewest in flight; calls that were made before channels
+///   are granted wait in the session, 64 MiB of bodies at most. A one-way call is an ordinary one whose answer nobody
+///   waits for. Where the server grants no channel, calls go on channel 0.
+/// - A call whose request has begun and is given up within its body: a Trunkline server is told; with others that
+///   channel is used no more, so that nobody takes what was sent for the whole. After 64 of those the session says
+///   [`Draining`](crate::Event::Draining), as if the server had.
+/// - There are no pushes, no compression, and bodies are JSON or bytes as they are.
+#[derive(Debug)]
+pub struct Iip(Side);
+
+#[derive(Debug)]
+enum Side {
+    Server(Box<Server>),
+    Client(Box<Client>),
+}
+
+impl Iip {
+    /// Whether the peer has said that it is Trunkline too.
+    #[must_use]
+    pub fn peer_is_trunkline(&self) -> bool {
+        match &self.0 {
+            Side::Server(server) => server.trunkline,
+            Side::Client(client) => client.trunkline,
+        }
+    }
+
+    /// What went over the connection so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        match &self.0 {
+            Side::Server(server) => server.traffic,
+            Side::Client(client) => client.traffic,
+        }
+    }
+
+    /// A server's channels in ascending order: id, how many frames wait to be looked at, what went over it so far.
+    pub fn channels(&self) -> impl Iterator<Item = (u32, usize, Traffic)> {
+        let server = match &self.0 {
+            Side::Server(server) => Some(server),
+            Side::Client(_) => None,
+        };
+        let channels = server.into_iter().flat_map(|server| server.table.iter());
+        channels.map(|(id, channel)| (id, channel.kept(), channel.traffic))
+    }
+
+    fn server_side(&mut self, what: &'static str) -> Result<&mut Server, WireError> {
+        match &mut self.0 {
+            Side::Server(server) => Ok(server),
+            Side::Client(_) => Err(unsupported(what)),
+        }
+    }
+}
+
+impl Session for Iip {
+    const NAME: &'static str = NAME;
+    const STREAMS: bool = true;
+    const PUSHES: bool = false;
+
+    fn server(limits: &Limits) -> Self {
+        Self(Side::Server(Box::new(Server::new(limits))))
+    }
+
+    fn client(limits: &Limits) -> Self {
+        Self(Side::Client(Box::new(Client::new(limits))))
+    }
+
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        if let Side::Client(client) = &mut self.0 {
+            client.greet(out);
+        }
+    }
+
+    #[inline]
+    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        if input.is_empty() {
+            return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
+        }
+        match &mut self.0 {
+            Side::Server(server) => server.receive(input, out),
+            Side::Client(client) => client.receive(input, out),
+        }
+    }
+
+    fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        match &mut self.0 {
+            Side::Client(client) => client.call(frame, out),
+            Side::Server(_) => Err(unsupported("a server does not make calls")),
+        }
+    }
+
+    fn reply(
+        &mut self,
+        to: &CallHead<'_>,
+        frame: &ReplyFrame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        self.server_side("a client does not answer calls")?.reply(to, frame, out)
+    }
+
+    #[inline]
+    fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
+        self.server_side("a client does not answer calls").ok()?.begin(to, out)
+    }
+
+    #[inline]
+    fn finish(&mut self, mark: Mark, out: &mut Vec<u8>) {
+        if let Side::Server(server) = &mut self.0 {
+            server.finish(mark, out);
+        }
+    }
+
+    fn data(&mut self, id: u64, body: &[u8], end: bool, out: &mut Vec<u8>) -> Result<(), WireError> {
+        match &mut self.0 {
+            Side::Server(server) => server.data(id, body, end, out),
+            Side::Client(client) => client.data(id, body, end, out),
+        }
+    }
+
+    fn push(&mut self, _: &PushFrame<'_>, _: &mut Vec<u8>) -> Result<(), WireError> {
+        Err(unsupported("a server only answers"))
+    }
+
+    fn may_write(&self, id: u64) -> bool {
+        match &self.0 {
+            Side::Server(server) => server.may_write(id),
+            Side::Client(client) => client.may_write(id),
+        }
+    }
+
+    fn forget(&mut self, id: u64, out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Side::Server(server) => server.forget(id, out),
+            Side::Client(client) => {
+                client.cancel(id, out);
+            }
+        }
+    }
+
+    fn cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
+        match &mut self.0 {
+            Side::Server(_) => false,
+            Side::Client(client) => client.cancel(id, out),
+        }
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        match &mut self.0 {
+            Side::Client(client) => client.hello(out),
+            // A Trunkline client hears that somebody is there, and does not answer.
+            Side::Server(server) => {
+                server.tell(b"/sys/trunkline?here", out);
+                false
+            }
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<u8>) -> bool {
+        match &mut self.0 {
+            Side::Server(server) => server.tell(b"/sys/trunkline?drain", out),
+            Side::Client(_) => false,
+        }
+    }
+
+    fn held(&mut self) -> Option<Bytes> {
+        match &mut self.0 {
+            Side::Server(server) => server.table.held(&server.limits),
+            Side::Client(_) => None,
+        }
+    }
+
+    fn text(message: &[u8]) -> Cow<'_, str> {
+        json::unescaped(message)
+    }
+
+    fn hold(&mut self, id: u64) -> bool {
+        match &mut self.0 {
+            Side::Server(server) => {
+                server.table.hold(id, true);
+                true
+            }
+            Side::Client(_) => false,
+        }
+    }
+
+    fn release(&mut self, id: u64) {
+        if let Side::Server(server) = &mut self.0 {
+            server.table.hold(id, false);
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        match &self.0 {
+            Side::Server(server) => server.table.in_flight,
+            Side::Client(_) => 0,
+        }
+    }
+}
