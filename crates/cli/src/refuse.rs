@@ -32,8 +32,7 @@ const LATER_FLAGS: [&str; 19] = [
     "--services",
 ];
 /// Where calls will go, some day.
-const LATER_SCHEMES: [&str; 10] =
-    ["iip", "netrpc", "saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
+const LATER_SCHEMES: [&str; 9] = ["netrpc", "saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {

@@ -3,7 +3,8 @@
 use crate::Name;
 use crate::message::Schema;
 
-/// A service's name and its methods.
+/// A service's name and its methods. A service without a name answers paths: its methods are called by their names alone,
+/// which begin with a slash, on a wire that has paths (IIP). There may be several of those, and they are not listed.
 #[derive(Debug, Clone)]
 pub struct ServiceInfo {
     /// The name it is called by.
@@ -15,6 +16,11 @@ pub struct ServiceInfo {
 }
 
 impl ServiceInfo {
+    /// Whether it answers paths.
+    pub(crate) fn is_paths(&self) -> bool {
+        self.name.is_empty()
+    }
+
     /// The same service under another name.
     #[must_use]
     pub fn named(mut self, name: impl Into<Name>) -> Self {

@@ -14,6 +14,9 @@ pub const TRUNKLINE_PREFIX: &str = "__trunkline";
 /// Where an rpcx client's reply metadata names the server; never on the wire.
 pub const SERVER_ADDRESS: &str = "__ServerAddress";
 
+/// The path of a call with its query, as its caller wrote it, where the wire has one and there is a query (IIP).
+pub const URI: &str = "__uri";
+
 /// W3C's key for the trace that a call belongs to.
 pub const TRACEPARENT: &str = "traceparent";
 /// W3C's key for what tracing systems keep beside the trace.
@@ -30,7 +33,7 @@ pub const OT_BAGGAGE_PREFIX: &str = "ot-baggage-";
 /// Whether a key is one that the wires and the framework use themselves.
 #[must_use]
 pub fn is_reserved(key: &[u8]) -> bool {
-    [AUTH, SERVER_TIMEOUT, RPCX_ERROR, EASYMICRO_ERROR, SERVER_ADDRESS]
+    [AUTH, SERVER_TIMEOUT, RPCX_ERROR, EASYMICRO_ERROR, SERVER_ADDRESS, URI]
         .iter()
         .any(|reserved| key == reserved.as_bytes())
         || key.starts_with(TRUNKLINE_PREFIX.as_bytes())

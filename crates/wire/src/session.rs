@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::{CallHead, Compression, Event, Failure, Limits, Pairs, PushHead, Serialization, WireError};
+use crate::{
+    CallHead, Compression, Event, Failure, InvalidMetadata, Limits, Metadata, Pairs, PushHead, Serialization,
+    WireError,
+};
 
 /// What one look at the input brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +147,15 @@ pub trait Session: Send + 'static {
     /// consumed it, the same frame is given again. What is kept is bounded: [`Next::Blocked`] beyond it.
     fn held(&mut self) -> Option<Bytes> {
         None
+    }
+
+    /// Metadata that a call or a reply carries in its URI, on a wire where the head's own pairs are always empty.
+    ///
+    /// # Errors
+    /// It is there, but broken or over its limits.
+    fn metadata_of(&self, uri: &[u8], limits: &Limits) -> Result<Metadata, InvalidMetadata> {
+        let _ = (uri, limits);
+        Ok(Metadata::new())
     }
 
     /// The text of a [`Failure`], without the escapes of a wire that sends it with some. What is no text is replaced.

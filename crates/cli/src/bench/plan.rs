@@ -13,7 +13,7 @@ use super::bodies::Bodies;
 use super::{exchange, http, http_head};
 use crate::endpoint::{self, DEFAULT_TIMEOUT};
 use crate::exit::Failure;
-use crate::{call, demo, values};
+use crate::{call, demo, refuse, values};
 
 /// How long a run is where nobody says.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -97,6 +97,9 @@ impl Plan {
             given.push(None);
         }
         let metadata = values::metadata_of(&args.target.headers)?;
+        if url.wire == Wire::Iip {
+            return Err(refuse::later(&format!("bench over iip:// ({url})")));
+        }
         let target = Target::new(args, &url, (service, method), &metadata)?;
         let encoded = |body: &[u8]| match url.wire {
             Wire::Http => exchange::encoded::<http::Http>(&target, body),

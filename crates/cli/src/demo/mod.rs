@@ -5,6 +5,7 @@ mod echo;
 mod fault;
 mod hello;
 mod meta;
+mod paths;
 mod process;
 mod push;
 mod slow;
@@ -70,6 +71,8 @@ fn builder(args: &args::Demo) -> ServerBuilder {
         .serve(fault::FaultServer::new(fault::Saboteur { body_limit }))
         .serve(meta::MetaServer::new(meta::Mirror))
         .serve(push::PushServer::new(push::Ticker))
+        .serve(paths::Paths)
+        .path("/echo", "Echo", "Echo")
         .with_describe()
         .threads(threads)
         .body_limit(body_limit)

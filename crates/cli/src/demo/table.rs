@@ -44,6 +44,7 @@ pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Ro
     vec![
         row("rpcx", "Arith.Mul {\"A\":6,\"B\":7}", service_call(address, "rpcx", token)).await,
         row("http", "POST /Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "http", token)).await,
+        row("iip", "/Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "iip", token)).await,
         row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc(address, token)).await,
     ]
 }

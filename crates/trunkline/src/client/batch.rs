@@ -8,7 +8,7 @@ use std::sync::Arc;
 #[cfg(feature = "http")]
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use trunkline_wire::{Serialization, rpcx};
+use trunkline_wire::{Serialization, iip, rpcx};
 
 use super::channel::{Channel, Kind};
 use super::group::Group;
@@ -109,6 +109,7 @@ impl Batch {
         let deadline = Instant::now() + self.channel.timeout();
         Answers(match self.channel.kind() {
             Kind::Rpcx(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
+            Kind::Iip(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
             #[cfg(feature = "http")]
             Kind::Http(_) => {
                 let mut replies: Vec<Option<Result<Reply>>> = Vec::new();
@@ -129,6 +130,7 @@ impl Batch {
         let deadline = Instant::now() + self.channel.timeout();
         let from = match self.channel.kind() {
             Kind::Rpcx(shared) => From::Rpcx(Group::new(shared.clone(), self.calls, deadline, true)),
+            Kind::Iip(shared) => From::Iip(Group::new(shared.clone(), self.calls, deadline, true)),
             #[cfg(feature = "http")]
             Kind::Http(http) => {
                 From::Http { http: Arc::clone(http), waiting: self.calls, running: JoinSet::new() }
@@ -172,6 +174,7 @@ pub struct Arriving {
 
 enum From {
     Rpcx(Group<rpcx::Rpcx>),
+    Iip(Group<iip::Iip>),
     #[cfg(feature = "http")]
     Http {
         http: Arc<Http>,
@@ -195,6 +198,7 @@ impl Arriving {
     pub async fn next(&mut self) -> Option<(usize, Result<Reply>)> {
         match &mut self.from {
             From::Rpcx(group) => group.next().await,
+            From::Iip(group) => group.next().await,
             #[cfg(feature = "http")]
             From::Http { http, waiting, running } => {
                 while running.len() < CONNECTIONS

@@ -117,8 +117,9 @@ impl<W: Session> ClientRole<W> {
         end: bool,
         batch: &Bytes,
     ) {
-        let plain = head.failure.is_none() && end && head.metadata.is_empty();
-        if plain && head.compression == Compression::None {
+        let plain = head.failure.is_none() && head.compression == Compression::None;
+        let silent = head.metadata.is_empty() && !head.uri.contains(&b'?');
+        if plain && silent && end {
             let outcome = || Ok(Reply::new(Body::Full(owned(body, batch))));
             let ended = state.calls.end_with(head.id, outcome);
             return self.ended(ended);
@@ -139,10 +140,14 @@ impl<W: Session> ClientRole<W> {
             }
             None => self.body(state, head, body, end, batch).map(|body| {
                 let reply = Reply::new(body);
-                if head.metadata.is_empty() {
+                if silent {
                     return reply;
                 }
-                reply.with_metadata(head.metadata.share(|bytes| share(batch, bytes)))
+                let said = state.session.metadata_of(head.uri, &self.link.settings.limits);
+                reply.with_metadata(match head.metadata.is_empty() {
+                    true => said.unwrap_or_default(),
+                    false => head.metadata.share(|bytes| share(batch, bytes)),
+                })
             }),
         };
         self.end(state, head.id, outcome);

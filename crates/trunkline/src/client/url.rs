@@ -15,21 +15,31 @@ pub enum Wire {
     Easymicro,
     /// HTTP with JSON.
     Http,
+    /// IIP.
+    Iip,
 }
 
 impl Wire {
+    const ALL: [Self; 4] = [Self::Rpcx, Self::Easymicro, Self::Http, Self::Iip];
+
     fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "rpcx" => Some(Self::Rpcx),
-            "easymicro" => Some(Self::Easymicro),
-            "http" => Some(Self::Http),
-            _ => None,
+        Self::ALL.into_iter().find(|wire| wire.name() == name)
+    }
+
+    /// The wire's name, as in the scheme of a URL.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rpcx => "rpcx",
+            Self::Easymicro => "easymicro",
+            Self::Http => "http",
+            Self::Iip => "iip",
         }
     }
 }
 
 /// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
-/// `http://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the scheme is a transport and no wire
+/// `http://HOST:PORT`, `iip://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the scheme is a transport and no wire
 /// is named it is rpcx.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
@@ -87,11 +97,7 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wire = match self.wire {
-            Wire::Rpcx => "rpcx",
-            Wire::Easymicro => "easymicro",
-            Wire::Http => "http",
-        };
+        let wire = self.wire.name();
         match &self.address {
             Address::Tcp(address) => write!(f, "{wire}://{address}"),
             other => write!(f, "{other}?wire={wire}"),
@@ -109,6 +115,7 @@ mod tests {
             "rpcx://127.0.0.1:80",
             "easymicro://[::1]:80",
             "http://localhost:80",
+            "iip://127.0.0.1:80",
             "unix:///run/a?wire=rpcx",
             "mem://a?wire=easymicro",
             "unix:///run/a b?wire=http",
@@ -126,7 +133,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, why) in [
             ("127.0.0.1:80", "scheme is missing"),
-            ("iip://a:1", "scheme iip is not known"),
+            ("saber://a:1", "scheme saber is not known"),
             ("rpcx://a b:1", "a blank"),
             ("unix:///run/a\n", "a control character"),
             ("https://a:1", "TLS is not spoken yet"),

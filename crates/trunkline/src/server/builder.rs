@@ -44,6 +44,16 @@ pub enum ServerError {
     /// A worker thread could not be started.
     #[error("cannot start a worker thread: {0}")]
     Thread(#[source] io::Error),
+    /// A path cannot stand for a method.
+    #[error(
+        "the path {path} cannot stand for {method}: it is taken or does not begin with a slash, or there is no such method"
+    )]
+    Path {
+        /// The path.
+        path: String,
+        /// The method.
+        method: String,
+    },
     /// Nowhere to listen.
     #[error("the server has no address to listen on: call listen(\"HOST:PORT\")")]
     NoAddress,
@@ -99,6 +109,16 @@ impl<L> ServerBuilder<L> {
         let info = service.describe().named(name);
         if let Err(error) = self.router.add_described(info, Box::new(service)) {
             self.error.get_or_insert(error.into());
+        }
+        self
+    }
+
+    /// Answers calls of this path, too, as those of a method that was added before: on a wire where a call has a path
+    /// (IIP), which is else `/Service/Method`. A service without a name answers paths of its own.
+    pub fn path(mut self, path: &str, service: &str, method: &str) -> Self {
+        if !self.router.add_path(path, service, method) {
+            let (path, method) = (path.to_owned(), format!("{service}.{method}"));
+            self.error.get_or_insert(ServerError::Path { path, method });
         }
         self
     }

@@ -14,6 +14,7 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::{Last, Route};
 use super::streams::Outflow;
+use super::uri;
 use super::work::{ReplyTo, Spawned, Work, answer, deadline, failure, name, refusal};
 use crate::asked::{Outcome, written_nowhere};
 use crate::call::Names;
@@ -137,7 +138,15 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             return;
         }
         let held = body.as_slice().len();
-        let mut call = self.make_call(head, found, body, batch);
+        let said = if head.metadata.is_empty() && !head.uri.contains(&b'?') {
+            (None, MaybeMetadata::default())
+        } else {
+            match self.said(head, batch) {
+                Ok(said) => said,
+                Err(status) => return self.write_failure_to(head, &status, out),
+            }
+        };
+        let mut call = self.make_call(head, found, body, said, batch);
         if !end {
             self.open_body(&mut call, head.id);
         }
@@ -239,16 +248,13 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         head: &CallHead<'_>,
         found: Option<(Route, bool)>,
         body: &Payload<'_>,
+        (deadline, metadata): (Option<Instant>, MaybeMetadata),
         batch: &Bytes,
     ) -> Call {
         let route = found.map(|(route, _)| route);
         let names = route.and_then(|route| self.core.router.names(route.id)).cloned();
         let names = names.unwrap_or_else(|| Names::new(name(head.service), name(head.method)));
         let looked_at = route.is_none_or(|route| route.context);
-        let (deadline, metadata) = match head.metadata.is_empty() {
-            true => (None, MaybeMetadata::default()),
-            false => (deadline(head.metadata), shared(head.metadata, batch)),
-        };
         Call {
             method: route.map(|route| route.id),
             serialization: head.serialization,
@@ -264,6 +270,19 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
                 names,
             },
         }
+    }
+
+    /// What the caller has said beside names and body: how long it waits, and metadata.
+    fn said(&self, head: &CallHead<'_>, batch: &Bytes) -> Result<(Option<Instant>, MaybeMetadata)> {
+        let limits = &self.core.limits;
+        let metadata = if head.uri.is_empty() {
+            head.metadata.share(|bytes| share(batch, bytes))
+        } else {
+            let own = self.session.metadata_of(head.uri, limits);
+            let own = own.map_err(|error| Status::new(Code::InvalidInput, error.to_string()).not_begun())?;
+            uri::metadata_of(head.uri, &own, limits)
+        };
+        Ok((deadline(metadata.pairs()), MaybeMetadata::new(metadata)))
     }
 
     /// The body of a call goes on after what has come.
@@ -508,11 +527,6 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     }
 
     const ANSWERS: bool = true;
-}
-
-/// Metadata as a value of its own.
-fn shared(pairs: Pairs<'_>, batch: &Bytes) -> MaybeMetadata {
-    MaybeMetadata::new(pairs.share(|bytes| share(batch, bytes)))
 }
 
 impl<W, S> Drop for ServerRole<'_, W, S> {

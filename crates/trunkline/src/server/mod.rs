@@ -14,7 +14,8 @@ mod running;
 pub(crate) mod serve;
 mod stack;
 mod streams;
-pub(crate) mod work;
+pub(crate) mod uri;
+mod work;
 
 use std::sync::Arc;
 

@@ -103,8 +103,12 @@ impl Router {
         service: Box<dyn DynService>,
     ) -> Result<(), DuplicateService> {
         let duplicate = || DuplicateService(info.name.to_string());
-        if self.services.iter().any(|(other, _)| other.name == info.name) {
+        if self.services.iter().any(|(other, _)| other.name == info.name) && !info.is_paths() {
             return Err(duplicate());
+        }
+        let taken = |path: &MethodInfo| self.find(b"", path.name.as_bytes()).is_some();
+        if let Some(path) = info.methods.iter().find(|path| info.is_paths() && taken(path)) {
+            return Err(DuplicateService(path.name.to_owned()));
         }
         let number = u16::try_from(self.services.len()).map_err(|_| duplicate())?;
         for (index, method) in info.methods.iter().enumerate() {
@@ -121,11 +125,21 @@ impl Router {
                 Names::new(info.name.clone(), Name::from_static(method.name)),
             ));
             self.exact.insert(Key::new(&info.name, method.name), route);
+            if info.is_paths() {
+                continue;
+            }
             let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
             self.lowered.entry(lowered).or_insert(route);
         }
         self.services.push((info, service));
         Ok(())
+    }
+
+    /// Calls of this path are calls of the method; whether there is such a method, and the path was free.
+    pub(crate) fn add_path(&mut self, path: &str, service: &str, method: &str) -> bool {
+        let found = self.exact.get(&KeyRef { service: service.as_bytes(), method: method.as_bytes() });
+        let Some(route) = found.copied() else { return false };
+        path.starts_with('/') && self.exact.insert(Key::new("", path), route).is_none()
     }
 
     /// There are layers that may look at the connection of any call.
@@ -139,6 +153,9 @@ impl Router {
     pub(crate) fn find(&self, service: &[u8], method: &[u8]) -> Option<(Route, bool)> {
         if let Some(route) = self.exact.get(&KeyRef { service, method }) {
             return Some((*route, true));
+        }
+        if service.is_empty() {
+            return None;
         }
         let (service, method) = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
         let route = self.lowered.get(&KeyRef { service: &service, method: &method })?;
@@ -188,9 +205,9 @@ impl Router {
         self.methods.len()
     }
 
-    /// All services, in the order in which they were added.
+    /// All services that have a name, in the order in which they were added.
     pub fn services(&self) -> impl Iterator<Item = &ServiceInfo> {
-        self.services.iter().map(|(info, _)| info)
+        self.services.iter().map(|(info, _)| info).filter(|info| !info.is_paths())
     }
 
     /// All methods by their place in the tables, with the service of each.

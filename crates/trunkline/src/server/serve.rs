@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trunkline_wire::detect::{self, Detected, Detection};
-use trunkline_wire::{Session, rpcx};
+use trunkline_wire::{Session, iip, rpcx};
 
 use super::Core;
 use super::connection::ServerRole;
@@ -35,6 +35,7 @@ pub(crate) fn serve<S: Service>(
         };
         match wire {
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
+            Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
             other => {

@@ -36,7 +36,7 @@ mod server;
 mod session;
 
 pub use frame::Frame;
-pub use path::{bare, metadata};
+pub use path::{bare, headers, metadata};
 pub use session::{Iip, Traffic};
 
 use crate::WireError;

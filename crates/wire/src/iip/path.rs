@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE, URL_SAFE_NO_PAD};
+use base64::{Engine, alphabet};
 
 use super::frame::{check_path, without_query};
 use super::{MOST_PATH, too_large, unsupported};
@@ -66,6 +67,26 @@ pub fn metadata(uri: &[u8], limits: &Limits) -> Result<Metadata, InvalidMetadata
     let bytes = URL_SAFE_NO_PAD.decode(value).map_err(|_| broken)?;
     Metadata::from_bytes(bytes.into(), limits)
 }
+
+/// The HTTP headers that an adapter has put into the query of a URI, their names in lower case. Where the parameter stands
+/// there twice the last one counts: it is the adapter's, the other one was in the request. What cannot be read is none.
+#[must_use]
+pub fn headers(uri: &[u8]) -> Metadata {
+    let value = parameters(uri).filter(|(name, _)| *name == HTTP).last().map(|(_, value)| value);
+    let read = |value| {
+        let text = URL_SAFE_PADDED_OR_NOT.decode(value).ok()?;
+        serde_json::from_slice::<BTreeMap<String, Vec<String>>>(&text).ok()
+    };
+    let headers = value.and_then(read).unwrap_or_default();
+    let all = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    all.fold(Metadata::builder(), |all, (name, value)| all.with(&name.to_ascii_lowercase(), value)).build()
+}
+
+/// Adapters write padding; one that does not is read, too.
+const URL_SAFE_PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The URI without the parameters that are the wire's own between Trunkline peers.
 #[must_use]
@@ -241,6 +262,13 @@ mod tests {
         add_metadata(&mut uri, pairs.pairs(), &extra, false, &limits).unwrap();
         let value = uri.strip_prefix(b"/query?key=x&__http_hdr__=").unwrap();
         assert_eq!(URL_SAFE.decode(value).unwrap(), br#"{"X-Test":["a+b/c","2"]}"#);
+        let read: Metadata = [("x-test", "a+b/c"), ("x-test", "2")].into_iter().collect();
+        assert_eq!(headers(&uri), read);
+        assert_eq!(
+            headers(b"/query?__http_hdr__=eyJhIjpbIjEiXX0="),
+            headers(b"/query?__http_hdr__=eyJhIjpbIjEiXX0")
+        );
+        assert!(headers(b"/query?__http_hdr__=%").is_empty() && headers(b"/query").is_empty());
         assert!(add_metadata(&mut uri, pairs.pairs(), &[], false, &limits).is_err());
         let mut plain = b"/query".to_vec();
         add_metadata(&mut plain, Pairs::empty(), &extra, false, &limits).unwrap();

@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use super::client::Client;
 use super::server::Server;
-use super::{NAME, json, unsupported};
-use crate::{CallFrame, CallHead, Limits, Mark, Next, PushFrame, ReplyFrame, Session, Step, WireError};
+use super::{NAME, json, path, unsupported};
+use crate::{
+    CallFrame, CallHead, InvalidMetadata, Limits, Mark, Metadata, Next, PushFrame, ReplyFrame, Session, Step,
+    WireError,
+};
 
 /// How much went over a connection, or a channel. Frames and bytes are counted when they are written or
 /// understood; what was kept or waits counts when it has its turn.
@@ -218,6 +221,11 @@ impl Session for Iip {
             Side::Server(server) => server.table.held(&server.limits),
             Side::Client(_) => None,
         }
+    }
+
+    /// Nobody but a Trunkline peer is believed: what stands in front of it may hand on what anybody wrote.
+    fn metadata_of(&self, uri: &[u8], limits: &Limits) -> Result<Metadata, InvalidMetadata> {
+        if self.peer_is_trunkline() { path::metadata(uri, limits) } else { Ok(Metadata::new()) }
     }
 
     fn text(message: &[u8]) -> Cow<'_, str> {
