@@ -54,6 +54,7 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+mod streaming;
 mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
@@ -72,12 +73,13 @@ pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
+pub use streaming::{StreamSender, Streaming};
 pub use trace::Trace;
 #[doc(inline)]
 pub use trunkline_macros::{Message, service};
 pub use trunkline_wire as wire;
 pub use trunkline_wire::{Limits, Metadata, MetadataBuilder, Pairs, Serialization};
-pub use typed::{Annotated, IntoReply};
+pub use typed::{Annotated, Argument, FromReply, IntoReply};
 
 /// What generated code names. Not for direct use, and not covered by any promise.
 #[doc(hidden)]

@@ -1,7 +1,7 @@
 //! The server: from calls to methods, and the description.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::Index;
 
 use super::method::{ContextArgument, Kind, Method};
@@ -15,6 +15,12 @@ pub(super) fn emit(service: &Service) -> TokenStream {
     let describe = describe(service);
     let doc = format!("Serves an implementation of [`{contract}`] as `{}`.", service.name);
     let conditions: Vec<_> = service.conditions().collect();
+    let streams = service.methods.iter().enumerate().filter(|(_, method)| method.takes.is_some());
+    let streams: Vec<_> = streams.map(|(index, _)| Index::from(index)).collect();
+    let whole = match &*streams {
+        [] => quote!(incoming.is_arriving()),
+        streams => quote!(incoming.is_arriving() && !::core::matches!(incoming.method, #(#streams)|*)),
+    };
     quote! {
         #(#conditions)*
         #[doc = #doc]
@@ -49,7 +55,7 @@ pub(super) fn emit(service: &Service) -> TokenStream {
                 let mut incoming = ::trunkline::__private::service::Incoming::new(call, Self::METHODS);
                 // What is captured is used where it lies; an `async fn` would move it once more.
                 async move {
-                    if incoming.is_arriving() {
+                    if #whole {
                         incoming.receive().await?;
                     }
                     match incoming.method {
@@ -88,9 +94,13 @@ fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
         None => (quote!(()), quote!()),
     };
     let wait = (method.kind == Kind::Async).then(|| quote!(.await));
+    let taken = match &method.takes {
+        Some(item) => quote!(incoming.stream::<#item>()),
+        None => quote!(incoming.argument::<#ty>()?),
+    };
     quote! {
         #index => {
-            let #binding = incoming.argument::<#ty>()?;
+            let #binding = #taken;
             let result = <T as #contract>::#ident(&self.inner, #context #argument) #wait;
             incoming.reply(result)
         }
@@ -147,7 +157,10 @@ fn describe(service: &Service) -> TokenStream {
         let (idempotent, spawned) = (method.idempotent, method.spawn);
         let in_place = method.kind != Kind::Async;
         let context = method.context.is_some();
-        let (request, reply) = (method.argument_type(), method.reply_type());
+        let whole = (method.argument_type(), method.reply_type());
+        let request = method.takes.as_ref().map_or(whole.0, ToTokens::to_token_stream);
+        let reply = method.gives.as_ref().map_or(whole.1, ToTokens::to_token_stream);
+        let (takes_stream, gives_stream) = (method.takes.is_some(), method.gives.is_some());
         quote! {
             ::trunkline::describe::MethodInfo {
                 doc: #doc,
@@ -157,6 +170,8 @@ fn describe(service: &Service) -> TokenStream {
                 context: #context,
                 request: ::trunkline::__private::service::schema::<#request>(),
                 reply: ::trunkline::__private::service::schema::<#reply>(),
+                takes_stream: #takes_stream,
+                gives_stream: #gives_stream,
                 ..::trunkline::describe::MethodInfo::new(#name)
             }
         }

@@ -143,7 +143,7 @@ impl<W: Session> Link<W> {
                 let inserted = guard.calls.insert(waker, deadline);
                 let id = self.write(&mut guard, inserted, &call, &prepared)?;
                 if let Body::Stream(stream) = call.body {
-                    guard.outflows.push((id, stream));
+                    guard.outflows.push((id, stream.detached()));
                 }
                 (guard.task.take(), id)
             }
@@ -199,7 +199,7 @@ impl<W: Session> Link<W> {
                 self.write(state, inserted, &call, &prepared)
             });
             if let (Ok(id), Body::Stream(stream)) = (&written, call.body) {
-                state.outflows.push((*id, stream));
+                state.outflows.push((*id, stream.detached()));
             }
             begun(key, written);
         }
@@ -213,7 +213,7 @@ impl<W: Session> Link<W> {
 
     /// What a call needs before it is written: nothing that the lock has to be held for.
     fn prepare(&self, call: &Call, announced: Option<Instant>) -> Result<Prepared> {
-        if matches!(call.body, Body::Stream(_)) && !W::STREAMS {
+        if !W::STREAMS && (call.streams || matches!(call.body, Body::Stream(_))) {
             return Err(self.cannot_stream());
         }
         let compressed = match &call.body {
@@ -296,7 +296,7 @@ impl<W: Session> Link<W> {
     }
 
     fn cannot_stream(&self) -> Status {
-        let text = format!("the {} wire cannot carry a streamed body", W::NAME);
+        let text = format!("the {} wire cannot carry streams", W::NAME);
         self.status(Code::Unsupported, text).not_begun()
     }
 

@@ -1,4 +1,4 @@
-//! Ends a call when the time that its caller gave is over: the handler's future is dropped.
+//! Ends a call when the time that its caller gave is over: the handler's future is dropped, a streamed reply fails.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Call, Code, Reply, Result, Serialization, Status};
+use crate::{Body, Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Deadline`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,7 +21,8 @@ pub struct DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// Gives calls that come without a deadline this one. Without it they have none.
+    /// Gives calls that come without a deadline this one. Without it they have none. Where the reply is a stream,
+    /// it covers that to its end, as a deadline of the caller's does.
     #[must_use]
     pub fn with_default(default: Duration) -> Self {
         Self { default: Some(default) }
@@ -69,7 +70,12 @@ impl<F: Future<Output = Result<Reply>>> Future for Timed<F> {
         let late = this.timer.is_none() && deadline <= Instant::now();
         if !late {
             if let Poll::Ready(result) = inner.poll(cx) {
-                return Poll::Ready(result);
+                return Poll::Ready(match result {
+                    Ok(Reply { body: Body::Stream(stream), metadata }) => {
+                        Ok(Reply { body: stream.until(deadline).into(), metadata })
+                    }
+                    result => result,
+                });
             }
             let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
             // A handler that uses up its turn every time must not keep the timer from being looked at.

@@ -234,6 +234,7 @@ where
             one_way: head.one_way,
             idempotent: false,
             compress: false,
+            streams: false,
             body,
             context: Context { deadline, metadata: MaybeMetadata::new(metadata), connection, names },
         }

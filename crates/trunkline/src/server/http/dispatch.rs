@@ -120,6 +120,7 @@ impl<S: Service> Gateway<S> {
             one_way: wanted.one_way,
             idempotent: false,
             compress: false,
+            streams: false,
             body: wanted.body.into(),
             context,
         };
