@@ -154,6 +154,28 @@ impl BodyStream {
         Self { source, limit: Limits::default().body }
     }
 
+    /// Notes that every frame is bytes as they are, whatever codec the call is in.
+    pub(crate) fn raw(mut self) -> Self {
+        if let Source::Pulled(pulled) = &mut self.source {
+            pulled.get_mut().unwrap_or_else(PoisonError::into_inner).raw = true;
+        }
+        self
+    }
+
+    /// Whether that was noted.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_raw(&self) -> bool {
+        match &self.source {
+            Source::Channel(_) => false,
+            Source::Pulled(pulled) => pulled.lock().unwrap_or_else(PoisonError::into_inner).raw,
+        }
+    }
+
+    /// A stream of one frame, or of none where it has no bytes.
+    pub(crate) fn whole(frame: Bytes) -> Self {
+        Self::pulled(pulled::Whole(Some(frame).filter(|frame| !frame.is_empty())))
+    }
+
     /// The same stream, which fails when it has not ended by then.
     pub(crate) fn until(self, deadline: Instant) -> Self {
         let limit = self.limit;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use trunkline_wire::Serialization;
 
 use crate::body::Frames;
-use crate::codec::{self, Payload};
+use crate::codec::{self, Payload, Preferred};
 use crate::{Body, BodyStream, Code, Result, Status};
 
 /// Items that come one after the other: the argument of a method that reads its request as it arrives, or the
@@ -166,7 +166,7 @@ impl<T: Payload> Streaming<T> {
     pub(crate) fn of(body: Body, how: Serialization) -> Self {
         let frames = match body {
             Body::Stream(frames) => frames,
-            Body::Full(bytes) => BodyStream::pulled(Whole(Some(bytes).filter(|bytes| !bytes.is_empty()))),
+            Body::Full(bytes) => BodyStream::whole(bytes),
         };
         Self(Source::Arriving { frames, how })
     }
@@ -216,7 +216,8 @@ impl<T: Payload> Streaming<T> {
 impl<T: Payload + Send + 'static> Streaming<T> {
     /// The items as the frames of a body.
     pub(crate) fn into_frames(self, how: Serialization) -> BodyStream {
-        BodyStream::pulled(Encoded { items: self, how })
+        let frames = BodyStream::pulled(Encoded { items: self, how });
+        if T::DEFAULT == Preferred::Only(Serialization::Raw) { frames.raw() } else { frames }
     }
 }
 
@@ -336,15 +337,6 @@ struct Iterated<I>(I);
 impl<I: Iterator + Send> Items<I::Item> for Iterated<I> {
     fn poll_item(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<I::Item>>> {
         Poll::Ready(self.0.next().map(Ok))
-    }
-}
-
-/// A whole body as the one frame of a stream.
-struct Whole(Option<Bytes>);
-
-impl Frames for Whole {
-    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        Poll::Ready(self.0.take().map(Ok))
     }
 }
 

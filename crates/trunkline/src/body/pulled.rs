@@ -21,6 +21,8 @@ pub(crate) trait Frames: Send {
 
 /// What makes frames, one of them ahead.
 pub(super) struct Pulled {
+    /// Every frame is bytes as they are.
+    pub(super) raw: bool,
     /// `None` when there are no more.
     frames: Option<Box<dyn Frames>>,
     /// Was made early, to know whether the one before it was the last.
@@ -29,7 +31,7 @@ pub(super) struct Pulled {
 
 impl Pulled {
     pub(super) fn new(frames: Box<dyn Frames>) -> Self {
-        Self { frames: Some(frames), ahead: None }
+        Self { raw: false, frames: Some(frames), ahead: None }
     }
 
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
@@ -69,6 +71,15 @@ fn panicked(panic: &(dyn Any + Send)) -> Status {
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
     tracing::error!(panic = text.escape_debug().to_string(), "what makes a stream panicked");
     Status::new(Code::Internal, "the service failed inside; see its log")
+}
+
+/// A whole body as the one frame of a stream.
+pub(super) struct Whole(pub(super) Option<Bytes>);
+
+impl Frames for Whole {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        Poll::Ready(self.0.take().map(Ok))
+    }
 }
 
 /// A stream that fails when its time is over.

@@ -72,6 +72,8 @@ impl Preferred {
     /// For an argument of this preference and a reply of that one; `None` where it is for the channel to say.
     pub(crate) fn of_call(argument: Self, reply: Self) -> Option<Serialization> {
         match (argument, reply) {
+            // Bytes go as they are in any of them; the reply does not.
+            (Self::Only(Serialization::Raw), Self::Channels) => None,
             (Self::Only(one), _) | (Self::Replys, Self::Only(one)) => Some(one),
             _ => None,
         }

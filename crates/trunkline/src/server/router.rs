@@ -172,12 +172,18 @@ impl Router {
         self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
     }
 
+    /// What a method says of itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn describe(&self, service: &[u8], method: &[u8]) -> Option<&MethodInfo> {
+        let (route, _) = self.find(service, method)?;
+        let (info, _) = self.services.get(usize::from(route.id.service))?;
+        info.methods.get(usize::from(route.id.method))
+    }
+
     /// Whether a method takes and gives bodies of any kind.
     #[cfg(feature = "http")]
     pub(crate) fn is_untyped(&self, service: &[u8], method: &[u8]) -> bool {
-        let Some((route, _)) = self.find(service, method) else { return false };
-        let info = self.services.get(usize::from(route.id.service)).map(|(info, _)| info);
-        let method = info.and_then(|info| info.methods.get(usize::from(route.id.method)));
+        let method = self.describe(service, method);
         method.is_some_and(|method| method.request.is_none() && method.reply.is_none())
     }
 
