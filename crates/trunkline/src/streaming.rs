@@ -84,7 +84,10 @@ pub struct Streaming<T>(Source<T>);
 
 enum Source<T> {
     /// Frames of somebody else's.
-    Arriving { frames: BodyStream, how: Serialization },
+    Arriving {
+        frames: BodyStream,
+        how: Serialization,
+    },
     /// Made here. The lock lets the stream be shared; nobody waits for it.
     Made(Mutex<Box<dyn Items<T>>>),
     Over,

@@ -45,6 +45,7 @@ trait Feed {
 #[derive(Default)]
 struct Seen {
     made: AtomicU64,
+    summed: AtomicU64,
     ended: AtomicU64,
 }
 
@@ -98,7 +99,7 @@ impl Feed for Feeder {
         let mut sum = 0;
         while let Some(next) = numbers.next().await {
             sum += next?.n;
-            self.0.made.fetch_add(1, Ordering::SeqCst);
+            self.0.summed.fetch_add(1, Ordering::SeqCst);
         }
         Ok(number(sum))
     }
@@ -217,9 +218,10 @@ async fn a_result_is_lines_of_json_or_events() {
         let events = "data: {\"n\":1}\n\ndata: {\"n\":2}\n\n".to_owned();
         assert_eq!(chunks(&mut raw).await, (events, true));
 
+        // What is known to be empty has a length.
         raw.send(post("/Feed/Count", "", r#"{"n":0}"#)).await;
-        head(&mut raw).await;
-        assert_eq!(chunks(&mut raw).await, (String::new(), true));
+        let answer = raw.answer().await.unwrap();
+        assert_eq!((answer.text(), answer.header("content-type")), ("", Some("application/x-ndjson")));
 
         raw.send(post("/Feed/Whole", "", r#"{"n":7}"#)).await;
         assert_eq!(raw.answer().await.unwrap().text(), r#"{"n":7}"#);
@@ -324,8 +326,9 @@ async fn a_caller_that_goes_away_ends_the_handler() {
     until("the endless handler goes on", || seen.ended() == 2).await;
 
     let mut raw = Raw::open(&address).await;
-    raw.send("POST /Feed/Sum HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"n\":1}\n\r\n").await;
-    until("the line does not come", || seen.made.load(Ordering::SeqCst) == 1 || seen.ended() > 2).await;
+    raw.send("POST /Feed/Sum HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n{\"n\":1}\n\r\n")
+        .await;
+    until("the line does not come", || seen.summed.load(Ordering::SeqCst) == 1).await;
     drop(raw);
     until("the summing handler goes on", || seen.ended() == 3).await;
 }
@@ -393,7 +396,7 @@ async fn our_client_takes_and_gives_streams() {
 
 #[tokio::test]
 async fn our_client_learns_of_every_end() {
-    let (server, client, seen) = connect().await;
+    let (_server, client, seen) = connect().await;
     assert_eq!(client.refuses().await.unwrap_err().code(), Code::Limited);
     let mut stream = client.breaks(number(2)).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), number(1));
@@ -402,33 +405,68 @@ async fn our_client_learns_of_every_end() {
     assert_eq!((status.code(), status.message()), (Code::Limited, "midway: \"ü\""));
     assert_eq!(status.origin().unwrap().wire, "http");
     // The caller's own stream fails.
+    let summed = Arc::clone(&seen);
     let numbers = Streaming::produce(|out| async move {
         out.send(number(1)).await?;
+        until("the item arrives", || summed.summed.load(Ordering::SeqCst) == 1).await;
         Err(Status::failed("the file is gone"))
     });
     assert_eq!(client.sum(numbers).await.unwrap_err().message(), "the file is gone");
-    until("the handler goes on", || seen.ended() == 1).await;
+    until("the summing handler goes on", || seen.ended() == 1).await;
     // Its deadline is over midway.
     let mut stream = client.silent().timeout(Duration::from_millis(200)).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), number(1));
     assert_eq!(stream.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
-    until("the handler goes on", || seen.ended() == 2).await;
+    until("the handler goes on behind its deadline", || seen.ended() == 2).await;
     // The reader goes away.
     let mut stream = client.silent().await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), number(1));
     drop(stream);
-    until("the handler goes on", || seen.ended() == 3).await;
-    // The server goes away.
-    let mut stream = client.endless().await.unwrap();
-    assert!(stream.next().await.unwrap().is_ok());
-    drop(server);
-    let status = loop {
-        match tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap() {
-            Ok(_) => {}
-            Err(status) => break status,
-        }
-    };
-    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    until("the handler goes on for nobody", || seen.ended() == 3).await;
+}
+
+/// What servers of other makes may answer where a stream is expected.
+#[tokio::test]
+async fn an_answer_that_is_cut_or_no_stream_is_told_from_a_whole_one() {
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n";
+    let failure = r#"{"error":{"code":"limited","message":"m"}}"#;
+    for (answer, items, code) in [
+        (format!("{HEAD}Content-Length: 15\r\n\r\n{{\"n\":1}}\n{{\"n\":2}}"), 2, None),
+        (format!("{HEAD}Content-Length: 90\r\n\r\n{{\"n\":1}}\n{{\"n\":2}}"), 1, Some(Code::Unavailable)),
+        (
+            format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n8\r\n{{\"n\":1}}\n\r\n"),
+            1,
+            Some(Code::Unavailable),
+        ),
+        // A failure is one where it is last only.
+        (format!("{HEAD}Connection: close\r\n\r\n{{\"n\":1}}\n{failure}\n"), 1, Some(Code::Limited)),
+        (format!("{HEAD}Connection: close\r\n\r\n{failure}\n{{\"n\":1}}\n"), 2, None),
+        (format!("{HEAD}Connection: close\r\n\r\n{failure}\n{failure}\n"), 1, Some(Code::Limited)),
+        (format!("{HEAD}Connection: close\r\n\r\nnonsense\n"), 0, Some(Code::InvalidInput)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{\"n\":1}".to_owned(), 1, None),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let sent = answer.clone();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+        });
+        let client = FeedClient::connect(&url).await.unwrap();
+        let mut stream = client.count(number(1)).await.unwrap();
+        let mut got = 0;
+        let end = loop {
+            match tokio::time::timeout(PATIENCE, stream.next()).await.unwrap() {
+                Some(Ok(_)) => got += 1,
+                Some(Err(status)) => break Some(status.code()),
+                None => break None,
+            }
+        };
+        assert_eq!((got, end), (items, code), "{answer}");
+        server.await.unwrap();
+    }
 }
 
 /// rpcx has no streams: nothing is sent, and the status names the wire. HTTP streams JSON and bytes.

@@ -36,11 +36,7 @@ pub(super) fn form(answer: &Response<Incoming>) -> Option<Form> {
     if !answer.status().is_success() {
         return None;
     }
-    if is(LINES) {
-        Some(Form::Lines)
-    } else {
-        is(BYTES).then_some(Form::Bytes)
-    }
+    if is(LINES) { Some(Form::Lines) } else { is(BYTES).then_some(Form::Bytes) }
 }
 
 /// An answer that arrives. Whoever reads it drives its connection.

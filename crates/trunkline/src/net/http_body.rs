@@ -108,6 +108,8 @@ pub(crate) struct OutStream {
     /// Came before the body was one.
     first: Option<Bytes>,
     ended: bool,
+    /// It ended by a failure that is not said in it.
+    broken: bool,
     /// Lives as long as the body.
     _kept: Box<dyn Send>,
 }
@@ -121,7 +123,16 @@ impl OutStream {
         on_failure: OnFailure,
         kept: impl Send + 'static,
     ) -> Self {
-        Self { stream, form, limit, on_failure, first: None, ended: false, _kept: Box::new(kept) }
+        Self {
+            stream,
+            form,
+            limit,
+            on_failure,
+            first: None,
+            ended: false,
+            broken: false,
+            _kept: Box::new(kept),
+        }
     }
 
     /// Looks for the first item without waiting for it.
@@ -139,6 +150,9 @@ impl OutStream {
     }
 
     fn poll_out(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        if std::mem::take(&mut self.broken) {
+            return Poll::Ready(Some(Err(Broken)));
+        }
         let mut out = Vec::new();
         while !self.ended && out.len() < CHUNK {
             let next = match self.first.take() {
@@ -164,10 +178,11 @@ impl OutStream {
                 self.ended = true;
                 // Nobody is to work for it any more.
                 self.stream = ended();
-                if let Err(broken) = self.fail(status, &mut out) {
-                    return Poll::Ready(Some(Err(broken)));
-                }
+                self.broken = !self.fail(status, &mut out);
             }
+        }
+        if out.is_empty() && std::mem::take(&mut self.broken) {
+            return Poll::Ready(Some(Err(Broken)));
         }
         if out.is_empty() { Poll::Ready(None) } else { Poll::Ready(Some(Ok(out.into()))) }
     }
@@ -191,23 +206,24 @@ impl OutStream {
         Ok(())
     }
 
-    fn fail(&mut self, status: Status, out: &mut Vec<u8>) -> Result<(), Broken> {
+    /// Says the failure in the body, or keeps it. Whether it is said.
+    fn fail(&mut self, status: Status, out: &mut Vec<u8>) -> bool {
         let error = error_body(status.code(), status.message());
         match (&self.on_failure, self.form) {
             (OnFailure::Say, Form::Lines) => {
                 out.extend_from_slice(&error);
                 out.push(b'\n');
-                Ok(())
+                true
             }
             (OnFailure::Say, Form::Events) => {
                 out.extend_from_slice(b"event: error\n");
                 write_event(&String::from_utf8_lossy(&error), out);
-                Ok(())
+                true
             }
-            (OnFailure::Say, Form::Bytes) => Err(Broken),
+            (OnFailure::Say, Form::Bytes) => false,
             (OnFailure::Keep(place), _) => {
                 *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
-                Err(Broken)
+                false
             }
         }
     }
@@ -254,10 +270,7 @@ impl Body for OutBody {
     type Data = Bytes;
     type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(stream) => stream.poll_out(cx).map(|next| next.map(|out| out.map(Frame::data))),
@@ -267,7 +280,7 @@ impl Body for OutBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.ended && stream.first.is_none(),
+            Self::Stream(stream) => stream.ended && !stream.broken && stream.first.is_none(),
         }
     }
 
