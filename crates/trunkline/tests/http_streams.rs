@@ -469,6 +469,33 @@ async fn an_answer_that_is_cut_or_no_stream_is_told_from_a_whole_one() {
     }
 }
 
+/// The server says of its methods which of them stream, in every way in which it describes itself.
+#[test]
+fn what_streams_is_described() {
+    use trunkline::NamedService;
+    let info = FeedServer::new(Feeder(Arc::default())).describe();
+    let document = trunkline::openapi::document([&info], false);
+    let document: serde_json::Value = serde_json::from_str(&document).unwrap();
+    let post = |method: &str| document["paths"][format!("/Feed/{method}")]["post"].clone();
+    let (double, upper, whole) = (post("Double"), post("Upper"), post("Whole"));
+    let item = json!({ "schema": { "$ref": "#/components/schemas/Number" } });
+    assert_eq!(double["requestBody"]["content"], json!({ "application/x-ndjson": item }));
+    let both = json!({ "application/x-ndjson": item, "text/event-stream": item });
+    assert_eq!(double["responses"]["200"]["content"], both);
+    assert_eq!(
+        (double["x-takes-stream"].clone(), double["x-gives-stream"].clone()),
+        (json!(true), json!(true))
+    );
+    assert_eq!(upper["requestBody"]["content"], json!({ "application/octet-stream": {} }));
+    assert_eq!(whole["requestBody"]["content"], json!({ "application/json": item }));
+    assert!(whole.get("x-takes-stream").is_none() && post("Count").get("x-takes-stream").is_none());
+    assert_ne!(post("Count")["x-fingerprint"], whole["x-fingerprint"]);
+
+    let described = trunkline::reflect::Description::of([&info]);
+    let method = described.method("Feed", "Sum").unwrap();
+    assert!(method.takes_stream && !method.gives_stream);
+}
+
 /// rpcx has no streams: nothing is sent, and the status names the wire. HTTP streams JSON and bytes.
 #[tokio::test]
 async fn what_a_wire_cannot_stream_is_refused_before_it_is_sent() {

@@ -350,7 +350,15 @@ impl InStream {
 
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
         loop {
-            let line = if self.split { self.lines.next() } else { Ok(self.lines.part()) };
+            let line = match (self.split, &self.body) {
+                (false, _) => Ok(self.lines.part()),
+                (true, Some(_)) => self.lines.next(),
+                // A last line may have no end.
+                (true, None) => self.lines.next().and_then(|line| match line {
+                    None => self.lines.rest(),
+                    line => Ok(line),
+                }),
+            };
             match line {
                 Ok(Some(line)) => {
                     self.timer = None;
@@ -360,7 +368,7 @@ impl InStream {
                 Err(TooLong) => return Poll::Ready(Some(Err((self.over)(self.lines.limit)))),
             }
             let Some(body) = &mut self.body else {
-                return Poll::Ready(self.lines.rest().map(Ok));
+                return Poll::Ready(None);
             };
             let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
                 ready!(self.poll_slow(cx));
@@ -445,14 +453,21 @@ impl Lines {
             };
             let line = self.buffer.split_to(self.scanned.saturating_add(at).saturating_add(1));
             self.scanned = 0;
-            let line = trimmed(line.freeze());
-            if line.len() > self.limit {
-                return Err(TooLong);
-            }
-            if !line.is_empty() {
+            if let Some(line) = self.checked(line.freeze())? {
                 return Ok(Some(line));
             }
         }
+    }
+
+    /// The line without what is blank around it, if that leaves something. The limit counts blanks, but no line end.
+    fn checked(&self, line: Bytes) -> Result<Option<Bytes>, TooLong> {
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.len() > self.limit {
+            return Err(TooLong);
+        }
+        let kept = text.trim_ascii();
+        Ok((!kept.is_empty()).then(|| line.slice_ref(kept)))
     }
 
     /// What is there, as it is.
@@ -462,16 +477,11 @@ impl Lines {
     }
 
     /// The last line, where it has no end.
-    fn rest(&mut self) -> Option<Bytes> {
+    fn rest(&mut self) -> Result<Option<Bytes>, TooLong> {
         self.scanned = 0;
-        Some(trimmed(self.buffer.split().freeze())).filter(|line| !line.is_empty())
+        let line = self.buffer.split().freeze();
+        self.checked(line)
     }
-}
-
-/// Without blanks around it.
-fn trimmed(line: Bytes) -> Bytes {
-    let kept = line.trim_ascii();
-    if kept.is_empty() { Bytes::new() } else { line.slice_ref(kept) }
 }
 
 #[cfg(test)]
@@ -492,7 +502,10 @@ mod tests {
                 }
             }
         }
-        all.extend(lines.rest());
+        match lines.rest() {
+            Ok(rest) => all.extend(rest),
+            Err(TooLong) => return (all, true),
+        }
         (all, false)
     }
 
@@ -500,10 +513,11 @@ mod tests {
     fn lines_are_the_same_in_pieces_of_any_size() {
         let text = b"{\"a\":1}\n\r\n  {\"b\":2} \r\n\n[3]\n4";
         for piece in 1..=text.len() {
-            let (all, over) = lines(text, piece, 7);
+            let (all, over) = lines(text, piece, 10);
             assert_eq!(all, [&b"{\"a\":1}"[..], b"{\"b\":2}", b"[3]", b"4"], "{piece}");
             assert!(!over);
-            assert!(lines(text, piece, 6).1, "{piece}");
+            assert!(lines(text, piece, 9).1, "{piece}");
+            assert!(!lines(b"12345\r\n12345", piece, 5).1 && lines(b"12345\n123456", piece, 5).1, "{piece}");
         }
         assert!(lines(&[b'x'; 100], 1, 50).1);
     }
