@@ -358,7 +358,7 @@ impl<T: Payload + Send + 'static> Frames for Encoded<T> {
         // Of an item of no bytes nothing is sent: a bounded number of them is passed over in one go.
         for _ in 0..64 {
             let Some(item) = ready!(self.items.poll_next(cx)) else { return Poll::Ready(None) };
-            let frame = item.and_then(|item| Ok(item.into_bytes(self.how).map_err(unsaid)?));
+            let frame = item.and_then(|item| item.into_bytes(self.how).map_err(|error| unsaid(&error)));
             match frame {
                 Ok(bytes) if bytes.is_empty() => {
                     if self.how == Serialization::Protobuf && !T::schema().is_raw() {
@@ -375,7 +375,7 @@ impl<T: Payload + Send + 'static> Frames for Encoded<T> {
 
 /// An item that cannot be said in the call's serialisation.
 #[cold]
-fn unsaid(error: codec::Error) -> Status {
+fn unsaid(error: &codec::Error) -> Status {
     let text = format!("an item of the stream: {error}");
     let code = if error.is_unsupported() { Code::Unsupported } else { Code::Internal };
     Status::new(code, text)

@@ -220,7 +220,11 @@ impl Http {
     /// Keeps a connection for the next call, where it can serve one.
     async fn keep(&self, connection: Connection) {
         let mut connection = Some(connection);
-        poll_fn(|cx| Poll::Ready(self.keep_now(connection.take(), cx))).await;
+        poll_fn(|cx| {
+            self.keep_now(connection.take(), cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// As [`keep`](Http::keep), within a poll.

@@ -453,15 +453,15 @@ impl Lines {
             };
             let line = self.buffer.split_to(self.scanned.saturating_add(at).saturating_add(1));
             self.scanned = 0;
-            if let Some(line) = self.checked(line.freeze())? {
+            if let Some(line) = self.checked(&line.freeze())? {
                 return Ok(Some(line));
             }
         }
     }
 
     /// The line without what is blank around it, if that leaves something. The limit counts blanks, but no line end.
-    fn checked(&self, line: Bytes) -> Result<Option<Bytes>, TooLong> {
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+    fn checked(&self, line: &Bytes) -> Result<Option<Bytes>, TooLong> {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
         if text.len() > self.limit {
             return Err(TooLong);
@@ -480,7 +480,7 @@ impl Lines {
     fn rest(&mut self) -> Result<Option<Bytes>, TooLong> {
         self.scanned = 0;
         let line = self.buffer.split().freeze();
-        self.checked(line)
+        self.checked(&line)
     }
 }
 
