@@ -1,8 +1,6 @@
 //! Streams: a method that answers as it goes, and one that reads its request as it arrives.
 //! Run it: `cargo run --example streaming`
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use trunkline::{Message, Result, Server, Status, Streaming};
 
@@ -13,7 +11,7 @@ struct Sample {
 
 #[trunkline::service]
 trait Thermometer {
-    /// As many samples as are asked for, each when it is there.
+    /// Warmer and warmer, each sample when it is there.
     async fn watch(&self, first: Sample) -> Result<Streaming<Sample>>;
     /// The warmest of them, whatever their number.
     async fn warmest(&self, samples: Streaming<Sample>) -> Result<Sample>;
@@ -27,7 +25,7 @@ impl Thermometer for Cellar {
             for celsius in first.celsius.. {
                 // It waits when nobody reads, and is dropped when the reader goes away.
                 out.send(Sample { celsius }).await?;
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
             Ok(())
         }))
@@ -41,7 +39,7 @@ impl Thermometer for Cellar {
                 warmest = Some(sample);
             }
         }
-        warmest.ok_or_else(|| Status::failed("there are no samples"))
+        warmest.ok_or(Status::failed("there are no samples"))
     }
 }
 

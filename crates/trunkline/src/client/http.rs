@@ -73,11 +73,11 @@ type Kept = Arc<std::sync::Mutex<Option<Status>>>;
 
 impl Wanted {
     /// The request; of a stream the first time only.
-    fn request(&mut self, limit: usize) -> Option<Request<OutBody>> {
+    fn request(&mut self) -> Option<Request<OutBody>> {
         let body = match &mut self.body {
             WantedBody::Full(bytes) => bytes.clone().into(),
             WantedBody::Stream(stream, kept) => {
-                http_streams::request(stream.take()?, self.head.headers(), limit, Arc::clone(kept))
+                http_streams::request(stream.take()?, self.head.headers(), Arc::clone(kept))
             }
         };
         Some(self.head.clone().map(|()| body))
@@ -251,7 +251,7 @@ impl Http {
         let mut attempt = 1;
         loop {
             let again = kept && attempt == 1;
-            let Some(request) = wanted.request(self.limits.body) else {
+            let Some(request) = wanted.request() else {
                 return Err(self.status_of(attempt, Code::Internal, "a stream is sent once"));
             };
             let answer = match connection.send(request).await {

@@ -12,6 +12,7 @@ use super::http::Http;
 use super::http_connection::{Connection, text};
 use crate::body::Frames;
 use crate::net::http_body::{BYTES, Form, InStream, LINES, OnFailure, OutBody, OutStream, names};
+use crate::service::reply_over_limit;
 use crate::{BodyStream, Code, Result, Status};
 
 /// The type of a streamed request.
@@ -20,14 +21,11 @@ pub(super) fn content_type(raw: bool) -> HeaderValue {
 }
 
 /// The body of a streamed request; why it was broken off is kept.
-pub(super) fn request(
-    stream: BodyStream,
-    headers: &HeaderMap,
-    limit: usize,
-    kept: Arc<Mutex<Option<Status>>>,
-) -> OutBody {
+pub(super) fn request(stream: BodyStream, headers: &HeaderMap, kept: Arc<Mutex<Option<Status>>>) -> OutBody {
     let form = if names(headers, header::CONTENT_TYPE, LINES) { Form::Lines } else { Form::Bytes };
-    OutBody::Stream(Box::new(OutStream::new(stream, form, (limit, item_over), OnFailure::Keep(kept), ())))
+    // How large an item may be is for the server to say.
+    let limit = (usize::MAX, reply_over_limit as fn(usize) -> Status);
+    OutBody::Stream(Box::new(OutStream::new(stream, form, limit, OnFailure::Keep(kept), ())))
 }
 
 /// How the items of an answer stand in it; none where it is one whole body.
@@ -87,10 +85,6 @@ impl Arriving {
     fn located(&self, status: Status) -> Status {
         if status.origin().is_some() { status } else { status.at(self.http.origin(1)) }
     }
-}
-
-fn item_over(limit: usize) -> Status {
-    Status::new(Code::TooLarge, format!("an item is over the limit of {limit} bytes (setting body_limit)"))
 }
 
 fn line_over(limit: usize) -> Status {

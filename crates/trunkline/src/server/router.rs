@@ -17,6 +17,8 @@ pub struct Router {
     methods: Vec<(u16, u16, Names)>,
     exact: HashMap<Key, Route, foldhash::fast::FixedState>,
     lowered: HashMap<Key, Route, foldhash::fast::FixedState>,
+    /// Some method streams.
+    streams: bool,
 }
 
 /// What the router knows of a method before the call is made.
@@ -123,6 +125,7 @@ impl Router {
             let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
             self.lowered.entry(lowered).or_insert(route);
         }
+        self.streams |= info.methods.iter().any(|method| method.takes_stream || method.gives_stream);
         self.services.push((info, service));
         Ok(())
     }
@@ -170,6 +173,12 @@ impl Router {
     /// The names of a method.
     pub(crate) fn names(&self, id: MethodId) -> Option<&Names> {
         self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
+    }
+
+    /// Whether any method streams: where none does, nobody has to look.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streams
     }
 
     /// What a method says of itself.

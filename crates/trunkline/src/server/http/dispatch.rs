@@ -118,8 +118,9 @@ impl<S: Service> Gateway<S> {
     /// # Errors
     /// Among others: the method streams its reply, which only the plain form carries.
     pub(super) async fn call(&self, wanted: Wanted) -> Result<(Bytes, Metadata)> {
-        let method = self.core.router.describe(wanted.service.as_bytes(), wanted.method.as_bytes());
-        if method.is_some_and(|method| method.gives_stream) {
+        let router = &self.core.router;
+        let gives = || router.describe(wanted.service.as_bytes(), wanted.method.as_bytes());
+        if router.has_streams() && gives().is_some_and(|method| method.gives_stream) {
             let text = "the method streams its reply, which this form of request cannot carry; POST to \
                         /Service/Method without its headers";
             return Err(Status::new(Code::Unsupported, text).not_begun());

@@ -28,7 +28,9 @@ fn method<'a, S>(gateway: &'a Gateway<S>, parts: &Parts) -> Option<(String, Stri
 /// Whether a request is for a method that streams.
 pub(super) fn are_meant<S>(gateway: &Gateway<S>, parts: &Parts) -> bool {
     let streams = |(_, _, info): (_, _, &MethodInfo)| info.takes_stream || info.gives_stream;
-    parts.method == Method::POST && method(gateway, parts).is_some_and(streams)
+    gateway.core.router.has_streams()
+        && parts.method == Method::POST
+        && method(gateway, parts).is_some_and(streams)
 }
 
 /// Answers a request for a method that streams. The request counts as running until its answer is written.
