@@ -20,6 +20,7 @@ const LEVELS: [&[&str]; 5] = [
         "random",
         "service",
         "status",
+        "streaming",
         "sync",
         "trace",
         "typed",

@@ -118,8 +118,8 @@ fn method_text(text: &mut String, service: &str, method: &MethodDescription) {
     let mark = if method.idempotent { "  (idempotent)" } else { "" };
     _ = writeln!(text, "{service}.{}{mark}", method.name);
     indented(text, "  ", &method.doc);
-    schema_text(text, "request", &method.request);
-    schema_text(text, "reply", &method.reply);
+    schema_text(text, if method.takes_stream { "request, a stream of" } else { "request" }, &method.request);
+    schema_text(text, if method.gives_stream { "reply, a stream of" } else { "reply" }, &method.reply);
 }
 
 fn schema_text(text: &mut String, what: &str, described: &SchemaDescription) {

@@ -74,6 +74,8 @@ pub fn derive_message(input: proc_macro::TokenStream) -> proc_macro::TokenStream
 /// - `Result<R, E>` with an error type of one's own, where `Status` implements `From<E>`. With
 ///   `Status::from_error` a Trunkline caller gets the value back from `Status::details`; every other caller gets
 ///   its text.
+/// - `Streaming<T>` as the argument is read as it arrives, and `Result<Streaming<T>>` answers as it goes; the client
+///   takes and gives the same. See `trunkline::Streaming` for what each wire makes of it.
 /// - `&Context` or `Context` right after `&self`: who calls, the time left, the caller's metadata.
 /// - `Result<Annotated<R>>` sends metadata with the reply.
 /// - A plain `fn` is answered on the spot, between reading a request and writing its reply: for what neither

@@ -6,9 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use trunkline_wire::Limits;
 
 use crate::{Code, Result, Status};
+
+mod pulled;
+
+pub(crate) use pulled::Frames;
+use pulled::{Pulled, Until};
 
 /// The body of a call or a reply: whole, or frame by frame.
 #[derive(Debug)]
@@ -80,9 +86,17 @@ impl Body {
 
 /// The frames of a streamed body, as they arrive. Dropping it tells the other end that nobody reads any more.
 pub struct BodyStream {
-    channel: Arc<Channel>,
+    source: Source,
     /// The largest body that may be made of it, in bytes, by the limit of the end that it comes to.
     limit: usize,
+}
+
+/// Where the frames come from.
+enum Source {
+    /// The other end pushes them.
+    Channel(Arc<Channel>),
+    /// They are made when they are asked for. The lock lets the stream be shared; nobody waits for it.
+    Pulled(Box<Mutex<Pulled>>),
 }
 
 /// Feeds a [`BodyStream`]. Dropping it without [`finish`](BodySender::finish) or
@@ -101,6 +115,8 @@ struct State {
     unread: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Who wants to know that nobody reads any more.
+    closer: Option<Waker>,
 }
 
 /// What a frame counts against the credit: tiny ones take memory, too.
@@ -128,7 +144,75 @@ impl BodyStream {
     /// The same where a whole body may have so many bytes.
     pub(crate) fn limited(limit: usize) -> (BodySender, Self) {
         let channel = Arc::new(Channel(Mutex::default()));
-        (BodySender(Arc::clone(&channel)), Self { channel, limit })
+        (BodySender(Arc::clone(&channel)), Self { source: Source::Channel(channel), limit })
+    }
+
+    /// A stream whose frames are made when they are asked for, by whoever reads it: nothing waits in between but
+    /// one frame, which is asked for early to know whether the frame before it was the last.
+    pub(crate) fn pulled(frames: impl Frames + 'static) -> Self {
+        let source = Source::Pulled(Box::new(Mutex::new(Pulled::new(Box::new(frames)))));
+        Self { source, limit: Limits::default().body }
+    }
+
+    /// Notes that every frame is bytes as they are, whatever codec the call is in.
+    pub(crate) fn raw(mut self) -> Self {
+        if let Source::Pulled(pulled) = &mut self.source {
+            pulled.get_mut().unwrap_or_else(PoisonError::into_inner).raw = true;
+        }
+        self
+    }
+
+    /// Whether that was noted.
+    #[cfg(feature = "http")]
+    pub(crate) fn is_raw(&self) -> bool {
+        match &self.source {
+            Source::Channel(_) => false,
+            Source::Pulled(pulled) => pulled.lock().unwrap_or_else(PoisonError::into_inner).raw,
+        }
+    }
+
+    /// A stream of one frame, or of none where it has no bytes.
+    pub(crate) fn whole(frame: Bytes) -> Self {
+        Self::pulled(pulled::Whole(Some(frame).filter(|frame| !frame.is_empty())))
+    }
+
+    /// The same stream, which fails when it has not ended by then.
+    pub(crate) fn until(self, deadline: Instant) -> Self {
+        let limit = self.limit;
+        let mut stream = Self::pulled(Until::new(self, deadline));
+        stream.limit = limit;
+        stream
+    }
+
+    /// The same stream for somebody who cannot run what makes its frames: a task of its own does that.
+    pub(crate) fn detached(mut self) -> Self {
+        if let Source::Channel(_) = self.source {
+            return self;
+        }
+        let (mut sender, stream) = Self::limited(self.limit);
+        tokio::spawn(async move {
+            loop {
+                let next = tokio::select! {
+                    biased;
+                    () = sender.closed() => return,
+                    next = self.next() => next,
+                };
+                match next {
+                    None => return sender.finish(),
+                    Some(Err(status)) => return sender.fail(status),
+                    Some(Ok(frame)) if self.is_finished() => {
+                        let _ = sender.send_last(frame).await;
+                        return;
+                    }
+                    Some(Ok(frame)) => {
+                        if sender.send(frame).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        stream
     }
 
     /// The next frame; `None` at the end of the body. A failure is the last thing that comes.
@@ -138,7 +222,13 @@ impl BodyStream {
 
     /// As [`next`](BodyStream::next), for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes>>> {
-        let mut state = self.channel.lock();
+        let channel = match &mut self.source {
+            Source::Channel(channel) => channel,
+            Source::Pulled(pulled) => {
+                return pulled.get_mut().unwrap_or_else(PoisonError::into_inner).poll_next(cx);
+            }
+        };
+        let mut state = channel.lock();
         if let Some(frame) = state.frames.pop_front() {
             state.bytes = state.bytes.saturating_sub(cost(&frame));
             let writer = if state.bytes < Self::CREDIT { state.writer.take() } else { None };
@@ -159,21 +249,26 @@ impl BodyStream {
 
     /// Whether all frames were taken and the body ended well.
     pub(crate) fn is_finished(&self) -> bool {
-        let state = self.channel.lock();
-        state.frames.is_empty() && matches!(state.ended, Some(Ok(())))
+        match &self.source {
+            Source::Channel(channel) => {
+                let state = channel.lock();
+                state.frames.is_empty() && matches!(state.ended, Some(Ok(())))
+            }
+            Source::Pulled(pulled) => pulled.lock().unwrap_or_else(PoisonError::into_inner).is_finished(),
+        }
     }
 }
 
 impl Drop for BodyStream {
     fn drop(&mut self) {
-        let mut state = self.channel.lock();
+        let Source::Channel(channel) = &self.source else { return };
+        let mut state = channel.lock();
         state.unread = true;
-        state.frames.clear();
-        let writer = state.writer.take();
+        let frames = std::mem::take(&mut state.frames);
+        let wakers = [state.writer.take(), state.closer.take()];
         drop(state);
-        if let Some(writer) = writer {
-            writer.wake();
-        }
+        drop(frames);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
@@ -186,6 +281,31 @@ impl BodySender {
         std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
         self.push(frame.into());
         Ok(())
+    }
+
+    /// Sends the last frame and ends the body in one step, so that its reader learns of both together.
+    pub(crate) async fn send_last(self, frame: Bytes) -> Result<()> {
+        std::future::poll_fn(|cx| self.poll_ready(cx)).await?;
+        self.0.lock().ended = Some(Ok(()));
+        self.push(frame);
+        Ok(())
+    }
+
+    /// Waits until nobody reads the body any more.
+    pub(crate) async fn closed(&self) {
+        std::future::poll_fn(|cx| if self.poll_unread(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Whether nobody reads the body any more; else `cx` is woken when that is so. One task at a time may ask.
+    pub(crate) fn poll_unread(&self, cx: &mut TaskContext<'_>) -> bool {
+        let mut state = self.0.lock();
+        if !state.unread {
+            match &mut state.closer {
+                Some(closer) => closer.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+        state.unread
     }
 
     /// Ends the body.
@@ -300,6 +420,40 @@ mod tests {
         let (mut sender, stream) = BodyStream::channel();
         drop(stream);
         assert_eq!(sender.send("x").await.unwrap_err().code(), Code::Cancelled);
+    }
+
+    #[tokio::test]
+    async fn what_makes_frames_is_asked_for_them_and_panics_alone() {
+        struct Two(u8);
+        impl Frames for Two {
+            fn poll_frame(&mut self, _: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes>>> {
+                self.0 += 1;
+                assert!(self.0 < 3, "a text that stays here");
+                Poll::Ready(Some(Ok(Bytes::from_static(b"x"))))
+            }
+        }
+        let mut stream = BodyStream::pulled(Two(0));
+        assert_eq!(stream.next().await.unwrap().unwrap(), "x");
+        assert_eq!(stream.next().await.unwrap().unwrap(), "x");
+        let status = stream.next().await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("stays here"));
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_detached_stream_ends_with_either_end() {
+        let (mut sender, stream) = BodyStream::channel();
+        let mut detached = stream.until(Instant::now() + std::time::Duration::from_secs(1)).detached();
+        sender.send("x").await.unwrap();
+        assert_eq!(detached.next().await.unwrap().unwrap(), "x");
+        // The deadline passes while the maker has nothing.
+        assert_eq!(detached.next().await.unwrap().unwrap_err().code(), Code::DeadlineExceeded);
+        sender.closed().await;
+
+        let (sender, stream) = BodyStream::channel();
+        drop(stream.until(Instant::now() + std::time::Duration::from_secs(3600)).detached());
+        sender.closed().await;
     }
 
     #[tokio::test]

@@ -137,6 +137,8 @@ pub struct Call {
     pub(crate) one_way: bool,
     pub(crate) idempotent: bool,
     pub(crate) compress: bool,
+    /// The caller takes the reply frame by frame.
+    pub(crate) streams: bool,
     pub(crate) body: Body,
     pub(crate) context: Context,
 }
@@ -158,6 +160,7 @@ impl Call {
             one_way: false,
             idempotent: false,
             compress: false,
+            streams: false,
             body: body.into(),
             context,
         }
@@ -222,6 +225,14 @@ impl Call {
     #[must_use]
     pub fn compressed(mut self) -> Self {
         self.compress = true;
+        self
+    }
+
+    /// The same call, whose reply is wanted frame by frame. On a wire that cannot do that it fails with
+    /// [`Code::Unsupported`](crate::Code::Unsupported) before anything is sent.
+    #[must_use]
+    pub fn streamed(mut self) -> Self {
+        self.streams = true;
         self
     }
 

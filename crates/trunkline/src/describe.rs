@@ -45,10 +45,14 @@ pub struct MethodInfo {
     /// It looks at the circumstances of its calls. Where it does not, and no layer of the user's may, a call does
     /// not hold on to its connection, which saves two atomic operations.
     pub context: bool,
-    /// What it takes; `None` for a body of any kind.
+    /// What it takes; `None` for a body of any kind. Of a stream that is each item.
     pub request: Option<Schema>,
-    /// What it gives; `None` for a body of any kind.
+    /// What it gives; `None` for a body of any kind. Of a stream that is each item.
     pub reply: Option<Schema>,
+    /// It takes a stream: its request may arrive frame by frame.
+    pub takes_stream: bool,
+    /// It gives a stream: its reply may leave frame by frame.
+    pub gives_stream: bool,
 }
 
 impl MethodInfo {
@@ -64,6 +68,8 @@ impl MethodInfo {
             context: true,
             request: None,
             reply: None,
+            takes_stream: false,
+            gives_stream: false,
         }
     }
 }

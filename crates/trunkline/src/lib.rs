@@ -55,6 +55,7 @@ pub mod reflect;
 pub mod server;
 mod service;
 mod status;
+mod streaming;
 mod sync;
 #[cfg(feature = "tower")]
 pub mod tower;
@@ -74,12 +75,13 @@ pub use service::{
     Answer, BoxFuture, DynService, NamedService, ReplyBuf, Request, Service, ServiceFn, service_fn,
 };
 pub use status::{Code, Origin, Result, Status};
+pub use streaming::{StreamSender, Streaming};
 pub use trace::Trace;
 #[doc(inline)]
 pub use trunkline_macros::{Message, service};
 pub use trunkline_wire as wire;
 pub use trunkline_wire::{Limits, Metadata, MetadataBuilder, Pairs, Serialization};
-pub use typed::{Annotated, IntoReply};
+pub use typed::{Annotated, Argument, FromReply, IntoReply};
 
 /// What generated code names. Not for direct use, and not covered by any promise.
 #[doc(hidden)]
@@ -95,7 +97,7 @@ pub mod __private {
     pub mod service {
         pub use crate::typed::{
             Calls, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, argument, arrive, ask,
-            borrow, call, is_arriving, method, reply, schema, take_context, unknown,
+            borrow, call, is_arriving, method, reply, schema, stream, take_context, unknown,
         };
     }
     #[cfg(feature = "protobuf")]

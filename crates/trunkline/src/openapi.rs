@@ -30,6 +30,8 @@ pub(crate) const FAILURES: [(u16, &str, &str, &[Code]); 10] = [
 /// With `asks_token` every operation asks for a bearer token.
 ///
 /// - The first line of a method's documentation is its `summary`; where there is more, all of it the `description`.
+/// - Methods that stream have `x-takes-stream: true` or `x-gives-stream: true`; the schema is that of each item, which is
+///   a line (`application/x-ndjson`) or an event (`text/event-stream`).
 /// - Methods that may run twice without harm have `x-idempotent: true`.
 /// - `x-fingerprint` is a number in 16 hex digits that stays the same while nothing is changed: of a component
 ///   ([`Schema::fingerprint`]), of an operation (its names, request and reply), and of the document (all
@@ -68,6 +70,8 @@ pub fn document<'a>(services: impl IntoIterator<Item = &'a ServiceInfo>, asks_to
                 idempotent: method.idempotent,
                 request: method.request.as_ref(),
                 reply: method.reply.as_ref(),
+                takes_stream: method.takes_stream,
+                gives_stream: method.gives_stream,
             });
         }
     }
@@ -84,6 +88,9 @@ pub(crate) struct Operation<'a> {
     /// `None` for a body of any kind.
     pub(crate) request: Option<&'a Schema>,
     pub(crate) reply: Option<&'a Schema>,
+    /// What it takes, or gives, comes item by item.
+    pub(crate) takes_stream: bool,
+    pub(crate) gives_stream: bool,
 }
 
 /// A document that operations are added to.
@@ -110,10 +117,20 @@ impl Document {
             return;
         }
         let canonical = |schema: Option<&Schema>| schema.map_or_else(String::new, Schema::canonical);
-        let (takes, gives) = (canonical(operation.request), canonical(operation.reply));
+        let streamed = |streams: bool, of: String| if streams { format!("stream {of}") } else { of };
+        let takes = streamed(operation.takes_stream, canonical(operation.request));
+        let gives = streamed(operation.gives_stream, canonical(operation.reply));
         let fingerprint = hex(&format!("{service:?} {method:?} {takes} {gives}"));
-        let (request, reply) = (self.content(operation.request), self.content(operation.reply));
-        let with_fields = operation.request.and_then(Schema::message).is_some_and(|m| !m.fields.is_empty());
+        let mut request = self.content(operation.request);
+        let mut reply = self.content(operation.reply);
+        if operation.takes_stream {
+            request = by_items(&request, &["application/x-ndjson"]);
+        }
+        if operation.gives_stream {
+            reply = by_items(&reply, &["application/x-ndjson", "text/event-stream"]);
+        }
+        let with_fields = operation.request.and_then(Schema::message).is_some_and(|m| !m.fields.is_empty())
+            && !operation.takes_stream;
         let mut responses = Map::new();
         responses.insert("200".to_owned(), json!({ "description": "The reply.", "content": reply }));
         for (status, name, ..) in FAILURES {
@@ -133,6 +150,8 @@ impl Document {
         set(&mut post, "summary", (!summary.is_empty()).then(|| summary.into()));
         set(&mut post, "description", (summary != doc).then(|| doc.into()));
         set(&mut post, "x-idempotent", operation.idempotent.then(|| true.into()));
+        set(&mut post, "x-takes-stream", operation.takes_stream.then(|| true.into()));
+        set(&mut post, "x-gives-stream", operation.gives_stream.then(|| true.into()));
         self.fingerprints.insert(fingerprint);
         self.paths.insert(format!("/{}/{}", escaped(service), escaped(method)), json!({ "post": post }));
         let mut tag = json!({ "name": service });
@@ -230,6 +249,16 @@ impl Document {
         set(&mut document, "security", asks_token.then(|| json!([{ "bearer": [] }])));
         document
     }
+}
+
+/// The `content` of a stream, of which each line or event is as `content` says; bytes have no borders but in events.
+fn by_items(content: &Value, types: &[&str]) -> Value {
+    let Some(item) = content.get("application/json") else {
+        let bytes = std::iter::once("application/octet-stream");
+        let events = types.iter().copied().filter(|&name| name == "text/event-stream");
+        return bytes.chain(events).map(|name| (name.to_owned(), json!({}))).collect::<Map<_, _>>().into();
+    };
+    types.iter().map(|&name| (name.to_owned(), item.clone())).collect::<Map<_, _>>().into()
 }
 
 /// Adds a member, where there is one.

@@ -48,6 +48,10 @@ pub struct MethodDescription {
     pub request: SchemaDescription,
     /// What it gives.
     pub reply: SchemaDescription,
+    /// It takes a stream: `request` is each item.
+    pub takes_stream: bool,
+    /// It gives a stream: `reply` is each item.
+    pub gives_stream: bool,
 }
 
 /// What a body looks like: [`Schema::to_json`] as a message.
@@ -134,6 +138,8 @@ impl MethodDescription {
             idempotent: info.idempotent,
             request: SchemaDescription::of(info.request.as_ref()),
             reply: SchemaDescription::of(info.reply.as_ref()),
+            takes_stream: info.takes_stream,
+            gives_stream: info.gives_stream,
         }
     }
 }

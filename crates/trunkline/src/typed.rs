@@ -11,10 +11,10 @@ use pin_project_lite::pin_project;
 use trunkline_wire::Serialization;
 
 use crate::asked::{self, Outcome};
-use crate::codec::{self, Payload};
+use crate::codec::{self, Payload, Preferred};
 use crate::message::Schema;
 use crate::service::{Answer, ReplyBuf, Request, Service};
-use crate::{Asked, Body, Call, Code, Context, Metadata, Reply, Result, Status};
+use crate::{Asked, Body, Call, Code, Context, Metadata, Reply, Result, Status, Streaming};
 
 /// A value with reply metadata. A method that returns `Result<Annotated<T>>` sends some;
 /// `Outgoing::annotated` gives what came.
@@ -33,10 +33,11 @@ impl<T> Annotated<T> {
     }
 }
 
-/// What an `async` method may give: a [`Payload`], or an [`Annotated`] one.
+/// What an `async` method may give: a [`Payload`], a [`Streaming`] of them, or an [`Annotated`] one of those.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the reply of a service's method",
-    note = "give a struct with #[derive(Message)], trunkline::Bytes, (), or trunkline::Annotated of one of those"
+    note = "give a struct with #[derive(Message)], trunkline::Bytes, (), trunkline::Streaming of one of those, or \
+            trunkline::Annotated"
 )]
 pub trait IntoReply {
     /// The reply in this serialisation.
@@ -69,9 +70,94 @@ impl<T: Payload> IntoReply for T {
     }
 }
 
-impl<T: Payload> IntoReply for Annotated<T> {
+impl<T: Payload + Send + 'static> IntoReply for Streaming<T> {
+    fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error> {
+        Ok(Reply::new(self.into_frames(how)))
+    }
+}
+
+impl<T: IntoReply> IntoReply for Annotated<T> {
     fn into_reply(self, how: Serialization) -> Result<Reply, codec::Error> {
         Ok(self.value.into_reply(how)?.with_metadata(self.metadata))
+    }
+}
+
+/// What a client's method may take: a [`Payload`], or a [`Streaming`] of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the argument of a service's method",
+    note = "take a struct with #[derive(Message)], trunkline::Bytes, (), or trunkline::Streaming of one of those"
+)]
+pub trait Argument: Sized {
+    /// Whether it is a stream.
+    const STREAMS: bool;
+
+    /// What a client sends it in, unless it is told otherwise.
+    #[doc(hidden)]
+    const DEFAULT: Preferred;
+
+    /// The body in this serialisation.
+    ///
+    /// # Errors
+    /// The serialisation cannot carry the value. Of a stream that is said by its item.
+    fn into_body(self, how: Serialization) -> Result<Body, codec::Error>;
+}
+
+impl<T: Payload> Argument for T {
+    const STREAMS: bool = false;
+    const DEFAULT: Preferred = T::DEFAULT;
+
+    fn into_body(self, how: Serialization) -> Result<Body, codec::Error> {
+        self.into_bytes(how).map(Body::Full)
+    }
+}
+
+impl<T: Payload + Send + 'static> Argument for Streaming<T> {
+    const STREAMS: bool = true;
+    const DEFAULT: Preferred = T::DEFAULT;
+
+    fn into_body(self, how: Serialization) -> Result<Body, codec::Error> {
+        Ok(Body::Stream(self.into_frames(how)))
+    }
+}
+
+/// What a client's method may give: a [`Payload`], or a [`Streaming`] of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the reply of a service's method",
+    note = "give a struct with #[derive(Message)], trunkline::Bytes, (), or trunkline::Streaming of one of those"
+)]
+pub trait FromReply: Sized {
+    /// Whether it is a stream: its body is handed over as it is, else when it is whole.
+    const STREAMS: bool;
+
+    /// What a client asks for it in, unless it is told otherwise.
+    #[doc(hidden)]
+    const DEFAULT: Preferred;
+
+    /// The value in a body of this serialisation.
+    ///
+    /// # Errors
+    /// The body is not such a value. Of a stream that is said by its item.
+    fn from_body(how: Serialization, body: Body) -> Result<Self, codec::Error>;
+}
+
+impl<T: Payload> FromReply for T {
+    const STREAMS: bool = false;
+    const DEFAULT: Preferred = T::DEFAULT;
+
+    fn from_body(how: Serialization, body: Body) -> Result<Self, codec::Error> {
+        match body {
+            Body::Full(body) => T::decode_bytes(how, body),
+            Body::Stream(_) => Err(codec::Error::body("", "the body is a stream")),
+        }
+    }
+}
+
+impl<T: Payload> FromReply for Streaming<T> {
+    const STREAMS: bool = true;
+    const DEFAULT: Preferred = T::DEFAULT;
+
+    fn from_body(how: Serialization, body: Body) -> Result<Self, codec::Error> {
+        Ok(Self::of(body, how))
     }
 }
 
@@ -111,6 +197,11 @@ pub fn argument<A: Payload>(asked: &mut Asked<'_, '_>) -> Option<A> {
         Body::Stream(_) => Err(not_whole()),
     };
     argument.map_err(|status| asked.end(Err(status))).ok()
+}
+
+/// The argument of a method that takes a stream: the items that arrive.
+pub fn stream<T: Payload>(asked: &mut Asked<'_, '_>) -> Streaming<T> {
+    Streaming::of(std::mem::take(&mut asked.call.body), asked.call.serialization)
 }
 
 /// The circumstances of the call, for a method that wants them.

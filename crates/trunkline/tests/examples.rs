@@ -45,6 +45,7 @@ const EXAMPLES: &[Example] = &[
         cfg!(all(feature = "protobuf", feature = "thrift")),
         &["Json: ", "Protobuf: 18 bytes", "Thrift: "],
     ),
+    Example("streaming", cfg!(feature = "http"), &["it has 13 degrees", "the warmest of three: 21"]),
     Example("timeout", true, &["context deadline exceeded", "the work was stopped both times"]),
     Example("tower", cfg!(feature = "tower"), &["bread: limited: ", "hurried: deadline_exceeded: "]),
     Example("unix", true, &["unix:///", "three transports, one service", "the socket file is gone"]),

@@ -90,7 +90,8 @@ async fn what_http_cannot_carry_is_refused_before_it_begins() {
     let status = channel.call(Call::new("Te\nst", "Echo", Serialization::Thrift, "x")).await.unwrap_err();
     assert_eq!((status.code(), status.may_retry()), (Code::InvalidInput, true));
     let (_sender, stream) = BodyStream::channel();
-    let status = channel.call(call("Echo", stream)).await.unwrap_err();
+    let stream = Call::new("Test", "Echo", Serialization::MessagePack, stream);
+    let status = channel.call(stream).await.unwrap_err();
     assert_eq!((status.code(), status.may_retry()), (Code::Unsupported, true));
     let status = channel.call(Call::new("", "Echo", Serialization::Raw, "x")).await.unwrap_err();
     assert_eq!((status.code(), status.may_retry()), (Code::InvalidInput, true));

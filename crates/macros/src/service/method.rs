@@ -31,6 +31,10 @@ pub(super) struct Method {
     pub(super) output: Type,
     /// What is in its `Result`, without `Annotated`.
     pub(super) reply: Type,
+    /// `T` of an argument `Streaming<T>`.
+    pub(super) takes: Option<Type>,
+    /// `T` of a result `Streaming<T>`.
+    pub(super) gives: Option<Type>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,14 @@ impl Method {
         if kind != Kind::Async {
             check_in_place(&ident, &parameters, context, &attributes, &reply)?;
         }
+        let reply = generic_argument(&reply, "Annotated").unwrap_or(reply);
+        let gives = generic_argument(&reply, "Streaming");
+        let takes = argument.as_ref().and_then(|(_, ty)| generic_argument(ty, "Streaming"));
+        check_streams(&ident, &parameters, &output, [takes.as_ref(), gives.as_ref()], kind)?;
+        if let (true, Some(_), Some((argument, _))) = (attributes.idempotent, &takes, &argument) {
+            let text = "a stream is sent once, so its call cannot be made again: take #[idempotent] away";
+            return fail(&ident, argument, text);
+        }
         Ok(Self {
             name: attributes.rename.unwrap_or_else(|| upper_camel(&ident.unraw().to_string())),
             doc: doc_text(&function.attrs),
@@ -81,7 +93,9 @@ impl Method {
             argument,
             parameters,
             output,
-            reply: generic_argument(&reply, "Annotated").unwrap_or(reply),
+            reply,
+            takes,
+            gives,
             ident,
         })
     }
@@ -165,9 +179,6 @@ fn parameters(signature: &Signature) -> Result<Vec<PatType>> {
         if let Some(attribute) = parameter.attrs.first() {
             return fail(ident, attribute, "a parameter has no attributes");
         }
-        if mentions(parameter.ty.to_token_stream(), "Streaming") {
-            return fail(ident, &parameter.ty, STREAMING);
-        }
         if matches!(*parameter.ty, Type::ImplTrait(_)) {
             return fail(ident, &parameter.ty, "a service's method cannot be generic: write the type out");
         }
@@ -176,8 +187,34 @@ fn parameters(signature: &Signature) -> Result<Vec<PatType>> {
     Ok(all)
 }
 
-const STREAMING: &str = "streamed bodies are not there yet; take and give whole values, or implement \
-                         `trunkline::Service` by hand and use `trunkline::Body`";
+/// A stream is all of an argument or of a result, and its method is async.
+fn check_streams(
+    ident: &Ident,
+    parameters: &[PatType],
+    output: &Type,
+    items: [Option<&Type>; 2],
+    kind: Kind,
+) -> Result<()> {
+    let streams = |ty: &Type| mentions(ty.to_token_stream(), "Streaming");
+    let [takes, gives] = items;
+    let types = parameters.iter().map(|parameter| (&*parameter.ty, takes)).chain([(output, gives)]);
+    for (ty, item) in types.filter(|(ty, _)| streams(ty)) {
+        match item {
+            None => {
+                let text = "a stream is all of an argument, `Streaming<T>`, or of a result, `Result<Streaming<T>>` or \
+                            `Result<Annotated<Streaming<T>>>`";
+                return fail(ident, ty, text);
+            }
+            Some(item) if streams(item) => return fail(ident, ty, "the items of a stream are values"),
+            Some(_) if kind != Kind::Async => {
+                let text = "a plain `fn` is answered on the spot, so it cannot stream; make it `async fn`";
+                return fail(ident, ty, text);
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
 
 /// The return type, and the first type in its `Result`.
 fn output(signature: &Signature) -> Result<(Type, Type)> {
@@ -185,9 +222,6 @@ fn output(signature: &Signature) -> Result<(Type, Type)> {
     let ReturnType::Type(_, output) = &signature.output else {
         return fail(ident, ident, "every call may fail; return `Result<()>`");
     };
-    if mentions(output.to_token_stream(), "Streaming") {
-        return fail(ident, output, STREAMING);
-    }
     let Some(reply) = generic_argument(output, "Result") else {
         let text = format!("every call may fail; return `Result<{}>`", one_line(output));
         return fail(ident, output, &text);

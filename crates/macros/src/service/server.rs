@@ -1,7 +1,7 @@
 //! The server: from calls to methods, and the description.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::Index;
 
 use super::method::{ContextArgument, Kind, Method};
@@ -15,6 +15,12 @@ pub(super) fn emit(service: &Service) -> TokenStream {
     let describe = describe(service);
     let doc = format!("Serves an implementation of [`{contract}`] as `{}`.", service.name);
     let conditions: Vec<_> = service.conditions().collect();
+    let streams = service.methods.iter().enumerate().filter(|(_, method)| method.takes.is_some());
+    let streams: Vec<_> = streams.map(|(index, _)| Index::from(index)).collect();
+    let whole = match &*streams {
+        [] => quote!(method < Self::METHODS.len()),
+        streams => quote!(method < Self::METHODS.len() && !::core::matches!(method, #(#streams)|*)),
+    };
     quote! {
         #(#conditions)*
         #[doc = #doc]
@@ -51,7 +57,7 @@ pub(super) fn emit(service: &Service) -> TokenStream {
 
             fn start<'asked>(&'asked self, asked: &mut ::trunkline::Asked<'_, 'asked>) {
                 let method = ::trunkline::__private::service::method(asked.call(), Self::METHODS);
-                if ::trunkline::__private::service::is_arriving(asked.call()) && method < Self::METHODS.len() {
+                if ::trunkline::__private::service::is_arriving(asked.call()) && #whole {
                     return ::trunkline::__private::service::arrive(self, asked);
                 }
                 match method {
@@ -99,6 +105,15 @@ fn call_arm(service: &Service, index: usize, method: &Method) -> TokenStream {
         Kind::Async => quote!(#helpers::ask(asked, async move { #call.await })),
         _ => quote!(#helpers::reply(asked, #call)),
     };
+    if let Some(item) = &method.takes {
+        return quote! {
+            #index => {
+                let #binding = #helpers::stream::<#item>(asked);
+                #take_context
+                #run
+            }
+        };
+    }
     quote! {
         #index => {
             if let ::core::option::Option::Some(#binding) = #helpers::argument::<#ty>(asked) {
@@ -159,7 +174,10 @@ fn describe(service: &Service) -> TokenStream {
         let (idempotent, spawned) = (method.idempotent, method.spawn);
         let in_place = method.kind != Kind::Async;
         let context = method.context.is_some();
-        let (request, reply) = (method.argument_type(), method.reply_type());
+        let whole = (method.argument_type(), method.reply_type());
+        let request = method.takes.as_ref().map_or(whole.0, ToTokens::to_token_stream);
+        let reply = method.gives.as_ref().map_or(whole.1, ToTokens::to_token_stream);
+        let (takes_stream, gives_stream) = (method.takes.is_some(), method.gives.is_some());
         quote! {
             ::trunkline::describe::MethodInfo {
                 doc: #doc,
@@ -169,6 +187,8 @@ fn describe(service: &Service) -> TokenStream {
                 context: #context,
                 request: ::trunkline::__private::service::schema::<#request>(),
                 reply: ::trunkline::__private::service::schema::<#reply>(),
+                takes_stream: #takes_stream,
+                gives_stream: #gives_stream,
                 ..::trunkline::describe::MethodInfo::new(#name)
             }
         }

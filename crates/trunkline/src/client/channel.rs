@@ -277,7 +277,8 @@ fn joined(calls: &Metadata, channels: &Metadata) -> Metadata {
 }
 
 impl ChannelBuilder {
-    /// How long a call may take where it does not say itself. Default 10 s.
+    /// How long a call may take where it does not say itself. Default 10 s. Where the reply is a stream, that is the time
+    /// until it begins.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

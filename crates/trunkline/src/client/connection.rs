@@ -14,7 +14,7 @@ use crate::codec::gzip;
 use crate::net::buffers::{owned, share};
 use crate::net::driver::{Close, Received, Role, is_full};
 use crate::net::inflows::Inflows;
-use crate::{Body, Code, Push, Reply, Result, Status};
+use crate::{Body, BodyStream, Code, Push, Reply, Result, Status};
 
 /// The client's role on one connection.
 pub(crate) struct ClientRole<W> {
@@ -59,8 +59,11 @@ impl<W: Session> ClientRole<W> {
     /// Notes how the link stands. Whoever changes that wakes the task.
     fn note(&mut self, state: &State<W>) {
         self.next_deadline = state.calls.next_deadline();
-        self.idle =
-            state.closed && state.calls.len() == 0 && state.out.is_empty() && state.outflows.is_empty();
+        self.idle = state.closed
+            && state.calls.len() == 0
+            && state.out.is_empty()
+            && state.outflows.is_empty()
+            && self.inflows.is_empty();
     }
 
     fn end(&mut self, state: &mut State<W>, id: u64, outcome: Outcome) {
@@ -126,6 +129,7 @@ impl<W: Session> ClientRole<W> {
         }
         let outcome = match head.failure {
             Some(failure) => {
+                Self::end_outflow(state, head.id);
                 let text = W::text(failure.message).into_owned();
                 let status = match failure.code {
                     Some(code) => Status::from_wire(code, text),
@@ -188,6 +192,25 @@ impl<W: Session> ClientRole<W> {
                 wakers.extend(waker);
             },
         );
+    }
+
+    /// Tells the server of streamed replies that nobody reads any more.
+    fn drop_unread(&mut self, state: &mut State<W>, cx: &mut Context<'_>) {
+        let State { session, out, outflows, .. } = state;
+        self.inflows.drop_unread(session, cx, |session, id| {
+            session.cancel(id, out);
+            outflows.retain(|(other, _)| *other != id);
+        });
+    }
+
+    /// Nobody at the server reads the rest of a request that has failed: its writer is told, and it is ended so
+    /// that a wire in order goes on.
+    fn end_outflow(state: &mut State<W>, id: u64) {
+        if let Some((_, stream)) = state.outflows.iter_mut().find(|(other, _)| *other == id) {
+            let (sender, ended) = BodyStream::channel();
+            sender.finish();
+            *stream = ended;
+        }
     }
 
     /// Writes the frames of streamed requests that are there and whose turn it is.
@@ -280,6 +303,9 @@ impl<W: Session> Role for ClientRole<W> {
         // Before all else, so that it never waits behind calls.
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
+        if !self.inflows.is_empty() {
+            self.drop_unread(state, cx);
+        }
         self.write_outflows(state, cx);
         if !state.out.is_empty() {
             if state.out.len() >= WRITE_AHEAD {
@@ -356,6 +382,9 @@ impl<W: Session> Role for ClientRole<W> {
                 Next::Blocked => break Ok(Received::Blocked(at)),
             }
         };
+        if !self.inflows.is_empty() {
+            self.drop_unread(state, cx);
+        }
         self.note(state);
         drop(guard);
         self.wake();

@@ -5,23 +5,27 @@
 //! a call that is dropped closes its connection, which is the one thing that tells an HTTP server that nobody
 //! waits any more. A connection whose answer was read to the end is kept for the next call.
 
+use std::future::poll_fn;
 use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use trunkline_wire::{Limits, Serialization};
 
 use super::dial::{ConnectionState, dial};
-use super::http_connection::{Answered, Connection, Lost};
+use super::http_connection::{Connection, Lost};
+use super::http_streams::{self, Arriving};
 use super::link::Settings;
 use crate::metadata::{AUTH, is_reserved};
+use crate::net::http_body::OutBody;
 use crate::net::{Address, pairs};
-use crate::{Body, Call, Code, Metadata, Origin, Reply, Result, Status};
+use crate::{Body, BodyStream, Call, Code, Metadata, Origin, Reply, Result, Status};
 
 /// The wire's name in origins.
 pub(super) const NAME: &str = "http";
@@ -51,8 +55,37 @@ pub(super) struct Http {
 
 /// A call as it is sent.
 struct Wanted {
-    request: Request<Full<Bytes>>,
+    head: Request<()>,
+    body: WantedBody,
     idempotent: bool,
+    /// The reply is taken as it arrives.
+    streams: bool,
+}
+
+enum WantedBody {
+    Full(Bytes),
+    /// It is sent once, and then it is not here any more.
+    Stream(Option<BodyStream>, Kept),
+}
+
+/// Why a streamed request was broken off.
+type Kept = Arc<std::sync::Mutex<Option<Status>>>;
+
+impl Wanted {
+    /// The request; of a stream the first time only.
+    fn request(&mut self) -> Option<Request<OutBody>> {
+        let body = match &mut self.body {
+            WantedBody::Full(bytes) => bytes.clone().into(),
+            WantedBody::Stream(stream, kept) => {
+                http_streams::request(stream.take()?, self.head.headers(), Arc::clone(kept))
+            }
+        };
+        Some(self.head.clone().map(|()| body))
+    }
+
+    fn takes_stream(&self) -> bool {
+        matches!(self.body, WantedBody::Stream(..))
+    }
 }
 
 impl Drop for Http {
@@ -96,7 +129,11 @@ impl Http {
     }
 
     fn status_of(&self, attempt: u32, code: Code, text: impl Into<std::borrow::Cow<'static, str>>) -> Status {
-        Status::new(code, text).at(Origin { address: self.name.clone(), wire: NAME, attempt })
+        Status::new(code, text).at(self.origin(attempt))
+    }
+
+    pub(super) fn origin(&self, attempt: u32) -> Origin {
+        Origin { address: self.name.clone(), wire: NAME, attempt }
     }
 
     /// Dials once and keeps the connection for the first call.
@@ -121,17 +158,17 @@ impl Http {
             let text = format!("{} calls are in flight to the endpoint, the channel's limit", self.calls);
             return Err(self.status(Code::Limited, text).not_begun());
         };
-        let connection = tokio::time::timeout_at(deadline, self.connection()).await;
+        let connection = tokio::time::timeout_at(deadline, self.connection(&wanted)).await;
         let connection = connection.map_err(|_| self.over_time().not_begun())??;
         if !one_way {
-            let exchange = tokio::time::timeout_at(deadline, self.exchange(connection, wanted));
+            let exchange = tokio::time::timeout_at(deadline, self.exchange(connection, wanted, Some(place)));
             return exchange.await.unwrap_or_else(|_| Err(self.over_time()));
         }
         // HTTP answers every request. Nobody waits for this answer but the connection, which can be used again
         // behind it; the place in the table and the deadline bound what is left running.
         let http = Arc::clone(self);
         tokio::spawn(async move {
-            let _ = tokio::time::timeout_at(deadline, http.exchange(connection, wanted)).await;
+            let _ = tokio::time::timeout_at(deadline, http.exchange(connection, wanted, None)).await;
             drop(place);
         });
         Ok(Reply::default())
@@ -142,8 +179,9 @@ impl Http {
     }
 
     /// A connection that was kept, or a new one. Whether it was kept is told.
-    async fn connection(&self) -> Result<(Connection, bool)> {
-        loop {
+    async fn connection(&self, wanted: &Wanted) -> Result<(Connection, bool)> {
+        // What cannot be sent twice is not sent on a connection that may have ended without a word.
+        while !wanted.takes_stream() {
             let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Some((mut connection, since)) = kept else { break };
             if since.elapsed() < IDLE_TIME && connection.is_ready().await {
@@ -180,8 +218,19 @@ impl Http {
     }
 
     /// Keeps a connection for the next call, where it can serve one.
-    async fn keep(&self, mut connection: Connection) {
-        if connection.is_ready().await {
+    async fn keep(&self, connection: Connection) {
+        let mut connection = Some(connection);
+        poll_fn(|cx| {
+            self.keep_now(connection.take(), cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// As [`keep`](Http::keep), within a poll.
+    pub(super) fn keep_now(&self, connection: Option<Connection>, cx: &mut Context<'_>) {
+        let Some(mut connection) = connection else { return };
+        if connection.look(cx) {
             let now = Instant::now();
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain(|(_, since)| now.duration_since(*since) < IDLE_TIME);
@@ -193,26 +242,64 @@ impl Http {
 
     /// Sends the request and reads the answer. Where the server had closed a connection that was kept, once more
     /// on a new one: if nothing was sent, or the call may run twice and no byte of an answer had come.
-    async fn exchange(&self, (mut connection, kept): (Connection, bool), wanted: Wanted) -> Result<Reply> {
+    async fn exchange(
+        self: &Arc<Self>,
+        (mut connection, kept): (Connection, bool),
+        mut wanted: Wanted,
+        mut place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Reply> {
         let mut attempt = 1;
         loop {
             let again = kept && attempt == 1;
-            let request = wanted.request.clone();
-            let lost = match connection.exchange(request, self.limits.body).await {
+            let Some(request) = wanted.request() else {
+                return Err(self.status_of(attempt, Code::Internal, "a stream is sent once"));
+            };
+            let answer = match connection.send(request).await {
+                Ok(answer) if wanted.streams && http_streams::form(&answer).is_some() => {
+                    return self.streamed(connection, answer, &wanted, place.take());
+                }
                 Ok(answer) => {
+                    let (head, body) = answer.into_parts();
+                    connection.read(body, self.limits.body).await.map(|body| (head, body))
+                }
+                Err(lost) => Err(lost),
+            };
+            let lost = match answer {
+                Ok((head, body)) => {
                     // First, so that a reply is never seen before its connection is free again.
                     self.keep(connection).await;
-                    return self.reply(answer, attempt);
+                    return self.reply(head.status, &head.headers, body, attempt);
                 }
                 Err(lost) => lost,
             };
             drop(connection);
+            if let WantedBody::Stream(_, kept) = &wanted.body
+                && let Some(status) = kept.lock().unwrap_or_else(PoisonError::into_inner).take()
+            {
+                return Err(status.at(self.origin(attempt)));
+            }
             if !(again && (lost.unsent || lost.unanswered && wanted.idempotent)) {
                 return Err(self.lost(lost, attempt));
             }
             attempt += 1;
             connection = self.dial(attempt).await?;
         }
+    }
+
+    /// The reply of a stream that has begun.
+    fn streamed(
+        self: &Arc<Self>,
+        connection: Connection,
+        answer: Response<Incoming>,
+        wanted: &Wanted,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Reply> {
+        let metadata = self.metadata(answer.headers(), 1)?;
+        let arriving = Arriving::new(connection, answer, Arc::clone(self), self.limits.body, place);
+        let stream = BodyStream::pulled(arriving);
+        // A request that is still being sent goes on although nobody reads its reply yet.
+        let stream = if wanted.takes_stream() { stream.detached() } else { stream };
+        Ok(Reply::new(stream).with_metadata(metadata))
     }
 
     fn lost(&self, lost: Lost, attempt: u32) -> Status {
@@ -257,18 +344,33 @@ impl Http {
             let value = HeaderValue::try_from(format!("{left}ms"));
             headers.extend(value.ok().map(|value| (HeaderName::from_static("x-timeout"), value)));
         }
-        let Body::Full(body) = call.body else {
-            return Err(refused(Code::Unsupported, "the http wire cannot carry a streamed body".into()));
+        let streams = call.streams;
+        if (streams || matches!(call.body, Body::Stream(_)))
+            && !matches!(call.serialization, Serialization::Json | Serialization::Raw)
+        {
+            let text = format!("the http wire streams JSON and bytes, not {:?}", call.serialization);
+            return Err(refused(Code::Unsupported, text));
+        }
+        let body = match call.body {
+            Body::Full(body) => WantedBody::Full(body),
+            Body::Stream(_) if call.one_way => {
+                let text = "a streamed call waits for its answer on the http wire";
+                return Err(refused(Code::Unsupported, text.into()));
+            }
+            Body::Stream(stream) => {
+                let raw = stream.is_raw() || call.serialization == Serialization::Raw;
+                headers.insert(header::CONTENT_TYPE, http_streams::content_type(raw));
+                WantedBody::Stream(Some(stream), Kept::default())
+            }
         };
-        let mut request = Request::post(path)
-            .body(Full::new(body))
+        let mut head = Request::post(path)
+            .body(())
             .map_err(|error| refused(Code::InvalidInput, format!("no path can name the method: {error}")))?;
-        *request.headers_mut() = headers;
-        Ok(Wanted { request, idempotent })
+        *head.headers_mut() = headers;
+        Ok(Wanted { head, body, idempotent, streams })
     }
 
-    fn reply(&self, answer: Answered, attempt: u32) -> Result<Reply> {
-        let Answered { status, headers, body } = answer;
+    fn reply(&self, status: StatusCode, headers: &HeaderMap, body: Bytes, attempt: u32) -> Result<Reply> {
         if headers.get(&STATUS_TYPE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"Error")) {
             let message = headers.get(&ERROR_MESSAGE).map(HeaderValue::as_bytes).unwrap_or_default();
             let code = match code_of(status) {
@@ -283,11 +385,14 @@ impl Http {
             let (code, text) = failure(status, &body);
             return Err(self.status_of(attempt, code, text));
         }
-        let metadata = pairs::read(&headers, &pairs::META, &self.limits).map_err(|error| {
+        Ok(Reply::new(body).with_metadata(self.metadata(headers, attempt)?))
+    }
+
+    fn metadata(&self, headers: &HeaderMap, attempt: u32) -> Result<Metadata> {
+        pairs::read(headers, &pairs::META, &self.limits).map_err(|error| {
             let text = format!("the metadata of the reply: {}", error.message());
             self.status_of(attempt, Code::Internal, text)
-        })?;
-        Ok(Reply::new(body).with_metadata(metadata))
+        })
     }
 }
 
@@ -413,10 +518,11 @@ mod tests {
             let (near, _) = tokio::io::duplex(1 << 10);
             Connection::new(Stream::Memory(near)).await.unwrap()
         };
+        let http = Arc::new(http);
         let wanted = || http.request(Call::new("A", "B", Serialization::Json, "{}"), None).unwrap();
-        let status = http.exchange((gone().await, false), wanted()).await.unwrap_err();
+        let status = http.exchange((gone().await, false), wanted(), None).await.unwrap_err();
         assert_eq!((status.code(), status.may_retry()), (Code::Unavailable, true), "{status}");
-        let reply = http.exchange((gone().await, true), wanted()).await.unwrap();
+        let reply = http.exchange((gone().await, true), wanted(), None).await.unwrap();
         assert_eq!(reply.into_body().whole(1).await.unwrap(), "x");
     }
 }

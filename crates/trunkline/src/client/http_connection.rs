@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::{Request, Response};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::net::http_body::OutBody;
 use crate::net::transport::Stream;
 
 /// The largest head of an answer in bytes. Metadata within its limit fits, encoded.
@@ -26,26 +27,19 @@ const READ: usize = 16 << 10;
 
 /// A connection that waits for a request, or is in the middle of one.
 pub(super) struct Connection {
-    sender: http1::SendRequest<Full<Bytes>>,
+    sender: http1::SendRequest<OutBody>,
     /// hyper's half of it; `None` once it has ended.
     rest: Option<Pin<Box<Rest>>>,
     count: Arc<Count>,
 }
 
-type Rest = http1::Connection<Io, Full<Bytes>>;
+type Rest = http1::Connection<Io, OutBody>;
 
 /// How many bytes went each way.
 #[derive(Default)]
 struct Count {
     read: AtomicU64,
     written: AtomicU64,
-}
-
-/// An answer, read to its end.
-pub(super) struct Answered {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
 }
 
 /// Why there is no answer.
@@ -79,7 +73,7 @@ impl Connection {
         .await
     }
 
-    fn poll_rest(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) {
         if let Some(rest) = &mut self.rest
             && rest.as_mut().poll(cx).is_ready()
         {
@@ -90,23 +84,21 @@ impl Connection {
 
     /// Whether it can serve a call: it is open, and nothing of the last one is left on it.
     pub(super) async fn is_ready(&mut self) -> bool {
-        std::future::poll_fn(|cx| {
-            self.poll_rest(cx);
-            Poll::Ready(self.rest.is_some() && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(()))))
-        })
-        .await
+        std::future::poll_fn(|cx| Poll::Ready(self.look(cx))).await
     }
 
-    /// Sends a request and reads the answer, whose body may have `limit` bytes.
-    pub(super) async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        limit: usize,
-    ) -> Result<Answered, Lost> {
+    /// As [`is_ready`](Connection::is_ready), within a poll.
+    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_rest(cx);
+        self.rest.is_some() && matches!(self.sender.poll_ready(cx), Poll::Ready(Ok(())))
+    }
+
+    /// Sends a request and reads the head of the answer.
+    pub(super) async fn send(&mut self, request: Request<OutBody>) -> Result<Response<Incoming>, Lost> {
         let (read, written) =
             (self.count.read.load(Ordering::Relaxed), self.count.written.load(Ordering::Relaxed));
         let sent = self.sender.try_send_request(request);
-        let answer = self.drive(sent).await.map_err(|error| Lost {
+        self.drive(sent).await.map_err(|error| Lost {
             unsent: error.message().is_some() || self.count.written.load(Ordering::Relaxed) == written,
             unanswered: self.count.read.load(Ordering::Relaxed) == read,
             over: error
@@ -114,13 +106,11 @@ impl Connection {
                 .is_parse_too_large()
                 .then(|| format!("the head of the answer is over the limit of {HEAD} bytes or 100 headers")),
             why: text(error.error()),
-        })?;
-        let (head, body) = answer.into_parts();
-        let body = self.read(body, limit).await?;
-        Ok(Answered { status: head.status, headers: head.headers, body })
+        })
     }
 
-    async fn read(&mut self, mut body: Incoming, limit: usize) -> Result<Bytes, Lost> {
+    /// Reads the body of an answer, which may have `limit` bytes.
+    pub(super) async fn read(&mut self, mut body: Incoming, limit: usize) -> Result<Bytes, Lost> {
         let lost = |over, why| Lost { unsent: false, unanswered: false, over, why };
         let over = || {
             let text = format!(
@@ -149,7 +139,7 @@ impl Connection {
 }
 
 /// An error with what is behind it, which hyper keeps to itself.
-fn text(error: &hyper::Error) -> String {
+pub(super) fn text(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
@@ -205,8 +195,15 @@ mod tests {
 
     use super::*;
 
-    fn post() -> Request<Full<Bytes>> {
-        Request::post("/A/B").header("host", "x").body(Full::new(Bytes::from_static(b"body"))).unwrap()
+    fn post() -> Request<OutBody> {
+        let body = Bytes::from_static(b"body").into();
+        Request::post("/A/B").header("host", "x").body(body).unwrap()
+    }
+
+    async fn exchange(connection: &mut Connection) -> Result<u16, Lost> {
+        let (head, body) = connection.send(post()).await?.into_parts();
+        connection.read(body, 10).await?;
+        Ok(head.status.as_u16())
     }
 
     async fn pair() -> (Connection, DuplexStream) {
@@ -218,12 +215,12 @@ mod tests {
     async fn what_was_not_sent_is_told_from_what_was() {
         let (mut connection, far) = pair().await;
         drop(far);
-        let lost = connection.exchange(post(), 10).await.err().unwrap();
+        let lost = exchange(&mut connection).await.err().unwrap();
         assert!(lost.unsent && lost.unanswered, "{}", lost.why);
         assert!(!connection.is_ready().await);
 
         let (mut connection, mut far) = pair().await;
-        let (lost, ()) = tokio::join!(connection.exchange(post(), 10), async {
+        let (lost, ()) = tokio::join!(exchange(&mut connection), async {
             far.read_u8().await.unwrap();
             drop(far);
         });
@@ -231,7 +228,7 @@ mod tests {
         assert!(!lost.unsent && lost.unanswered, "{}", lost.why);
 
         let (mut connection, mut far) = pair().await;
-        let (lost, ()) = tokio::join!(connection.exchange(post(), 10), async {
+        let (lost, ()) = tokio::join!(exchange(&mut connection), async {
             far.read_u8().await.unwrap();
             far.write_all(b"HTTP").await.unwrap();
             drop(far);
@@ -250,12 +247,12 @@ mod tests {
         ] {
             let (mut connection, mut far) = pair().await;
             assert!(connection.is_ready().await);
-            let (answered, ()) = tokio::join!(connection.exchange(post(), 10), async {
+            let (answered, ()) = tokio::join!(exchange(&mut connection), async {
                 let mut head = [0; 64];
                 let _ = far.read(&mut head).await.unwrap();
                 far.write_all(answer.as_bytes()).await.unwrap();
             });
-            assert_eq!(answered.map_err(|lost| lost.why).unwrap().status, 200);
+            assert_eq!(answered.map_err(|lost| lost.why).unwrap(), 200);
             assert_eq!(connection.is_ready().await, ready, "{answer}");
         }
     }

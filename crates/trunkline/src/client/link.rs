@@ -242,6 +242,7 @@ impl<W: Session> Link<W> {
         call.compress
             || call.context.deadline.is_some()
             || self.settings.lower_case
+            || call.streams
             || matches!(call.body, Body::Stream(_))
     }
 
@@ -253,7 +254,7 @@ impl<W: Session> Link<W> {
 
     #[cold]
     fn prepare_special(&self, call: &Call) -> Result<Prepared> {
-        if matches!(call.body, Body::Stream(_)) && !W::STREAMS {
+        if !W::STREAMS && (call.streams || matches!(call.body, Body::Stream(_))) {
             return Err(self.cannot_stream());
         }
         let compressed = match &call.body {
@@ -316,7 +317,7 @@ impl<W: Session> Link<W> {
             let _ = state.calls.end(id, Ok(Reply::default()));
         }
         if !end && let Body::Stream(stream) = std::mem::take(&mut call.body) {
-            state.outflows.push((id, stream));
+            state.outflows.push((id, stream.detached()));
         }
         Ok(id)
     }
@@ -341,7 +342,7 @@ impl<W: Session> Link<W> {
     }
 
     fn cannot_stream(&self) -> Status {
-        let text = format!("the {} wire cannot carry a streamed body", W::NAME);
+        let text = format!("the {} wire cannot carry streams", W::NAME);
         self.status(Code::Unsupported, text).not_begun()
     }
 

@@ -13,6 +13,8 @@ mod group;
 mod http;
 #[cfg(feature = "http")]
 mod http_connection;
+#[cfg(feature = "http")]
+mod http_streams;
 pub(crate) mod link;
 mod outgoing;
 mod url;

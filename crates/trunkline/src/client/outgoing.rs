@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
-use crate::codec::{Payload, Preferred};
+use crate::codec::Preferred;
 use crate::trace;
-use crate::typed::Annotated;
-use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
+use crate::typed::{Annotated, Argument, FromReply};
+use crate::{Body, Call, Code, Context, Metadata, Name, Reply, Result, Service, Status};
 
 /// A call of a typed method that is about to be made. Nothing happens until it is awaited (or [`send`] is).
 ///
@@ -29,7 +29,7 @@ use crate::{Call, Code, Context, Metadata, Name, Reply, Result, Service, Status}
 ///
 /// A deadline is kept by what the call goes through: a channel, or a
 /// [`DeadlineLayer`](crate::layer::DeadlineLayer) around a service of the same process. A channel gives a call
-/// that has none one of 10 s.
+/// that has none one of 10 s; where the reply is a stream, that is the time until it begins.
 ///
 /// [`send`]: Outgoing::send
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct Outgoing<'a, S, A, T> {
     reply: PhantomData<fn() -> T>,
 }
 
-impl<'a, S, A: Payload, T: Payload> Outgoing<'a, S, A, T> {
+impl<'a, S, A: Argument, T: FromReply> Outgoing<'a, S, A, T> {
     /// A call of this method with this argument: in what the service asks for ([`Service::serialization`]; over
     /// HTTP that is JSON, else MessagePack), or raw where the argument is [`Bytes`](crate::Bytes) or `String`, or
     /// in protobuf where it is a type of prost's.
@@ -132,10 +132,10 @@ impl<S, A, T> Outgoing<'_, S, A, T> {
 impl<S, A, T> Outgoing<'_, S, A, T>
 where
     S: Service,
-    A: Payload + Send,
-    T: Payload,
+    A: Argument + Send,
+    T: FromReply,
 {
-    /// Makes the call. `.await` on the call itself is the same with one allocation more, for the future's name.
+    /// Makes the call; where the reply is a stream, until that begins. `.await` on the call itself is the same with one allocation more, for the future's name.
     ///
     /// # Errors
     /// Whatever ended the call. A body that cannot be read is [`Code::InvalidInput`] with codec and field, a
@@ -149,11 +149,15 @@ where
     /// # Errors
     /// As for [`send`](Self::send).
     pub async fn annotated(self) -> Result<Annotated<T>> {
-        let serialization = self.settled();
+        let (serialization, deadline) = (self.settled(), self.deadline);
         let (name, method) = (self.name.clone(), self.method.clone());
         let (body, metadata) = self.run(false).await?.into_parts();
-        let body = body.whole_by_own_limit().await?;
-        match T::decode_bytes(serialization, body) {
+        let body = match (body, deadline) {
+            (Body::Stream(stream), Some(deadline)) if T::STREAMS => Body::Stream(stream.until(deadline)),
+            (body, _) if T::STREAMS => body,
+            (body, _) => Body::Full(body.whole_by_own_limit().await?),
+        };
+        match T::from_body(serialization, body) {
             Ok(value) => Ok(Annotated { value, metadata }),
             Err(error) => {
                 let status = Status::from(error);
@@ -166,8 +170,13 @@ where
     /// Makes the call without waiting for an answer: it is done when the request is on its way.
     ///
     /// # Errors
-    /// The request could not be sent. What becomes of it at the service is not told.
+    /// The request could not be sent. What becomes of it at the service is not told. A method that streams cannot be
+    /// called so: [`Code::Unsupported`].
     pub async fn one_way(self) -> Result<()> {
+        if A::STREAMS || T::STREAMS {
+            let text = format!("{}.{} streams, so it cannot be called one-way", self.name, self.method);
+            return Err(Status::new(Code::Unsupported, text).not_begun());
+        }
         self.run(true).await.map(drop)
     }
 
@@ -177,7 +186,7 @@ where
     }
 }
 
-impl<S: Service, A: Payload, T: Payload> Outgoing<'_, S, A, T> {
+impl<S: Service, A: Argument, T: FromReply> Outgoing<'_, S, A, T> {
     /// What argument and reply are serialised in.
     fn settled(&self) -> Serialization {
         self.serialization.unwrap_or_else(|| self.service.serialization())
@@ -186,7 +195,7 @@ impl<S: Service, A: Payload, T: Payload> Outgoing<'_, S, A, T> {
     /// The call as it is made.
     pub(super) fn into_call(self, one_way: bool) -> Result<Call> {
         let serialization = self.settled();
-        let body = self.argument.into_bytes(serialization).map_err(|error| {
+        let body = self.argument.into_body(serialization).map_err(|error| {
             let code = if error.is_unsupported() { Code::Unsupported } else { Code::InvalidInput };
             let text = format!("the argument of {}.{}: {error}", self.name, self.method);
             Status::new(code, text)
@@ -197,6 +206,7 @@ impl<S: Service, A: Payload, T: Payload> Outgoing<'_, S, A, T> {
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;
+        call.streams = T::STREAMS;
         Ok(call)
     }
 }
@@ -204,8 +214,8 @@ impl<S: Service, A: Payload, T: Payload> Outgoing<'_, S, A, T> {
 impl<'a, S, A, T> IntoFuture for Outgoing<'a, S, A, T>
 where
     S: Service,
-    A: Payload + Send + 'a,
-    T: Payload + 'a,
+    A: Argument + Send + 'a,
+    T: FromReply + 'a,
 {
     type Output = Result<T>;
     type IntoFuture = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;

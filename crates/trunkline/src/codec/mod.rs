@@ -1,7 +1,7 @@
 //! Codecs: one message type in every serialisation that a wire can name.
 //!
 //! [`Payload`] is what a service method takes and gives. A type with `#[derive(Message)]` is one, and so are
-//! [`bytes::Bytes`] and `String` (the body as it is), `()` (the message without fields) and prost's types
+//! [`bytes::Bytes`], `Vec<u8>` and `String` (the body as it is), `()` (the message without fields) and prost's types
 //! ([`prost_payload!`](crate::prost_payload)).
 
 use std::cell::Cell;
@@ -72,6 +72,8 @@ impl Preferred {
     /// For an argument of this preference and a reply of that one; `None` where it is for the channel to say.
     pub(crate) fn of_call(argument: Self, reply: Self) -> Option<Serialization> {
         match (argument, reply) {
+            // Bytes go as they are in any of them; the reply does not.
+            (Self::Only(Serialization::Raw), Self::Channels) => None,
             (Self::Only(one), _) | (Self::Replys, Self::Only(one)) => Some(one),
             _ => None,
         }
@@ -168,6 +170,31 @@ impl Payload for Bytes {
 
     fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
         Ok(self)
+    }
+}
+
+impl Payload for Vec<u8> {
+    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        out.extend_from_slice(self);
+        Ok(())
+    }
+
+    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
+        Ok(body.to_vec())
+    }
+
+    fn decode_bytes(_: Serialization, body: Bytes) -> Result<Self, Error> {
+        Ok(body.into())
+    }
+
+    fn schema() -> Schema {
+        Schema::raw()
+    }
+
+    const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
+
+    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
+        Ok(self.into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ends a call when the time that its caller gave is over: the handler's future is dropped.
+//! Ends a call when the time that its caller gave is over: the handler's future is dropped, a streamed reply fails.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -9,10 +9,11 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 use crate::asked;
+use crate::asked::Outcome;
 use crate::layer::Layer;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service};
-use crate::{Asked, Call, Code, Reply, Result, Serialization, Status};
+use crate::{Asked, Body, Call, Code, Reply, Result, Serialization, Status};
 
 /// Makes [`Deadline`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -21,7 +22,8 @@ pub struct DeadlineLayer {
 }
 
 impl DeadlineLayer {
-    /// Gives calls that come without a deadline this one. Without it they have none.
+    /// Gives calls that come without a deadline this one. Without it they have none. Where the reply is a stream,
+    /// it covers that to its end, as a deadline of the caller's does.
     #[must_use]
     pub fn with_default(default: Duration) -> Self {
         Self { default: Some(default) }
@@ -47,6 +49,7 @@ impl<S: Service> Layer<S> for DeadlineLayer {
 /// The future of a call that has a deadline and has had to wait. Without `inner` it has ended.
 struct Timed<'a> {
     inner: Option<BoxFuture<'a>>,
+    deadline: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -56,7 +59,7 @@ impl Future for Timed<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
         let Some(inner) = &mut self.inner else { return Poll::Pending };
         let result = match inner.as_mut().poll(cx) {
-            Poll::Ready(result) => result,
+            Poll::Ready(result) => result.map(|reply| until(self.deadline, reply)),
             Poll::Pending => {
                 // A handler that uses up its turn every time must not keep the timer from being looked at.
                 ready!(pin!(unconstrained(self.timer.as_mut())).poll(cx));
@@ -85,8 +88,11 @@ impl<S: Service> Service for Deadline<S> {
                 self.inner.start(asked);
                 asked.wrap(|inner| {
                     let timer = Box::pin(tokio::time::sleep_until(deadline));
-                    Timed { inner: Some(inner), timer }
+                    Timed { inner: Some(inner), deadline, timer }
                 });
+                if let Outcome::Ended(Ok(reply)) = &mut asked.outcome {
+                    *reply = until(deadline, std::mem::take(reply));
+                }
             }
         }
     }
@@ -101,6 +107,16 @@ impl<S: Service> Service for Deadline<S> {
 
     fn serialization(&self) -> Serialization {
         self.inner.serialization()
+    }
+}
+
+/// A deadline covers a streamed reply to its end.
+fn until(deadline: Instant, reply: Reply) -> Reply {
+    match reply {
+        Reply { body: Body::Stream(stream), metadata } => {
+            Reply { body: stream.until(deadline).into(), metadata }
+        }
+        reply => reply,
     }
 }
 

@@ -52,6 +52,32 @@ impl Inflows {
         Some(inflow.sender)
     }
 
+    /// Whether no body arrives.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Lets go of bodies whose reader is gone, although nothing more of them has come; `cx` is woken for the next
+    /// one. Their calls are given to `unread`.
+    pub(crate) fn drop_unread<W: Session>(
+        &mut self,
+        session: &mut W,
+        cx: &mut Context<'_>,
+        mut unread: impl FnMut(&mut W, u64),
+    ) {
+        let mut index = 0;
+        while let Some(inflow) = self.0.get(index) {
+            // A frame that is held is what its body is looked at for.
+            if inflow.held.is_some() || !inflow.sender.poll_unread(cx) {
+                index += 1;
+                continue;
+            }
+            let id = inflow.id;
+            self.0.swap_remove(index);
+            unread(session, id);
+        }
+    }
+
     /// Hands frames that wait to readers that have room. Whether the connection has to wait for one; calls whose reader is gone
     /// within their body are given to `unread`.
     pub(crate) fn pass_on<W: Session>(

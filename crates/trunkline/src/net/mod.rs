@@ -5,6 +5,8 @@ pub(crate) mod compress;
 pub(crate) mod driver;
 #[cfg(test)]
 mod fault_tests;
+#[cfg(feature = "http")]
+pub(crate) mod http_body;
 pub(crate) mod inflows;
 #[cfg(test)]
 mod ordered_tests;

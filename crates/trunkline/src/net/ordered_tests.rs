@@ -12,6 +12,7 @@
 mod session;
 mod streams;
 mod support;
+mod typed;
 
 use std::time::Duration;
 

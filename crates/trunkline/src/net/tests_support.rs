@@ -16,7 +16,7 @@ use trunkline_wire::{Limits, Session};
 use crate::client::dial::{ConnectionState, Shared};
 use crate::client::link::{Settings, Strays};
 use crate::net::transport::Address;
-use crate::{Call, Reply, Result};
+use crate::{Call, Reply, Result, Serialization, Service};
 
 /// A client of one connection, made of what a channel is made of.
 pub(crate) struct Client<W> {
@@ -27,6 +27,16 @@ pub(crate) struct Client<W> {
 impl<W> Clone for Client<W> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), _open: Arc::clone(&self._open) }
+    }
+}
+
+impl<W: Session> Service for Client<W> {
+    async fn call(&self, call: Call) -> Result<Reply> {
+        self.call_as_usual(call).await
+    }
+
+    fn serialization(&self) -> Serialization {
+        Serialization::Raw
     }
 }
 
@@ -55,6 +65,11 @@ impl<W: Session> Client<W> {
 
     pub(crate) async fn call(&self, call: Call) -> Result<Reply> {
         self.shared.call(call, Duration::from_secs(600)).await
+    }
+
+    /// The same with the usual timeout of a channel.
+    pub(crate) async fn call_as_usual(&self, call: Call) -> Result<Reply> {
+        self.shared.call(call, Duration::from_secs(10)).await
     }
 
     pub(crate) fn strays(&self) -> u64 {

@@ -261,6 +261,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             one_way: head.one_way,
             idempotent: false,
             compress: false,
+            streams: false,
             // Where it is made is where it stays: what is moved as soon as it is written waits for its own bytes.
             body: Body::Full(owned(body, batch)),
             context: Context {

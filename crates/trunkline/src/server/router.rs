@@ -18,6 +18,8 @@ pub struct Router {
     methods: Vec<(u16, u16, Names)>,
     exact: HashMap<Key, Route, foldhash::fast::FixedState>,
     lowered: HashMap<Key, Route, foldhash::fast::FixedState>,
+    /// Some method streams.
+    streams: bool,
 }
 
 /// What the router knows of a method before the call is made.
@@ -131,6 +133,7 @@ impl Router {
             let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
             self.lowered.entry(lowered).or_insert(route);
         }
+        self.streams |= info.methods.iter().any(|method| method.takes_stream || method.gives_stream);
         self.services.push((info, service));
         Ok(())
     }
@@ -190,12 +193,24 @@ impl Router {
         self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
     }
 
+    /// Whether any method streams: where none does, nobody has to look.
+    #[cfg(feature = "http")]
+    pub(crate) fn has_streams(&self) -> bool {
+        self.streams
+    }
+
+    /// What a method says of itself.
+    #[cfg(feature = "http")]
+    pub(crate) fn describe(&self, service: &[u8], method: &[u8]) -> Option<&MethodInfo> {
+        let (route, _) = self.find(service, method)?;
+        let (info, _) = self.services.get(usize::from(route.id.service))?;
+        info.methods.get(usize::from(route.id.method))
+    }
+
     /// Whether a method takes and gives bodies of any kind.
     #[cfg(feature = "http")]
     pub(crate) fn is_untyped(&self, service: &[u8], method: &[u8]) -> bool {
-        let Some((route, _)) = self.find(service, method) else { return false };
-        let info = self.services.get(usize::from(route.id.service)).map(|(info, _)| info);
-        let method = info.and_then(|info| info.methods.get(usize::from(route.id.method)));
+        let method = self.describe(service, method);
         method.is_some_and(|method| method.request.is_none() && method.reply.is_none())
     }
 

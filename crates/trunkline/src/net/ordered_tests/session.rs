@@ -14,6 +14,8 @@ const DATA: u8 = 2;
 const CUT: u8 = 3;
 const REPLY: u8 = 4;
 const FAIL: u8 = 5;
+/// Nobody reads the answer of the n-th call any more, which has begun.
+const GIVE_UP: u8 = 6;
 const END: u8 = 0x80;
 const HEAD: usize = 5;
 
@@ -40,6 +42,8 @@ pub(crate) struct Ordered {
     answers: VecDeque<Turn>,
     /// Client: calls that wait for their answer, in the order of their requests on the wire.
     asked: VecDeque<u64>,
+    /// Client: how many answers have come to their end.
+    answered: u64,
     /// Client: calls whose request has to wait until the one before it is whole. The first one has its turn.
     requests: VecDeque<Turn>,
     /// The call whose body arrives.
@@ -89,6 +93,7 @@ impl Ordered {
             next_id: 0,
             answers: VecDeque::new(),
             asked: VecDeque::new(),
+            answered: 0,
             requests: VecDeque::new(),
             arriving: None,
             parked: VecDeque::new(),
@@ -132,6 +137,10 @@ impl Ordered {
                 self.arriving = (!end).then_some(id);
                 Ok(Event::Data { id, body: Payload::Input(payload), end })
             }
+            (GIVE_UP, _) => {
+                let n = payload.try_into().map_err(|_| malformed("no number of a call"))?;
+                Ok(Event::Cancel { id: u64::from_be_bytes(n) })
+            }
             (CUT, Some(id)) => {
                 self.arriving = None;
                 Ok(Event::Cancel { id })
@@ -161,6 +170,7 @@ impl Ordered {
         self.arriving = (!end).then_some(id);
         if end {
             self.asked.pop_front();
+            self.answered += 1;
         }
         Ok(event)
     }
@@ -319,6 +329,10 @@ impl Session for Ordered {
                 self.requests.remove(index);
                 self.asked.retain(|other| *other != id);
                 false
+            }
+            None if self.arriving == Some(id) => {
+                frame(GIVE_UP, true, &[&self.answered.to_be_bytes()], out);
+                true
             }
             // Its answer comes all the same, and finds nobody.
             None => false,

@@ -14,7 +14,7 @@ use crate::codec::gzip;
 use crate::{Code, Limits, Peer, Result, Status};
 
 /// How long the next part of a body may take: 10 s for each 10 KiB, as on the other wires.
-const BODY_TIME: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIME: Duration = Duration::from_secs(10);
 const BODY_PART: usize = 10 << 10;
 
 /// What may stand in `Content-Encoding`.
@@ -34,6 +34,12 @@ impl BadBody {
         Self { http, status: Status::new(code, text).not_begun(), close: false }
     }
 
+    /// A stream does not come compressed.
+    pub(super) fn compressed_stream() -> Self {
+        let text = "the body of a streamed request cannot be compressed";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::Unsupported, text)
+    }
+
     fn too_large(limit: usize) -> Self {
         let text = format!(
             "the request's body is over the limit of {limit} bytes (setting body_limit, flag --body-limit)"
@@ -41,7 +47,7 @@ impl BadBody {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, text)
     }
 
-    fn closing(self) -> Self {
+    pub(super) fn closing(self) -> Self {
         Self { close: true, ..self }
     }
 
@@ -91,7 +97,7 @@ const ASK: &[u8] = b"100-continue";
 ///
 /// # Errors
 /// It is coded in a way that is not understood here.
-fn coding(headers: &HeaderMap) -> Result<bool, BadBody> {
+pub(super) fn coding(headers: &HeaderMap) -> Result<bool, BadBody> {
     let mut gzip = false;
     let lines: Vec<&[u8]> =
         headers.get_all(header::CONTENT_ENCODING).iter().map(|line| line.as_bytes()).collect();

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::body::{self, BadBody};
-use super::gate::Gate;
-use super::{easymicro_headers, jsonrpc, plain, rpcx_headers};
+use super::gate::{Gate, Running};
+use super::{easymicro_headers, jsonrpc, plain, rpcx_headers, streams};
 use crate::call::Names;
 use crate::context::ConnectionInfo;
 use crate::context::MaybeMetadata;
+use crate::net::http_body::OutBody;
 use crate::net::pairs;
 use crate::server::Core;
 use crate::service::reply_over_limit;
-use crate::{Call, Code, Context, Metadata, Result, Serialization, Service, Status};
+use crate::{Body, Call, Code, Context, Metadata, Reply, Result, Serialization, Service, Status};
 
 /// What all requests of a connection share.
 pub(super) struct Gateway<S> {
@@ -32,8 +32,8 @@ pub(super) struct Gateway<S> {
     pub(super) refused: AtomicBool,
 }
 
-/// An answer; its body is whole.
-pub(super) type Answer = Response<Full<Bytes>>;
+/// An answer; its body is whole but for those of methods that stream.
+pub(super) type Answer = Response<OutBody>;
 
 /// A request whose body has been read, or why it could not be.
 pub(super) struct Asked {
@@ -50,38 +50,60 @@ pub(super) struct Wanted {
     pub(super) one_way: bool,
     pub(super) metadata: Metadata,
     pub(super) deadline: Option<Instant>,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
+}
+
+/// The forms of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    JsonRpc,
+    Rpcx,
+    Easymicro,
+    Plain,
+}
+
+impl Form {
+    fn of(headers: &HeaderMap) -> Self {
+        let has = |prefix: &str, but: Option<&HeaderName>| {
+            headers.keys().any(|name| name.as_str().starts_with(prefix) && Some(name) != but)
+        };
+        if headers.get("x-jsonrpc-2.0").is_some_and(|value| value == "true") {
+            Self::JsonRpc
+        } else if has("x-rpcx-", Some(&pairs::META)) {
+            Self::Rpcx
+        } else if has("easymicro-", None) {
+            Self::Easymicro
+        } else {
+            Self::Plain
+        }
+    }
 }
 
 /// Answers one request.
 pub(super) async fn answer<S: Service>(
     gateway: &Gateway<S>,
     gate: &Gate,
+    running: Running,
     request: Request<Incoming>,
 ) -> Answer {
     let arrived = Instant::now();
     let (parts, body) = request.into_parts();
+    let form = Form::of(&parts.headers);
+    if form == Form::Plain && streams::are_meant(gateway, &parts) {
+        return Box::pin(streams::answer(gateway, gate, running, parts, body, arrived)).await;
+    }
     let headers = &parts.headers;
     let body = body::read(headers, body, gate, &gateway.core.limits).await;
     let close = body.as_ref().is_err_and(|bad| bad.close);
     if let Err(bad) = &body {
         bad.log(&gateway.info.peer, gate);
     }
-    let has = |prefix: &str, but: Option<&HeaderName>| {
-        headers.keys().any(|name| name.as_str().starts_with(prefix) && Some(name) != but)
-    };
-    let is_json_rpc = headers.get("x-jsonrpc-2.0").is_some_and(|value| value == "true");
-    let is_rpcx = has("x-rpcx-", Some(&pairs::META));
-    let is_easymicro = has("easymicro-", None);
     let asked = Asked { parts, body, arrived };
-    let mut answer = if is_json_rpc {
-        jsonrpc::answer(gateway, asked).await
-    } else if is_rpcx {
-        rpcx_headers::answer(gateway, asked).await
-    } else if is_easymicro {
-        easymicro_headers::answer(gateway, asked).await
-    } else {
-        plain::answer(gateway, asked).await
+    let mut answer = match form {
+        Form::JsonRpc => jsonrpc::answer(gateway, asked).await,
+        Form::Rpcx => rpcx_headers::answer(gateway, asked).await,
+        Form::Easymicro => easymicro_headers::answer(gateway, asked).await,
+        Form::Plain => plain::answer(gateway, asked).await,
     };
     if close {
         gate.close();
@@ -92,7 +114,32 @@ pub(super) async fn answer<S: Service>(
 
 impl<S: Service> Gateway<S> {
     /// Makes the call and waits for the whole reply.
+    ///
+    /// # Errors
+    /// Among others: the method streams its reply, which only the plain form carries.
     pub(super) async fn call(&self, wanted: Wanted) -> Result<(Bytes, Metadata)> {
+        let router = &self.core.router;
+        let gives = || router.describe(wanted.service.as_bytes(), wanted.method.as_bytes());
+        if router.has_streams() && gives().is_some_and(|method| method.gives_stream) {
+            let text = "the method streams its reply, which this form of request cannot carry; POST to \
+                        /Service/Method without its headers";
+            return Err(Status::new(Code::Unsupported, text).not_begun());
+        }
+        let deadline = wanted.deadline;
+        let (body, metadata) = self.reply(wanted).await?.into_parts();
+        let limit = self.core.limits.body;
+        let whole = body.whole(limit);
+        let body = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline, whole)
+                .await
+                .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")))?,
+            None => whole.await?,
+        };
+        if body.len() > limit { Err(reply_over_limit(limit)) } else { Ok((body, metadata)) }
+    }
+
+    /// Makes the call and waits for its reply, whose body may be a stream.
+    pub(super) async fn reply(&self, wanted: Wanted) -> Result<Reply> {
         self.make_call(wanted).await.inspect_err(|status| {
             // The token layer alone says so.
             if status.ends_connection() && !self.refused.swap(true, Ordering::Relaxed) {
@@ -101,15 +148,14 @@ impl<S: Service> Gateway<S> {
         })
     }
 
-    async fn make_call(&self, wanted: Wanted) -> Result<(Bytes, Metadata)> {
+    async fn make_call(&self, wanted: Wanted) -> Result<Reply> {
         let core = &self.core;
         let route =
             core.router.find(wanted.service.as_bytes(), wanted.method.as_bytes()).map(|(route, _)| route);
         let names = route.and_then(|route| core.router.names(route.id)).cloned();
         let names = names.unwrap_or_else(|| Names::new(wanted.service.into(), wanted.method.into()));
-        let deadline = wanted.deadline;
         let context = Context {
-            deadline,
+            deadline: wanted.deadline,
             metadata: MaybeMetadata::new(wanted.metadata),
             connection: Some(Arc::clone(&self.info)),
             names,
@@ -120,33 +166,24 @@ impl<S: Service> Gateway<S> {
             one_way: wanted.one_way,
             idempotent: false,
             compress: false,
-            body: wanted.body.into(),
+            streams: false,
+            body: wanted.body,
             context,
         };
         let call = match self.without_waiting(call, route.is_some_and(|route| route.spawned)).await {
             Ok(known) => return known.map(|_| Default::default()),
             Err(call) => call,
         };
-        let reply = if route.is_some_and(|route| route.spawned) {
+        if route.is_some_and(|route| route.spawned) {
             let core = Arc::clone(core);
             // The set ends its task when it is dropped.
             let mut task = JoinSet::new();
             task.spawn(async move { core.stack.call(call).await });
             let stopped = || Status::new(Code::Internal, "the call's task was stopped");
-            task.join_next().await.and_then(Result::ok).unwrap_or_else(|| Err(stopped()))?
+            task.join_next().await.and_then(Result::ok).unwrap_or_else(|| Err(stopped()))
         } else {
-            core.stack.call(call).await?
-        };
-        let (body, metadata) = reply.into_parts();
-        let limit = core.limits.body;
-        let whole = body.whole(limit);
-        let body = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline, whole)
-                .await
-                .unwrap_or_else(|_| Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")))?,
-            None => whole.await?,
-        };
-        if body.len() > limit { Err(reply_over_limit(limit)) } else { Ok((body, metadata)) }
+            core.stack.call(call).await
+        }
     }
 
     /// Makes a one-way call, and says what came of it at once: as it outlives its caller, so its caller does not wait
@@ -222,7 +259,7 @@ fn duration(text: &str) -> Option<Duration> {
 
 /// An answer with a body of this type.
 pub(super) fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    let mut answer = Response::new(OutBody::from(body.into()));
     *answer.status_mut() = status;
     if !content_type.is_empty() {
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

@@ -71,7 +71,7 @@ fn wanted<S>(gateway: &Gateway<S>, asked: &Asked, names: &(String, String), body
         one_way: headers.get(&ONEWAY).is_some_and(|value| !value.is_empty()),
         metadata: pairs::read(headers, &META, &gateway.core.limits)?,
         deadline: deadline(headers, asked.arrived)?,
-        body,
+        body: body.into(),
     })
 }
 

@@ -234,7 +234,7 @@ async fn call<S: Service>(shared: &Shared<'_, S>, object: &Object<'_>) -> Result
         one_way: object.id.is_none(),
         metadata: shared.metadata.clone(),
         deadline: shared.deadline,
-        body: Bytes::copy_from_slice(params.as_bytes()),
+        body: Bytes::copy_from_slice(params.as_bytes()).into(),
     };
     let (body, _) = shared.gateway.call(wanted).await.map_err(|status| failed(&status, known))?;
     Ok(body)

@@ -16,6 +16,7 @@ mod jsonrpc;
 mod page;
 mod plain;
 mod rpcx_headers;
+mod streams;
 mod websocket;
 
 #[cfg(test)]
@@ -30,7 +31,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -38,6 +38,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::context::ConnectionInfo;
+use crate::net::http_body::{OutBody, error_body};
 use crate::net::transport::Stream;
 use crate::push::PushQueue;
 use crate::server::Core;
@@ -104,14 +105,13 @@ fn log_refusal(peer: &Peer, refusal: Refusal) {
 fn hyper_over<S: Service>(
     gateway: &Arc<Gateway<S>>,
     gate: &Gate,
-) -> http1::Connection<Gate, impl HttpService<Incoming, ResBody = Full<Bytes>, Future: Send>> {
+) -> http1::Connection<Gate, impl HttpService<Incoming, ResBody = OutBody, Future: Send>> {
     let (gateway, of_service) = (Arc::clone(gateway), gate.clone());
     let service = service_fn(move |request| {
         let (gateway, gate) = (Arc::clone(&gateway), of_service.clone());
         let running = gate.running();
         async move {
-            let response = dispatch::answer(&gateway, &gate, request).await;
-            drop(running);
+            let response = dispatch::answer(&gateway, &gate, running, request).await;
             Ok::<_, Infallible>(response)
         }
     });
@@ -225,7 +225,7 @@ fn too_late<S>(gateway: &Gateway<S>, gate: &Gate, slow: Slow) -> bool {
 /// The answer to a request that hyper has not seen.
 fn refused(refusal: Refusal) -> Vec<u8> {
     let status = plain::status(refusal);
-    let body = plain::error_body(plain::code_of(status), refusal.rule);
+    let body = error_body(plain::code_of(status), refusal.rule);
     let reason = status.canonical_reason().unwrap_or_default();
     let head = format!(
         "HTTP/1.1 {} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

@@ -78,7 +78,7 @@ async fn admit<S: Service>(gateway: &Gateway<S>, asked: &Asked) -> Result<(), An
         one_way: false,
         metadata,
         deadline: None,
-        body: Bytes::from_static(b"{}"),
+        body: Bytes::from_static(b"{}").into(),
     };
     match gateway.call(describe).await {
         Err(status) if status.code() == Code::Unauthenticated => Err(plain::failed(&status)),

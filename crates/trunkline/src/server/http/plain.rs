@@ -1,32 +1,16 @@
 //! The plain form: `POST /Service/Method` with a JSON body, no special header needed.
 
 use http::{HeaderValue, Method, StatusCode, header};
-use serde::Serialize;
 
-use super::body::CODINGS;
+use super::body::{BadBody, CODINGS};
 use super::dispatch::{Answer, Asked, Gateway, Wanted, deadline, respond, respond_text};
 use super::head::Refusal;
 use super::page;
+use crate::net::http_body::error_body;
 use crate::net::pairs;
-use crate::{Code, Result, Serialization, Service, Status};
+use crate::{Body, Code, Metadata, Result, Serialization, Service, Status};
 
-const JSON: &str = "application/json";
-
-#[derive(Serialize)]
-struct Failed<'a> {
-    error: Error<'a>,
-}
-
-#[derive(Serialize)]
-struct Error<'a> {
-    code: &'a str,
-    message: &'a str,
-}
-
-/// The body of every failure: `{"error":{"code":…,"message":…}}`.
-pub(super) fn error_body(code: Code, message: &str) -> Vec<u8> {
-    serde_json::to_vec(&Failed { error: Error { code: code.name(), message } }).unwrap_or_default()
-}
+pub(super) const JSON: &str = "application/json";
 
 /// The status of a failed call.
 fn status_of(code: Code) -> StatusCode {
@@ -85,16 +69,21 @@ pub(super) async fn answer<S: Service>(gateway: &Gateway<S>, asked: Asked) -> An
         return other_method(gateway, &asked, &service, &method);
     }
     if let Err(bad) = &asked.body {
-        let mut answer = failed_as(bad.http, &bad.status);
-        if bad.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-            answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
-        }
-        return answer;
+        return refused(bad);
     }
     match call(gateway, asked, service, method).await {
         Ok(answer) => answer,
         Err(status) => failed(&status),
     }
+}
+
+/// The answer to a request whose body cannot be given to a call.
+pub(super) fn refused(bad: &BadBody) -> Answer {
+    let mut answer = failed_as(bad.http, &bad.status);
+    if bad.http == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        answer.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
+    }
+    answer
 }
 
 async fn call<S: Service>(
@@ -112,10 +101,12 @@ async fn call<S: Service>(
         one_way: false,
         metadata: pairs::read(headers, &pairs::META, &gateway.core.limits)?,
         deadline: deadline(headers, asked.arrived)?,
-        body: asked.body.map_err(|bad| bad.status)?,
+        body: Body::default(),
     };
+    let body = asked.body.map_err(|bad| bad.status)?;
     let untyped = gateway.core.router.is_untyped(wanted.service.as_bytes(), wanted.method.as_bytes());
-    let sent = untyped.then(|| wanted.body.clone());
+    let sent = untyped.then(|| body.clone());
+    let wanted = Wanted { body: body.into(), ..wanted };
     let (body, metadata) = gateway.call(wanted).await?;
     // What comes back as it went keeps its type; no browser is to take it for another one.
     let same = content_type.filter(|_| sent.is_some_and(|sent| sent == body));
@@ -124,12 +115,18 @@ async fn call<S: Service>(
         answer.headers_mut().insert(header::CONTENT_TYPE, same);
         answer.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
+    write_metadata(&metadata, &mut answer)?;
+    Ok(answer)
+}
+
+/// Writes the reply's metadata, if there is any.
+pub(super) fn write_metadata(metadata: &Metadata, answer: &mut Answer) -> Result<()> {
     if !metadata.is_empty() {
-        let value = HeaderValue::try_from(pairs::write(&metadata));
+        let value = HeaderValue::try_from(pairs::write(metadata));
         let too_large = |_| Status::new(Code::TooLarge, "the reply's metadata does not fit a header");
         answer.headers_mut().insert(pairs::META, value.map_err(too_large)?);
     }
-    Ok(answer)
+    Ok(())
 }
 
 /// The two names of a path, decoded.

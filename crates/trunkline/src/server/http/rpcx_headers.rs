@@ -78,7 +78,7 @@ fn wanted<S>(gateway: &Gateway<S>, asked: &Asked, body: bytes::Bytes) -> Result<
         one_way: !text(&HeaderName::from_static(ONEWAY)).is_empty(),
         metadata,
         deadline: deadline(headers, asked.arrived)?,
-        body,
+        body: body.into(),
     })
 }
 
