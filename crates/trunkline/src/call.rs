@@ -246,6 +246,23 @@ impl Call {
         self
     }
 
+    /// The same call once more; a streamed body, which is there once, is left out.
+    pub(crate) fn copy(&self) -> Self {
+        let body = match &self.body {
+            Body::Full(body) => body.clone().into(),
+            Body::Stream(_) => Body::default(),
+        };
+        Self {
+            method: self.method,
+            serialization: self.serialization,
+            one_way: self.one_way,
+            idempotent: self.idempotent,
+            compress: self.compress,
+            body,
+            context: self.context.clone(),
+        }
+    }
+
     /// Takes the call apart.
     #[must_use]
     pub fn into_parts(self) -> (Context, Body) {

@@ -35,6 +35,7 @@
 // What the macros generate names this crate from outside; inside it must have that name too.
 extern crate self as trunkline;
 
+pub mod balance;
 mod body;
 mod call;
 pub mod client;
