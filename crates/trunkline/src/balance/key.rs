@@ -17,8 +17,10 @@ enum Kind {
     Client,
     Metadata(String),
     Parameter(String),
-    Function(Arc<dyn Fn(&Call) -> Option<String> + Send + Sync>),
+    Function(Arc<Function>),
 }
+
+type Function = dyn Fn(&Call) -> Option<String> + Send + Sync;
 
 impl Key {
     /// Service, method and body: the same call goes to the same endpoint. A streamed body does not count.
