@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use trunkline::balance::{ConsistentHash, Endpoint, Key};
 use trunkline::client::Client;
-use trunkline::{Result, Server, server::Started};
+use trunkline::{Result, Server, server::RunningServer};
 
 #[trunkline::service]
 trait Desk {
@@ -21,7 +21,7 @@ impl Desk for Office {
     }
 }
 
-async fn open(city: &'static str) -> Result<Started, Box<dyn std::error::Error>> {
+async fn open(city: &'static str) -> Result<RunningServer, Box<dyn std::error::Error>> {
     Ok(Server::builder().serve(DeskServer::new(Office(city))).listen("127.0.0.1:0").start().await?)
 }
 
@@ -30,7 +30,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (paris, oslo) = (open("paris").await?, open("oslo").await?);
 
     // Several endpoints in one URL: in turn, by weight.
-    let desk = DeskClient::connect(&format!("{}#3,{}", paris.url(), oslo.url())).await?;
+    let urls = format!("{}#3,{}", paris.url(), oslo.url());
+    let desk = DeskClient::connect(&urls).await?;
     let mut at_paris = 0;
     for _ in 0..4 {
         at_paris += u32::from(desk.city().await? == "paris");
@@ -51,9 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("without paris: {}", desk.city().metadata_pair("user", "ann").await?);
 
     oslo.stop(Duration::from_secs(1)).await?;
-    println!(
-        "nobody: {}",
-        desk.city().await.err().map(|status| status.message().to_owned()).unwrap_or_default()
-    );
+    let status = DeskClient::connect(&urls).await.err().ok_or("somebody answers")?;
+    println!("nobody: {}", status.message());
     Ok(())
 }

@@ -8,6 +8,7 @@
 
 mod support;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -494,6 +495,36 @@ async fn a_client_of_a_channel_is_that_channel() {
     assert_eq!(state(&client, 0).endpoint.url(), "mem://alone");
     // Served by the other sample service it is a service like any other.
     let _ = Test::default();
+}
+
+#[tokio::test]
+async fn a_call_of_a_client_allocates_no_more_than_one_of_a_channel() {
+    let _servers = (serve_in_memory("cost-a").await, serve_in_memory("cost-b").await);
+    let channel = Channel::connect("mem://cost-a").await.unwrap();
+    let client = Client::connect("mem://cost-a,mem://cost-b").await.unwrap();
+    let least =
+        Client::builder("mem://cost-a,mem://cost-b").select(LeastPending::new()).connect().await.unwrap();
+    async fn allocations(service: &impl Service) -> u64 {
+        let body = trunkline::Bytes::from_static(b"body");
+        let mut all = 0;
+        for round in 0..1_000 {
+            let call = call("Echo", body.clone());
+            let (mut call, mut done) = (std::pin::pin!(service.call(call)), false);
+            // Polls of the call alone: not the tasks of the connections and of the servers.
+            std::future::poll_fn(|cx| {
+                let info = allocation_counter::measure(|| done = call.as_mut().poll(cx).is_ready());
+                all += if round < 100 { 0 } else { info.count_total };
+                if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+        }
+        all
+    }
+    let usual = allocations(&channel).await;
+    for client in [&client, &least] {
+        let more = allocations(client).await.saturating_sub(usual);
+        assert!(more < 90, "{more} allocations more in 900 calls");
+    }
 }
 
 #[cfg(feature = "expressions")]

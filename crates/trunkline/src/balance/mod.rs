@@ -1,7 +1,7 @@
 //! Which endpoint a call goes to: endpoints with weights, how they are doing, and the ways to pick one.
 //!
 //! All of it is pure: no connection, no clock of its own, no lock where a call is picked for. The balanced
-//! [`Client`](../client/struct.Client.html) asks a [`Picker`] and tells the members what came of their calls.
+//! [client](../client/struct.Client.html) asks a [`Picker`] and tells the members what came of their calls.
 //!
 //! | name | picker | how it picks |
 //! | --- | --- | --- |

@@ -138,36 +138,38 @@ impl Inner {
         let members = &snapshot.members;
         let is_free = |place: usize| snapshot.nodes.get(place).is_some_and(|node| !was_tried(tried, node));
         let is_open = |place: usize| is_free(place) && members.open().binary_search(&place).is_ok();
-        let free = members.open().iter().filter(|place| is_free(**place)).count();
-        let ready = |place: &usize| {
-            is_free(*place)
-                && snapshot.nodes.get(*place).is_some_and(|node| node.is_ready(at, pause, free == 0))
+        let none_open = !members.open().iter().any(|place| is_free(*place));
+        let is_ready = |place: &usize| {
+            let node = snapshot.nodes.get(*place).filter(|_| is_free(*place));
+            node.is_some_and(|node| node.is_ready(at, pause, none_open))
         };
-        let ready: Vec<usize> = snapshot.paused.iter().copied().filter(ready).collect();
-        if !picker.follows_call() || free == 0 {
-            let claimed = ready.iter().filter_map(|place| snapshot.nodes.get(*place));
-            if let Some(node) = claimed.into_iter().find(|node| node.member.health.claim(at)) {
-                return Ok(Some(self.running(node, true)));
-            }
+        let ready: Vec<usize> = snapshot.paused.iter().copied().filter(is_ready).collect();
+        let claim = |place: usize| {
+            let node = snapshot.nodes.get(place).filter(|_| ready.contains(&place))?;
+            node.member.health.claim(at).then(|| self.running(node, true))
+        };
+        if (none_open || !picker.follows_call())
+            && let Some(probe) = ready.iter().find_map(|place| claim(*place))
+        {
+            return Ok(Some(probe));
         }
-        if free == 0 {
+        if none_open {
             return Ok(None);
         }
-        let place = if picker.follows_call() {
-            let place =
-                picker.pick(&members.with_open(|place| is_open(place) || ready.contains(&place)), call)?;
-            match snapshot.nodes.get(place) {
-                None => return Err(no_such(place, snapshot.nodes.len())),
-                Some(node) if ready.contains(&place) && node.member.health.claim(at) => {
-                    return Ok(Some(self.running(node, true)));
-                }
-                Some(_) => place,
-            }
+        // Another look at the endpoints is made only where it differs.
+        let place = if picker.follows_call() && !ready.is_empty() {
+            picker.pick(&members.with_open(|place| is_open(place) || ready.contains(&place)), call)?
         } else if tried.is_empty() {
             picker.pick(members, call)?
         } else {
             picker.pick(&members.with_open(is_open), call)?
         };
+        if place >= snapshot.nodes.len() {
+            return Err(no_such(place, snapshot.nodes.len()));
+        }
+        if let Some(probe) = claim(place) {
+            return Ok(Some(probe));
+        }
         if is_open(place) {
             return Ok(snapshot.nodes.get(place).map(|node| self.running(node, false)));
         }
