@@ -8,7 +8,6 @@
 
 mod support;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -167,6 +166,49 @@ async fn i16_an_endpoint_that_hangs_holds_nobody_else_up() {
     assert!(client.remove(&url));
     assert_eq!(answers(&client, 3).await, ["quick"; 3]);
     assert_eq!(waiting.iter().filter(|call| !call.is_finished()).count(), 2);
+}
+
+/// A listener that lets nobody in, at the level of TCP; what keeps its queue full comes with it.
+async fn closed_door() -> (tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        let dial = tokio::net::TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_millis(300), dial).await {
+            Ok(stream) => waiting.push(stream.unwrap()),
+            Err(_) => return (listener, waiting),
+        }
+    }
+    panic!("everybody was let in");
+}
+
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn i16_a_dial_that_hangs_costs_a_moment_and_blocks_nobody() {
+    let ((_server, _), (door, _waiting)) = (start("open").await, closed_door().await);
+    let urls = format!("rpcx://{},mem://open", door.local_addr().unwrap());
+    let client = Client::builder(&urls).channels(|channel| channel.dial_timeout(Duration::from_secs(60)));
+    let client = client.lazy().unwrap();
+    let begun = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..12 {
+        let client = client.clone();
+        callers.spawn(async move { ask(&client, "").await.unwrap() });
+    }
+    while let Some(answer) = callers.join_next().await {
+        assert_eq!(answer.unwrap(), "open");
+    }
+    // The six that were to go there waited side by side; then it is paused.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(state(&client, 0).paused.unwrap().starts_with("no connection within"));
+    // Half of the time of a call is left for the other endpoint.
+    let client = Client::builder(&urls).channels(|channel| channel.dial_timeout(Duration::from_secs(60)));
+    let client = client.lazy().unwrap();
+    let call = call_who().with_deadline(Instant::now() + Duration::from_secs(1));
+    assert!(client.call(call).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -405,6 +447,66 @@ async fn a_server_that_stops_hands_its_calls_over() {
         sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(answers(&client, 4).await, ["stop-b"; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rolling_restart_loses_no_call() {
+    let names = ["roll-0", "roll-1", "roll-2"];
+    let mut servers = Vec::new();
+    for name in names {
+        servers.push(start(name).await);
+    }
+    for picker in ["round-robin", "p2c-ewma", "consistent-hash"] {
+        let picker = trunkline::balance::by_name(picker).unwrap();
+        let builder = Client::builder("mem://roll-0,roll-1,roll-2").select(picker).connections(2);
+        let client = builder.pause(Duration::from_millis(50)).connect().await.unwrap();
+        let stop = Arc::<AtomicUsize>::default();
+        let mut callers = JoinSet::new();
+        for caller in 0..8 {
+            let (client, stop) = (client.clone(), Arc::clone(&stop));
+            callers.spawn(async move {
+                let mut made = 0;
+                while count(&stop) == 0 {
+                    let answer = ask(&client, &format!("{caller} {made}")).await;
+                    assert!(answer.is_ok(), "{answer:?}");
+                    made += 1;
+                    tokio::task::yield_now().await;
+                }
+                made
+            });
+        }
+        for round in 0..6 {
+            let place = round % names.len();
+            // A connection that was made a moment ago may not know yet that it is told.
+            sleep(Duration::from_millis(100)).await;
+            eprintln!("{:?} drain {place}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH));
+            servers[place].0.drain(Duration::from_secs(5));
+            // The name is free when the server is gone.
+            servers[place] = loop {
+                let calls = Arc::<AtomicUsize>::default();
+                let named = Named(names[place].to_owned(), Arc::clone(&calls));
+                let builder = Server::builder().serve(WhoServer::new(named));
+                match builder.listen(format!("mem://{}", names[place])).bind().await {
+                    Ok(server) => {
+                        let handle = server.handle();
+                        tokio::spawn(server.run());
+                        break (handle, calls);
+                    }
+                    Err(_) => sleep(Duration::from_millis(1)).await,
+                }
+            };
+            eprintln!("{:?} up {place}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH));
+            let begun = Instant::now();
+            while count(&servers[place].1) == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(20), "{} is not called again", names[place]);
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+        stop.store(1, Ordering::SeqCst);
+        while let Some(made) = callers.join_next().await {
+            assert!(made.unwrap() > 0);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,11 @@ impl Latency {
         let _ = self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
     }
 
+    /// A call took so long, and what was before does not count.
+    pub(crate) fn restart(&self, took: Duration, now: Instant) {
+        self.word.store(packed(took, self.stamp(now)), Ordering::Relaxed);
+    }
+
     /// A call failed: what is slow is no better for being wrong quickly.
     pub(crate) fn penalise(&self, took: Duration, now: Instant) {
         let worse = self.get(now).unwrap_or_default().saturating_mul(2);
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(latency.get(begun), Some(Duration::from_nanos(200)));
         latency.sample(Duration::from_secs(1 << 40), begun);
         assert!(latency.get(begun).unwrap() > Duration::from_secs(400));
-        latency.sample(Duration::from_millis(1), begun + Duration::from_secs(50 * 86_400));
+        latency.restart(Duration::from_millis(1), begun + Duration::from_secs(50 * 86_400));
+        assert_eq!(latency.get(begun + Duration::from_secs(50 * 86_400)), Some(Duration::from_millis(1)));
     }
 }

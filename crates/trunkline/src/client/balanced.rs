@@ -29,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// again. Failures are lost connections, passed deadlines and a server that stops, or what the
 /// [health check](ClientBuilder::health_check) says; a failed call ends no connection, so that other callers are not
 /// disturbed. A call that was surely not begun, because its endpoint could not be reached, stops or is at its limit,
-/// goes on to the next one within its deadline, at most once to each; nothing else is tried again. Where no endpoint
+/// goes on to the next one within its deadline, at most once to each; nothing else is tried again. For the connection
+/// of an endpoint that is not known to be there it waits 1 s, or half of its time, before it goes on. Where no endpoint
 /// can be called the failure names each with its reason ([`Code::Unavailable`]).
 ///
 /// ```

@@ -2,6 +2,7 @@
 //! again, and when, is said in [`goes_on`] alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
@@ -13,6 +14,10 @@ use crate::{Body, Call, Code, Origin, Reply, Result, Service, Status};
 
 /// How many endpoints a failure names.
 const NAMED: usize = 8;
+
+/// How long a call waits for the connection of an endpoint that is not known to be there, at most half of its time, while
+/// there are others that it has not been to.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One attempt of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,16 +83,12 @@ impl Inner {
             let channel = running.node.channel()?;
             let kept = (may_go_on || self.settings.check.is_some()).then(|| call.copy());
             let deadline = call.context.deadline;
-            let outcome = match begun.filter(|_| deadline.is_none() && !tried.is_empty()) {
-                None => channel.call(call).await,
-                // The default time is for all attempts together.
-                Some(begun) => {
-                    let made = timeout_at(begun + self.settings.timeout, channel.call(call)).await;
-                    made.unwrap_or_else(|_| {
-                        let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
-                        Err(status.at(channel.origin().clone()))
-                    })
+            let limit = deadline.or_else(|| begun.map(|begun| begun + self.settings.timeout));
+            let outcome = match limit {
+                Some(limit) if begun.is_some() => {
+                    self.attempt(call, limit, &running.node, &channel, &tried).await
                 }
+                _ => channel.call(call).await,
             };
             running.judge(kept.as_ref(), outcome.as_ref(), &channel);
             let outcome = outcome.map_err(|status| counted(status, tried.len()));
@@ -102,13 +103,50 @@ impl Inner {
                 Err(status) if may_go_on && goes_on(&status) => status,
                 outcome => return outcome,
             };
-            let limit = deadline.or_else(|| begun.map(|begun| begun + self.settings.timeout));
             match kept {
                 Some(same) if limit.is_none_or(|limit| Instant::now() < limit) => call = same,
                 _ => return Err(status),
             }
             tried.push((Arc::clone(&running.node), status));
         }
+    }
+
+    /// Makes a call that may go on elsewhere.
+    async fn attempt(
+        &self,
+        call: Call,
+        limit: Instant,
+        node: &Arc<Node>,
+        channel: &Channel,
+        tried: &Tried,
+    ) -> Result<Reply> {
+        if !node.is_proven() && channel.dials_ahead() && self.has_others(node, tried) {
+            let now = Instant::now();
+            let patience = PATIENCE.min(limit.saturating_duration_since(now) / 2);
+            if let Err(status) = channel.ready(now + patience).await {
+                if status.code() != Code::DeadlineExceeded {
+                    return Err(status);
+                }
+                let text = format!("no connection within {} ms", patience.as_millis());
+                return Err(Status::new(Code::Unavailable, text).at(channel.origin().clone()).not_begun());
+            }
+        }
+        if call.context.deadline.is_some() || tried.is_empty() {
+            return channel.call(call).await;
+        }
+        // The default time is for all attempts together.
+        timeout_at(limit, channel.call(call)).await.unwrap_or_else(|_| {
+            let status = Status::new(Code::DeadlineExceeded, "context deadline exceeded");
+            Err(status.at(channel.origin().clone()))
+        })
+    }
+
+    /// Whether another endpoint could take the call.
+    #[cold]
+    fn has_others(&self, node: &Arc<Node>, tried: &Tried) -> bool {
+        let snapshot = self.snapshot.load();
+        let open = snapshot.members.open().iter().filter_map(|place| snapshot.nodes.get(*place));
+        open.into_iter().any(|other| !Arc::ptr_eq(other, node) && !was_tried(tried, other))
     }
 
     /// Who gets the call; none where nobody is left.
@@ -222,11 +260,11 @@ impl Inner {
     ///
     /// # Errors
     /// None can be.
-    pub(super) async fn reach(&self, dial_timeout: std::time::Duration) -> Result<()> {
+    pub(super) async fn reach(&self, dial_timeout: Duration) -> Result<()> {
         let nodes = self.snapshot.load().nodes.clone();
         let mut tried = Tried::new();
         for node in nodes {
-            let limit = Instant::now() + dial_timeout + std::time::Duration::from_secs(1);
+            let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
             let channel = node.channel()?;
             let Err(status) = channel.ready(limit).await else { return Ok(()) };
             let verdict = Verdict {
@@ -271,11 +309,19 @@ impl Running<'_> {
                 (Some(check), Some(call)) => check(call, outcome),
                 _ => is_well(outcome),
             };
-        if let Some(begun) = self.begun {
+        // What was not begun took no time of the endpoint's.
+        let begun = self.begun.filter(|_| !outcome.is_err_and(Status::may_retry));
+        if let Some(begun) = begun {
             let now = Instant::now();
             let took = now.saturating_duration_since(begun);
-            if well { member.latency.sample(took, now) } else { member.latency.penalise(took, now) }
+            match (well, self.probe) {
+                // What it took before the pause is of no interest any more.
+                (true, true) => member.latency.restart(took, now),
+                (true, false) => member.latency.sample(took, now),
+                (false, _) => member.latency.penalise(took, now),
+            }
         }
+        self.node.prove(well);
         let probe = std::mem::take(&mut self.probe);
         if well {
             if member.health.good() {

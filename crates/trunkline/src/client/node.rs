@@ -1,6 +1,6 @@
 //! An endpoint of a client with its connections.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +19,8 @@ pub(super) struct Node {
     builder: ChannelBuilder,
     channels: Box<[ArcSwapOption<Channel>]>,
     next: AtomicUsize,
+    /// Its last call went well: it is there.
+    proven: AtomicBool,
     /// Held while a channel is made, which dials in a task of its own.
     making: Mutex<()>,
 }
@@ -26,7 +28,15 @@ pub(super) struct Node {
 impl Node {
     pub(super) fn new(member: Arc<Member>, url: Url, builder: ChannelBuilder, connections: usize) -> Self {
         let channels = (0..connections.max(1)).map(|_| ArcSwapOption::empty()).collect();
-        Self { member, url, builder, channels, next: AtomicUsize::new(0), making: Mutex::new(()) }
+        Self {
+            member,
+            url,
+            builder,
+            channels,
+            next: AtomicUsize::new(0),
+            proven: AtomicBool::new(false),
+            making: Mutex::new(()),
+        }
     }
 
     /// The wire that it is called on.
@@ -91,6 +101,18 @@ impl Node {
                 false
             }
             ConnectionState::Connecting | ConnectionState::Closed => false,
+        }
+    }
+
+    /// Whether its last call went well.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn prove(&self, well: bool) {
+        // Mostly nothing changes, and nothing that threads share is written.
+        if self.is_proven() != well {
+            self.proven.store(well, Ordering::Relaxed);
         }
     }
 
