@@ -479,7 +479,6 @@ async fn a_rolling_restart_loses_no_call() {
             let place = round % names.len();
             // A connection that was made a moment ago may not know yet that it is told.
             sleep(Duration::from_millis(100)).await;
-            eprintln!("{:?} drain {place}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH));
             servers[place].0.drain(Duration::from_secs(5));
             // The name is free when the server is gone.
             servers[place] = loop {
@@ -495,7 +494,6 @@ async fn a_rolling_restart_loses_no_call() {
                     Err(_) => sleep(Duration::from_millis(1)).await,
                 }
             };
-            eprintln!("{:?} up {place}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH));
             let begun = Instant::now();
             while count(&servers[place].1) == 0 {
                 assert!(begun.elapsed() < Duration::from_secs(20), "{} is not called again", names[place]);
