@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use cel::common::ast::{EntryExpr, Expr};
 use cel::{Context, Env, Program, Value};
 
 use super::uri::{self, Client};
@@ -72,13 +73,13 @@ impl Expression {
             let lines: Vec<String> = errors.errors.iter().map(|error| error.msg.clone()).collect();
             invalid(lines.join("; "))
         })?;
-        let used = program.references();
-        if let Some(name) = used.variables().into_iter().find(|name| !NAMES.contains(name)) {
+        let mut used = Vec::new();
+        free_names(&program.expression().expr, &mut Vec::new(), &mut used);
+        if let Some(name) = used.iter().find(|name| !NAMES.contains(name)) {
             let names = NAMES.join(", ");
             return Err(invalid(format!("it uses the name {name}, and there are only {names}")));
         }
-        let uses = NAMES.map(|name| used.has_variable(name));
-        drop(used);
+        let uses = NAMES.map(|name| used.contains(&name));
         Ok(Self { text: text.to_owned(), program, env, uses })
     }
 
@@ -109,6 +110,49 @@ impl Expression {
     fn nowhere(&self, why: &str) -> Status {
         let text = format!("the expression {} does not say where the call goes: {why}", self.text);
         Status::new(Code::InvalidInput, text).not_begun()
+    }
+}
+
+/// The names that an expression takes from outside: not those that `exists`, `map` and their like bind. Its depth is
+/// bounded by the parser.
+fn free_names<'a>(expression: &'a Expr, bound: &mut Vec<&'a str>, free: &mut Vec<&'a str>) {
+    match expression {
+        Expr::Ident(name) => {
+            // What the macros make for themselves begins with an @.
+            if !name.starts_with('@') && !bound.contains(&name.as_str()) {
+                free.push(name);
+            }
+        }
+        Expr::Call(call) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            parts.for_each(|part| free_names(&part.expr, bound, free));
+        }
+        Expr::Comprehension(all) => {
+            free_names(&all.iter_range.expr, bound, free);
+            free_names(&all.accu_init.expr, bound, free);
+            let before = bound.len();
+            bound.push(&all.iter_var);
+            bound.extend(all.iter_var2.as_deref());
+            for part in [&all.loop_cond, &all.loop_step, &all.result] {
+                free_names(&part.expr, bound, free);
+            }
+            bound.truncate(before);
+        }
+        Expr::List(list) => list.elements.iter().for_each(|part| free_names(&part.expr, bound, free)),
+        Expr::Map(map) => map.entries.iter().for_each(|entry| entry_names(&entry.expr, bound, free)),
+        Expr::Struct(made) => made.entries.iter().for_each(|entry| entry_names(&entry.expr, bound, free)),
+        Expr::Select(select) => free_names(&select.operand.expr, bound, free),
+        Expr::Literal(_) | Expr::Unspecified => {}
+    }
+}
+
+fn entry_names<'a>(entry: &'a EntryExpr, bound: &mut Vec<&'a str>, free: &mut Vec<&'a str>) {
+    match entry {
+        EntryExpr::StructField(field) => free_names(&field.value.expr, bound, free),
+        EntryExpr::MapEntry(pair) => {
+            free_names(&pair.key.expr, bound, free);
+            free_names(&pair.value.expr, bound, free);
+        }
     }
 }
 

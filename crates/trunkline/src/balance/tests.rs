@@ -102,6 +102,21 @@ fn random_is_by_weight() {
 }
 
 #[test]
+fn a_seed_repeats_what_chance_picks() {
+    let members = members(&[1, 2, 3, 4, 5]);
+    let run = |seed| {
+        chance::seed(seed);
+        let pick = |n: usize| {
+            let picker: &dyn Picker = if n.is_multiple_of(2) { &Random::new() } else { &P2cEwma::new() };
+            picker.pick(&members, &call()).unwrap()
+        };
+        (0..200).map(pick).collect::<Vec<_>>()
+    };
+    assert_eq!(run(9), run(9));
+    assert_ne!(run(9), run(10));
+}
+
+#[test]
 fn least_pending_fills_the_emptiest() {
     let picker = LeastPending::new();
     let members = members(&[1, 1, 1]);
@@ -306,6 +321,9 @@ mod expressions {
         assert_eq!(pick("path == '/Test/Echo' ? 2 : 0", &super::call()).unwrap(), 2);
         assert_eq!(pick("service == 'Test' && method == 'Echo' ? 4 : 0", &call).unwrap(), 4);
         assert_eq!(pick("endpoints - 1", &call).unwrap(), 4);
+        assert_eq!(pick("params.exists(name, params[name] == '3') ? 1 : 0", &call).unwrap(), 1);
+        assert_eq!(pick("[4, 2].filter(n, n < 3)[0]", &call).unwrap(), 2);
+        assert_eq!(pick("{service: 3}['Test']", &call).unwrap(), 3);
         assert_eq!(pick("client == '10.1.2.3' ? 1 : 0", &from("10.1.2.3:5")).unwrap(), 1);
         assert_eq!(pick("client == '' ? 1 : 0", &call).unwrap(), 1);
         assert_eq!(pick("'mem://' + params.shard", &call).unwrap(), 3);
@@ -329,12 +347,61 @@ mod expressions {
 
     #[test]
     fn what_is_wrong_is_said_at_once() {
-        for (text, why) in [("1 +", "1 +"), ("user + 1", "the name user"), ("", "no expression")] {
+        for (text, why) in [
+            ("1 +", "1 +"),
+            ("user + 1", "the name user"),
+            ("[1].exists(x, x == y) ? x : 0", "the name y"),
+            ("", "no expression"),
+        ] {
             let error = Expression::new(text).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
         assert!(Expression::new(&"1+".repeat(20_000)).is_err());
         assert!(Expression::new(&format!("{}1{}", "(".repeat(5_000), ")".repeat(5_000))).is_err());
+    }
+
+    #[test]
+    fn no_uri_breaks_an_expression() {
+        let texts = [
+            "int(params.a) % endpoints",
+            "size(params) > 2 ? 1 : 0",
+            "path.matches(params.a) ? 1 : 0",
+            "params.exists(name, params[name].contains(path)) ? 1 : 4",
+            "int(double(params.a) * 3.0) + int(params.b)",
+            "params.a + client + service",
+        ];
+        let expressions = texts.map(|text| Expression::new(text).unwrap());
+        let (members, mut chance) = (members(&[1; 5]), fastrand::Rng::with_seed(1));
+        let parts = [
+            "a",
+            "=",
+            "&",
+            "b",
+            "?",
+            "%",
+            "2",
+            "%00",
+            "%ff",
+            "-9223372036854775808",
+            "1e308",
+            "+",
+            "(",
+            "*",
+            "ü",
+        ];
+        let mut picked = 0;
+        for round in 0..5_000 {
+            let rest: String = (0..chance.usize(..12)).map(|_| parts[chance.usize(..parts.len())]).collect();
+            let place = expressions[round % texts.len()].pick(&members, &with(URI, &format!("/x?a={rest}")));
+            match place {
+                Ok(place) => {
+                    assert!(place < members.len());
+                    picked += 1;
+                }
+                Err(status) => assert!(status.may_retry()),
+            }
+        }
+        assert!(picked > 500, "{picked}");
     }
 
     /// I14: the parameters of one call never decide for another one.
