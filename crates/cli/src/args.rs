@@ -77,7 +77,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH[?wire=rpcx]
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH[?wire=rpcx]; for call also several with
+    /// commas, each with #WEIGHT from 1 to 100 where they differ: rpcx://a:1#3,b:2
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
     #[arg(short = 'H', long = "header", value_name = "KEY:VALUE", value_parser = values::header)]
@@ -95,6 +96,7 @@ Examples:
   trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{{\"A\":6,\"B\":7}}'
   trunkline call http://127.0.0.1:8972 Arith.Div @args.json -v
   trunkline call rpcx://127.0.0.1:8972 Hello.Say --codec protobuf --timeout 200ms
+  trunkline call 'rpcx://127.0.0.1:8972#3,127.0.0.1:8973' Arith.Mul '{{\"A\":6,\"B\":7}}' -v
   head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c
   echo 'Arith.Mul {{\"A\":6,\"B\":7}}' | trunkline call rpcx://127.0.0.1:8972 --batch -"))]
 pub(crate) struct Call {
@@ -116,6 +118,10 @@ pub(crate) struct Call {
     /// json, msgpack, protobuf, thrift or raw
     #[arg(long, value_name = "CODEC", default_value = "json", value_parser = values::codec)]
     pub(crate) codec: Serialization,
+    /// How calls are spread over several endpoints: round-robin, random, weighted, least-pending, p2c-ewma or
+    /// consistent-hash [default: round-robin]
+    #[arg(long, value_name = "HOW", value_parser = values::select)]
+    pub(crate) select: Option<String>,
     /// Wants no answer
     #[arg(long)]
     pub(crate) oneway: bool,

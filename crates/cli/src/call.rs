@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Write as _};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trunkline::client::{Channel, Url, Wire};
+use trunkline::client::Attempt;
 use trunkline::codec::dynamic;
 use trunkline::message::Schema;
 use trunkline::reflect::{Description, MethodDescription, SchemaDescription};
@@ -15,7 +15,7 @@ use trunkline::{Call, Code, Metadata, Result, Serialization, Service, Status};
 
 use crate::args;
 use crate::demo;
-use crate::endpoint::{self, DEFAULT_TIMEOUT, REPLY_LIMIT};
+use crate::endpoint::{self, DEFAULT_TIMEOUT, REPLY_LIMIT, Target};
 use crate::exit::{Failure, clean_line, print, print_json};
 use crate::inspect;
 use crate::values;
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     if let Some(file) = &args.batch {
         return batch::run(&args, file).await;
     }
-    let url = endpoint::url(&args.target.url)?;
+    let target = endpoint::target(&args.target.url)?;
     let name = args.method.as_deref().unwrap_or_default();
     let (service, method) = values::method(name)?;
     let given = args.body.as_deref().map(values::body).transpose()?;
@@ -43,10 +43,10 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     let metadata = values::metadata_of(&args.target.headers)?;
     let begun = Instant::now();
     let deadline = deadline(begun, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
-    let address = url.address.to_string();
-    let channel =
-        endpoint::connect(&url, deadline).await.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&channel, args.codec, name, &url, &metadata, deadline, sample).await?;
+    let address = target.address();
+    let connected = target.connect(args.select.as_deref(), deadline).await;
+    let (client, channel) = connected.map_err(|status| Failure::of_call(&status, &address))?;
+    let bodies = bodies(&client, args.codec, name, &target, &metadata, deadline, sample).await?;
     let body = encode(args.codec, given, &bodies)?;
     let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
@@ -55,16 +55,16 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     if args.oneway {
         call = call.one_way();
     }
-    let outcome = match tokio::time::timeout_at(deadline, channel.call(call)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")),
+    let (outcome, attempts) = match tokio::time::timeout_at(deadline, client.call_traced(call)).await {
+        Ok(ended) => ended,
+        Err(_) => (Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")), Vec::new()),
     };
     if args.verbose {
-        tell(&url, begun.elapsed(), outcome.as_ref().map(trunkline::Reply::metadata).ok());
+        tell(&target, &attempts, begun.elapsed(), outcome.as_ref().map(trunkline::Reply::metadata).ok());
     }
     let reply = outcome.map_err(|status| Failure::of_call(&status, &address))?;
     if args.oneway {
-        endpoint::close(channel, deadline).await;
+        endpoint::close((client, channel), deadline).await;
         return Ok(());
     }
     let whole = reply.into_body().whole(REPLY_LIMIT).await;
@@ -77,11 +77,11 @@ fn deadline(begun: Instant, time: Duration) -> Instant {
 }
 
 /// What the codec needs to know of the method.
-pub(crate) async fn bodies(
-    channel: &Channel,
+pub(crate) async fn bodies<S: Service + Clone>(
+    channel: &S,
     codec: Serialization,
     name: &str,
-    url: &Url,
+    target: &Target,
     metadata: &Metadata,
     deadline: Instant,
     sample: Option<MethodDescription>,
@@ -92,10 +92,10 @@ pub(crate) async fn bodies(
         _ => return Ok(Bodies::Json { request: None, reply: None }),
     }
     let (service, method) = values::method(name)?;
-    let address = url.address.to_string();
+    let address = target.address();
     // easymicro's server does not even answer the question.
     let asked = match &sample {
-        Some(_) if url.wire == Wire::Easymicro => Err(None),
+        Some(_) if target.is_easymicro() => Err(None),
         _ => inspect::ask(channel, metadata, deadline).await.map_err(Some),
     };
     let known = match asked {
@@ -197,10 +197,17 @@ fn decode(codec: Serialization, body: &[u8], bodies: &Bodies) -> Result<String, 
 }
 
 /// Where the call went, and how.
-fn tell(url: &Url, took: Duration, metadata: Option<&Metadata>) {
+fn tell(target: &Target, attempts: &[Attempt], took: Duration, metadata: Option<&Metadata>) {
     let mut text = String::new();
     let millis = took.as_secs_f64() * 1000.0;
-    _ = writeln!(text, "address: {}\nurl: {url}\nattempts: 1\ntime: {millis:.3} ms", url.address);
+    let last = attempts.last().map(|attempt| &attempt.origin);
+    let address = last.map_or_else(|| target.address(), |origin| origin.address.clone());
+    let count = last.map_or(1, |origin| origin.attempt);
+    for Attempt { origin, failure } in attempts.iter().take(attempts.len().saturating_sub(1)) {
+        let why = failure.as_ref().map(Status::message).unwrap_or_default();
+        _ = writeln!(text, "attempt {}: {}: {}", origin.attempt, origin.address, clean_line(why));
+    }
+    _ = writeln!(text, "address: {address}\nurl: {}\nattempts: {count}\ntime: {millis:.3} ms", target.url());
     for (key, value) in metadata.iter().flat_map(|metadata| metadata.iter()) {
         let clean = |bytes| clean_line(&String::from_utf8_lossy(bytes));
         _ = writeln!(text, "metadata: {}: {}", clean(key), clean(value));

@@ -1,9 +1,10 @@
-//! Where calls go: a channel of the library.
+//! Where calls go: a channel of the library, or a client of several.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trunkline::client::{Channel, Url};
+use trunkline::balance::{self, Endpoint};
+use trunkline::client::{Channel, Client, Url, Wire};
 use trunkline::{Code, Result, Status};
 
 use crate::exit::Failure;
@@ -31,9 +32,76 @@ pub(crate) async fn connect(url: &Url, deadline: Instant) -> Result<Channel> {
     }
 }
 
+/// One endpoint, or several.
+pub(crate) enum Target {
+    One(Url),
+    Several { endpoints: Vec<Endpoint>, easymicro: bool, text: String },
+}
+
+/// What calls are made through; the channel, where it is one.
+pub(crate) type Connected = (Client, Option<Channel>);
+
+/// Reads where to call: one URL, or several endpoints with commas and weights.
+pub(crate) fn target(text: &str) -> Result<Target, Failure> {
+    if !text.contains([',', '#']) {
+        return url(text).map(Target::One);
+    }
+    let endpoints = Endpoint::list(text).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut easymicro = false;
+    for endpoint in &endpoints {
+        easymicro |= url(endpoint.url())?.wire == Wire::Easymicro;
+    }
+    Ok(Target::Several { endpoints, easymicro, text: text.to_owned() })
+}
+
+impl Target {
+    /// What is called, for people.
+    pub(crate) fn address(&self) -> String {
+        match self {
+            Self::One(url) => url.address.to_string(),
+            Self::Several { text, .. } => text.clone(),
+        }
+    }
+
+    /// The URL or the list.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::One(url) => url.to_string(),
+            Self::Several { text, .. } => text.clone(),
+        }
+    }
+
+    /// Whether an easymicro server is among those that may be called.
+    pub(crate) fn is_easymicro(&self) -> bool {
+        match self {
+            Self::One(url) => url.wire == Wire::Easymicro,
+            Self::Several { easymicro, .. } => *easymicro,
+        }
+    }
+
+    /// Connects; of several, those that calls go to are dialled by them.
+    pub(crate) async fn connect(&self, select: Option<&str>, deadline: Instant) -> Result<Connected> {
+        let endpoints = match self {
+            Self::One(url) => {
+                let channel = connect(url, deadline).await?;
+                return Ok((channel.clone().into(), Some(channel)));
+            }
+            Self::Several { endpoints, .. } => endpoints,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let begun = Client::builder("").channels(|channel| channel.timeout(left).body_limit(REPLY_LIMIT));
+        let builder = endpoints.iter().cloned().fold(begun, |all, endpoint| all.endpoint(endpoint));
+        let client = match select.and_then(balance::by_name) {
+            Some(picker) => builder.select(picker).lazy()?,
+            None => builder.lazy()?,
+        };
+        Ok((client, None))
+    }
+}
+
 /// Lets what was written leave, and the connections end.
-pub(crate) async fn close(channel: Channel, deadline: Instant) {
-    drop(channel);
+pub(crate) async fn close<C>(connected: C, deadline: Instant) {
+    drop(connected);
     let metrics = tokio::runtime::Handle::current().metrics();
     // Each connection is a task, and ends when all that it has to send is sent.
     while metrics.num_alive_tasks() > 0 && Instant::now() < deadline {

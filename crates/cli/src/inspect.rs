@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
-use trunkline::client::Channel;
 use trunkline::reflect::{
     Description, MethodDescription, ReflectionClient, SchemaDescription, ServiceDescription,
 };
-use trunkline::{Code, Metadata, Result, Serialization};
+use trunkline::{Code, Metadata, Result, Serialization, Service};
 
 use crate::args;
 use crate::endpoint;
@@ -20,7 +19,11 @@ use crate::values;
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Asks a peer what it serves.
-pub(crate) async fn ask(channel: &Channel, metadata: &Metadata, by: Instant) -> Result<Description> {
+pub(crate) async fn ask<S: Service + Clone>(
+    channel: &S,
+    metadata: &Metadata,
+    by: Instant,
+) -> Result<Description> {
     let deadline = by.min(Instant::now() + PATIENCE);
     let client = ReflectionClient::new(channel.clone());
     // JSON, so that a peer which only passes calls on can do it.

@@ -10,7 +10,7 @@ const LATER_VERBS: [&str; 9] =
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 19] = [
+const LATER_FLAGS: [&str; 18] = [
     "--advertise",
     "--console",
     "--discovery",
@@ -28,7 +28,6 @@ const LATER_FLAGS: [&str; 19] = [
     "--remote",
     "--reply",
     "--retry",
-    "--select",
     "--services",
 ];
 /// Where calls will go, some day.
@@ -98,7 +97,7 @@ pub(crate) fn later(what: &str) -> Failure {
     Failure::usage(format!("{what} is not built yet"))
 }
 
-/// Refuses a URL to call whose scheme will come, or that names several endpoints.
+/// Refuses a URL whose scheme will come, or that names several endpoints where one is looked at.
 pub(crate) fn later_url(url: &str) -> Result<(), Failure> {
     let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
     if LATER_SCHEMES.contains(&scheme) {
@@ -108,7 +107,7 @@ pub(crate) fn later_url(url: &str) -> Result<(), Failure> {
         return Err(Failure::usage(format!("{url}: mem:// is for programs that call themselves")));
     }
     match url.split_once(',') {
-        Some(_) => Err(later(&format!("a client of several endpoints (the comma in {url})"))),
+        Some(_) => Err(later(&format!("this for several endpoints (the comma in {url})"))),
         None => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use trunkline::{Limits, Metadata, Pairs, Serialization, metadata};
+use trunkline::{Limits, Metadata, Pairs, Serialization, balance, metadata};
 
 use crate::exit::Failure;
 
@@ -34,6 +34,16 @@ pub(crate) fn codec(text: &str) -> Result<Serialization, String> {
         "thrift" => Ok(Serialization::Thrift),
         "raw" => Ok(Serialization::Raw),
         _ => Err("one of json, msgpack, protobuf, thrift, raw".to_owned()),
+    }
+}
+
+/// How calls are spread over several endpoints.
+pub(crate) fn select(text: &str) -> Result<String, String> {
+    let names = balance::NAMES.join(", ");
+    match text {
+        "ping" | "geo" => Err(format!("--select {text} is not built yet; one of {names}")),
+        _ if balance::NAMES.contains(&text) => Ok(text.to_owned()),
+        _ => Err(format!("one of {names}")),
     }
 }
 

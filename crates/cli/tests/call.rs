@@ -257,3 +257,44 @@ fn a_bad_line_of_a_batch_is_named_before_any_call() {
     run(&["call", &url, "--batch", "/nowhere/at/all"]).fails(2, "/nowhere/at/all");
     run(&["call", &url, "Arith.Mul", "--batch", "-"]).fails(2, "--batch");
 }
+
+#[test]
+fn several_endpoints_are_called_by_the_one_command() {
+    let (one, other) = (Demo::start(), Demo::start());
+    let mul = r#"{"A":6,"B":7}"#;
+    let selects = ["round-robin", "random", "weighted", "least-pending", "p2c-ewma", "consistent-hash"];
+    let urls = format!("{}#3,{}", one.url("rpcx"), other.address);
+    for select in selects {
+        run(&["call", &urls, "Arith.Mul", mul, "--select", select]).says("{\"C\":42}\n");
+    }
+    for codec in CODECS {
+        run(&["call", &urls, "Arith.Mul", mul, "--codec", codec]).says("{\"C\":42}\n");
+    }
+    // Wires may be mixed; the message of a failure is the service's.
+    let mixed = format!("{},{}", one.url("http"), other.url("rpcx"));
+    run(&["call", &mixed, "Arith.Mul", mul]).says("{\"C\":42}\n");
+    run(&["call", &mixed, "Arith.Div", r#"{"A":1}"#]).fails(1, "divide by zero");
+    run(&["call", &urls, "Slow.Sleep", r#"{"Millis":60000}"#, "--timeout", "200ms"]).fails(4, "deadline");
+    let done =
+        run_with(&["call", &urls, "--batch", "-"], b"Arith.Mul {\"A\":6,\"B\":7}\nArith.Div {\"A\":1}\n");
+    assert_eq!((done.code, done.stdout.as_str()), (1, "{\"C\":42}\n{\"error\":\"divide by zero\"}\n"));
+    let batch: String = (0..50).map(|n| format!("Arith.Add {{\"A\":{n},\"B\":1}}\n")).collect();
+    let answers: String = (0..50).map(|n| format!("{{\"C\":{}}}\n", n + 1)).collect();
+    run_with(&["call", &urls, "--batch", "-"], batch.as_bytes()).says(&answers);
+}
+
+#[test]
+fn a_dead_endpoint_of_two_is_told_and_costs_nothing_else() {
+    let demo = Demo::start();
+    let dead = nobody();
+    let urls = format!("rpcx://{dead},{}", demo.address);
+    let done = run(&["call", &urls, "Arith.Mul", r#"{"A":6,"B":7}"#, "-v"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "{\"C\":42}\n"), "{done:?}");
+    for part in [&format!("attempt 1: {dead}: "), &format!("address: {}\n", demo.address), "attempts: 2\n"] {
+        assert!(done.stderr.contains(part), "{done:?}");
+    }
+    run(&["call", &urls, "Arith.Mul"]).says("{\"C\":0}\n");
+    let done = run(&["call", &format!("rpcx://{dead},{}", nobody()), "Arith.Mul"]);
+    done.fails(3, "no endpoint can be called");
+    done.fails(3, &format!("rpcx://{dead}: "));
+}

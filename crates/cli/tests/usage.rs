@@ -29,7 +29,7 @@ fn what_comes_later_is_refused_by_its_name() {
         done.fails(2, name);
         done.fails(2, "not built yet");
     }
-    let call = ["--select", "--fail", "--retry", "--hedge", "--explain", "--node", "--listen"];
+    let call = ["--fail", "--retry", "--hedge", "--explain", "--node", "--listen"];
     for flag in call {
         for args in [&["call", url, "A.B", flag, "x"][..], &["call", url, flag, "x"], &["call", flag]] {
             let done = run(args);
@@ -53,7 +53,12 @@ fn what_comes_later_is_refused_by_its_name() {
     for scheme in ["tls", "udp", "mem", "quic"] {
         run(&["demo", "--listen", &format!("{scheme}://127.0.0.1:0")]).fails(2, &format!("{scheme}://"));
     }
-    run(&["call", "rpcx://127.0.0.1:1,127.0.0.1:2", "A.B"]).fails(2, "several endpoints");
+    run(&["ls", "rpcx://127.0.0.1:1,127.0.0.1:2"]).fails(2, "several endpoints");
+    run(&["bench", "rpcx://127.0.0.1:1,127.0.0.1:2", "A.B"]).fails(2, "several endpoints");
+    run(&["call", "rpcx://127.0.0.1:1,iip://127.0.0.1:2", "A.B"]).fails(2, "iip://");
+    for how in ["ping", "geo"] {
+        run(&["call", url, "A.B", "--select", how]).fails(2, "not built yet");
+    }
 }
 
 #[test]
@@ -104,6 +109,10 @@ fn what_is_wrong_gets_one_line() {
         (&["call", "rpcx://127.0.0.1", "A.B"], "port"),
         (&["call", "rpcx://127.0.0.1:1?x=y", "A.B"], "x=y"),
         (&["call", "nope://127.0.0.1:1", "A.B"], "nope"),
+        (&["call", "rpcx://127.0.0.1:1#0,127.0.0.1:2", "A.B"], "weight 0"),
+        (&["call", "rpcx://127.0.0.1:1,", "A.B"], "comma"),
+        (&["call", "rpcx://127.0.0.1:1,127.0.0.1", "A.B"], "port"),
+        (&["call", url, "A.B", "--select", "first"], "round-robin"),
         (&["call", "mem://a?wire=rpcx", "A.B"], "mem://"),
         (&["ls"], "URL"),
         (&["ls", url, "x"], "x"),

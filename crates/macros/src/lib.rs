@@ -62,7 +62,8 @@ pub fn derive_message(input: proc_macro::TokenStream) -> proc_macro::TokenStream
 ///   implementation is one, too.
 /// - `ArithServer<T>` serves an implementation: `Server::builder().serve(ArithServer::new(Calculator))`.
 /// - `ArithClient<S>` calls through `S`: `ArithClient::connect("rpcx://127.0.0.1:8972").await?` through a
-///   channel, `ArithClient::new(service)` through any service. A method gives an `Outgoing` call, which takes
+///   channel (with several endpoints, `rpcx://a:1,b:2`, through a balanced client), `ArithClient::new(service)` through
+///   any service. A method gives an `Outgoing` call, which takes
 ///   its own timeout, metadata and codec before it is awaited:
 ///   `arith.mul(args).timeout(Duration::from_millis(200)).await?`.
 /// - `ArithMock` implements the trait by closures, for tests of what calls it.

@@ -13,7 +13,7 @@ trait Relay {
     async fn pass(&self, cx: &Context) -> Result<Bytes>;
 }
 
-struct Node(u32, Option<RelayClient>);
+struct Node(u32, Option<RelayClient<Channel>>);
 
 impl Relay for Node {
     async fn pass(&self, cx: &Context) -> Result<Bytes> {

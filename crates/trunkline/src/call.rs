@@ -263,6 +263,15 @@ impl Call {
         Self { body: std::mem::take(&mut self.body), context, ..*self }
     }
 
+    /// The same call once more; a streamed body, which is there once, is left out.
+    pub(crate) fn copy(&self) -> Self {
+        let body = match &self.body {
+            Body::Full(body) => body.clone().into(),
+            Body::Stream(_) => Body::default(),
+        };
+        Self { body, context: self.context.clone(), ..*self }
+    }
+
     /// Takes the call apart.
     #[must_use]
     pub fn into_parts(self) -> (Context, Body) {

@@ -28,6 +28,7 @@
 //! ```
 //!
 //! - [`Status`] says why a call failed; [`Context`] is what a handler may know of its call.
+//! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
@@ -36,6 +37,7 @@
 extern crate self as trunkline;
 
 mod asked;
+pub mod balance;
 mod body;
 mod call;
 pub mod client;

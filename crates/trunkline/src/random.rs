@@ -9,3 +9,8 @@ pub fn seed(seed: u64) {
 pub(crate) fn fraction() -> f64 {
     fastrand::f64()
 }
+
+/// Any number, each as likely.
+pub(crate) fn number() -> usize {
+    fastrand::usize(..)
+}

@@ -24,6 +24,16 @@ const EXAMPLES: &[Example] = &[
         cfg!(feature = "http"),
         &["a stranger: unauthenticated: invalid token", "a friend: I like tea"],
     ),
+    Example(
+        "balance",
+        true,
+        &[
+            "by weight: paris 3, oslo 1",
+            "ann is always at ",
+            "without paris: oslo",
+            "nobody: no endpoint can be called",
+        ],
+    ),
     Example("basic", true, &["serving on rpcx://127.0.0.1:", "6 * 7 = 42", "failed: overflow", "stopped"]),
     Example(
         "cluster",

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use trunkline::{Context, Message, Result, Server, client::Channel};
+use trunkline::{Context, Message, Result, Server};
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -22,7 +22,7 @@ trait Hop {
 }
 
 /// Works for 100 ms and then asks the next one, if there is one.
-struct Link(Option<HopClient<Channel>>);
+struct Link(Option<HopClient>);
 
 impl Hop for Link {
     async fn pass(&self, cx: &Context) -> Result<Seen> {
@@ -42,7 +42,7 @@ impl Hop for Link {
 }
 
 /// Three services in memory, of which each calls the next; the client calls the first.
-async fn chain(name: &str) -> HopClient<Channel> {
+async fn chain(name: &str) -> HopClient {
     let mut next = None;
     for number in 0..3 {
         let address = format!("mem://{name}-{number}");

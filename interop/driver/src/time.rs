@@ -43,17 +43,17 @@ pub(crate) async fn cases(suite: &mut Suite, peer: &Peer) {
     suite.case("dropped-call", dropped_call(peer)).await;
 }
 
-pub(crate) async fn stats(slow: &SlowClient) -> Check<Stats> {
+pub(crate) async fn stats(slow: &SlowClient<Channel>) -> Check<Stats> {
     slow.stats().await.told("Slow.Stats")
 }
 
 /// Waits until no sleep of an earlier case is left at the server.
-pub(crate) async fn quiet(slow: &SlowClient) -> Check<Stats> {
+pub(crate) async fn quiet(slow: &SlowClient<Channel>) -> Check<Stats> {
     poll(LIMIT, "earlier work is done", || async { Ok(stats(slow).await?.running == 0) }).await?;
     stats(slow).await
 }
 
-async fn cancelled(slow: &SlowClient, before: &Stats) -> Check {
+async fn cancelled(slow: &SlowClient<Channel>, before: &Stats) -> Check {
     let so = || async { Ok(stats(slow).await?.cancelled > before.cancelled) };
     poll(Duration::from_secs(2), "the server's work has ended", so).await
 }
@@ -78,7 +78,7 @@ async fn dropping_ends_work(peer: &Peer) -> Check {
 }
 
 /// Drops a call while the server works for it.
-async fn drop_running(slow: &SlowClient, millis: i64) -> Check {
+async fn drop_running(slow: &SlowClient<Channel>, millis: i64) -> Check {
     let runs = poll(LIMIT, "the call runs", || async { Ok(stats(slow).await?.running == 1) });
     tokio::select! {
         answer = slow.sleep(Sleep { millis }).send() => Err(format!("answered before it ran: {answer:?}")),

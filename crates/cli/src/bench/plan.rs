@@ -136,7 +136,8 @@ async fn how(args: &Bench, url: &Url, metadata: &Metadata) -> Result<call::Bodie
     let channel = connected.map_err(|status| Failure::of_call(&status, &url.address.to_string()))?;
     let (service, method) = values::method(&args.method)?;
     let sample = demo::description().method(service, method).cloned();
-    call::bodies(&channel, args.codec, &args.method, url, metadata, deadline, sample).await
+    let target = endpoint::Target::One(url.clone());
+    call::bodies(&channel, args.codec, &args.method, &target, metadata, deadline, sample).await
 }
 
 impl Target {

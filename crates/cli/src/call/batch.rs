@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 
 use tokio::time::Instant;
-use trunkline::{Call, Code, Reply, Result, Serialization, Status};
+use trunkline::client::{Channel, Client};
+use trunkline::{Call, Code, Reply, Result, Serialization, Service, Status};
 
 use super::{Bodies, bodies, check, deadline, decode, encode};
 use crate::args;
@@ -24,23 +25,22 @@ struct Line<'a> {
 }
 
 pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
-    let url = endpoint::url(&args.target.url)?;
+    let target = endpoint::target(&args.target.url)?;
     let text = read(file)?;
     let lines = lines(&text, args.codec)?;
     let metadata = values::metadata_of(&args.target.headers)?;
     let begun = Instant::now();
     let time = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
-    let address = url.address.to_string();
-    let channel = endpoint::connect(&url, deadline(begun, time))
-        .await
-        .map_err(|status| Failure::of_call(&status, &address))?;
+    let address = target.address();
+    let connected = target.connect(args.select.as_deref(), deadline(begun, time)).await;
+    let (client, channel) = connected.map_err(|status| Failure::of_call(&status, &address))?;
     let mut known: HashMap<&str, Bodies> = HashMap::new();
     for line in &lines {
         if !known.contains_key(line.name) {
             let (service, method) = values::method(line.name)?;
             let sample = demo::description().method(service, method).cloned();
             let until = deadline(Instant::now(), time);
-            let found = bodies(&channel, args.codec, line.name, &url, &metadata, until, sample).await?;
+            let found = bodies(&client, args.codec, line.name, &target, &metadata, until, sample).await?;
             known.insert(line.name, found);
         }
     }
@@ -55,14 +55,14 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
     let (all, mut failed, mut worst) = (calls.len(), 0usize, 0);
     let mut calls = calls.into_iter().peekable();
     while calls.peek().is_some() {
-        let (mut batch, mut together) = (channel.batch(), Vec::new());
+        let (mut batch, mut together) = (Vec::new(), Vec::new());
         let until = deadline(Instant::now(), time);
         for (call, bodies) in calls.by_ref().take(TOGETHER) {
             batch.push(if args.timeout.is_some() { call.with_deadline(until) } else { call });
             together.push(bodies);
         }
         let mut out = String::new();
-        for (reply, bodies) in batch.send().await.into_vec().into_iter().zip(together) {
+        for (reply, bodies) in make(&client, channel.as_ref(), batch).await.into_iter().zip(together) {
             match answer(args, reply, bodies).await {
                 Ok(_) if args.oneway => {}
                 Ok(line) => out += &(line + "\n"),
@@ -82,11 +82,37 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
         let millis = begun.elapsed().as_secs_f64() * 1000.0;
         let _ = writeln!(
             std::io::stderr(),
-            "address: {address}\nurl: {url}\ncalls: {all}\nfailed: {failed}\ntime: {millis:.3} ms"
+            "address: {address}\nurl: {}\ncalls: {all}\nfailed: {failed}\ntime: {millis:.3} ms",
+            target.url()
         );
     }
-    endpoint::close(channel, deadline(Instant::now(), time)).await;
+    endpoint::close((client, channel), deadline(Instant::now(), time)).await;
     if worst == 0 { Ok(()) } else { Err(Failure::told(worst)) }
+}
+
+/// Makes calls together: over one channel in one go, to several endpoints side by side. The replies are in the order of
+/// the calls.
+async fn make(client: &Client, channel: Option<&Channel>, calls: Vec<Call>) -> Vec<Result<Reply>> {
+    if let Some(channel) = channel {
+        let mut batch = channel.batch();
+        for call in calls {
+            batch.push(call);
+        }
+        return batch.send().await.into_vec();
+    }
+    let running: Vec<_> = calls
+        .into_iter()
+        .map(|call| {
+            let client = client.clone();
+            tokio::spawn(async move { client.call(call).await })
+        })
+        .collect();
+    let mut replies = Vec::new();
+    for call in running {
+        let broken = |error| Err(Status::new(Code::Internal, format!("the call broke: {error}")));
+        replies.push(call.await.unwrap_or_else(broken));
+    }
+    replies
 }
 
 /// The reply as one line.

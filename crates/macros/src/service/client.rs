@@ -10,25 +10,26 @@ pub(super) fn emit(service: &Service) -> TokenStream {
     let (vis, client) = (service.vis(), service.ident_of("Client"));
     let name = literal(&service.name);
     let methods = service.methods.iter().map(|method| client_method(service, method));
-    let doc = format!("Calls `{}` through `S`: a channel, or any other service.", service.name);
+    let doc = format!("Calls `{}` through `S`: a client, a channel, or any other service.", service.name);
     let conditions: Vec<_> = service.conditions().collect();
     quote! {
         #(#conditions)*
         #[doc = #doc]
         #[derive(::core::clone::Clone, ::core::fmt::Debug)]
-        #vis struct #client<S = ::trunkline::client::Channel> {
+        #vis struct #client<S = ::trunkline::client::Client> {
             service: S,
             name: ::trunkline::Name,
         }
 
         #(#conditions)*
         impl #client {
-            /// Connects to one endpoint, for example `rpcx://127.0.0.1:8972`.
+            /// Connects to one endpoint, for example `rpcx://127.0.0.1:8972`, by a channel; or to several, for example
+            /// `rpcx://a:1#3,b:2#1`, by a balanced client that calls them in turn by weight.
             ///
             /// # Errors
             /// The address cannot be read, or nobody answers there.
             pub async fn connect(url: &str) -> ::trunkline::Result<Self> {
-                ::core::result::Result::Ok(Self::new(::trunkline::client::Channel::connect(url).await?))
+                ::core::result::Result::Ok(Self::new(::trunkline::client::Client::of_url(url).await?))
             }
         }
 

@@ -195,6 +195,29 @@ impl Channel {
         self.0.timeout
     }
 
+    pub(super) fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    /// Whether it dials without being called.
+    pub(super) fn dials_ahead(&self) -> bool {
+        match &self.0.kind {
+            Kind::Rpcx(_) | Kind::Iip(_) => true,
+            #[cfg(feature = "http")]
+            Kind::Http(_) => false,
+        }
+    }
+
+    /// Waits till `limit` for a connection.
+    pub(super) async fn ready(&self, limit: Instant) -> Result<()> {
+        match &self.0.kind {
+            Kind::Rpcx(shared) => shared.ready(limit).await,
+            Kind::Iip(shared) => shared.ready(limit).await,
+            #[cfg(feature = "http")]
+            Kind::Http(http) => http.connect().await,
+        }
+    }
+
     /// Adds what the channel sends with every call.
     pub(super) fn complete(&self, call: &mut Call) {
         if !self.0.metadata.is_empty() {
@@ -401,14 +424,25 @@ impl ChannelBuilder {
     pub async fn connect(self) -> Result<Channel> {
         let dial_timeout = self.dial_timeout;
         let channel = self.lazy()?;
-        let limit = Instant::now() + dial_timeout + Duration::from_secs(1);
-        match &channel.0.kind {
-            Kind::Rpcx(shared) => shared.ready(limit).await?,
-            Kind::Iip(shared) => shared.ready(limit).await?,
-            #[cfg(feature = "http")]
-            Kind::Http(http) => http.connect().await?,
-        }
+        channel.ready(Instant::now() + dial_timeout + Duration::from_secs(1)).await?;
         Ok(channel)
+    }
+
+    /// The same settings for another URL.
+    pub(super) fn to(&self, url: Url) -> Self {
+        Self { url: Ok(url), ..self.clone() }
+    }
+
+    pub(super) fn usual_timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn usual_dial_timeout(&self) -> Duration {
+        self.dial_timeout
+    }
+
+    pub(super) fn usual_serialization(&self) -> Option<Serialization> {
+        self.serialization
     }
 }
 

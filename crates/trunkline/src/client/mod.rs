@@ -1,5 +1,6 @@
-//! Calling: channels to one endpoint, and what the clients of services are made of.
+//! Calling: channels to one endpoint, clients of several, and what the clients of services are made of.
 
+mod balanced;
 mod batch;
 mod caller;
 pub(crate) mod calls;
@@ -8,6 +9,7 @@ mod calls_tests;
 mod channel;
 mod connection;
 pub(crate) mod dial;
+mod failover;
 mod group;
 #[cfg(feature = "http")]
 mod http;
@@ -16,11 +18,14 @@ mod http_connection;
 #[cfg(feature = "http")]
 mod http_streams;
 pub(crate) mod link;
+mod node;
 mod outgoing;
 mod url;
 
+pub use balanced::{Client, ClientBuilder, EndpointState};
 pub use batch::{Answers, Arriving, Batch, Ticket};
 pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
 pub use dial::ConnectionState;
+pub use failover::Attempt;
 pub use outgoing::Outgoing;
 pub use url::{InvalidUrl, Url, Wire};

@@ -179,6 +179,8 @@ impl<S: Service> Acceptor<S> {
             }
         }
         accepting.shutdown().await;
+        // Whoever is told dials again at once: by now nobody listens here, and the dial is not lost on the way.
+        self.core.drain.begin();
         self.wait_for_connections(&mut stopped).await;
     }
 

@@ -35,7 +35,6 @@ impl ServerHandle {
     pub fn drain(&self, limit: Duration) {
         let at = Instant::now() + limit;
         self.stop.send_replace(Some(at));
-        self.drain.begin();
     }
 
     /// What the server is busy with: while it stops, what it waits for.
@@ -47,7 +46,7 @@ impl ServerHandle {
     /// Whether the stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.drain.has_begun()
+        self.stop.borrow().is_some()
     }
 
     /// The counters of all methods: service, method, figures. Calls to unknown names stand under empty names.

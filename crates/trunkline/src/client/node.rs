@@ -1,0 +1,123 @@
+//! An endpoint of a client with its connections.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use super::channel::{Channel, ChannelBuilder};
+use super::dial::ConnectionState;
+use super::url::{Url, Wire};
+use crate::Result;
+use crate::balance::Member;
+
+/// An endpoint of a client with its connections, which are made as calls come.
+pub(super) struct Node {
+    pub(super) member: Arc<Member>,
+    url: Url,
+    /// How channels are made.
+    builder: ChannelBuilder,
+    channels: Box<[ArcSwapOption<Channel>]>,
+    next: AtomicUsize,
+    /// Its last call went well: it is there.
+    proven: AtomicBool,
+    /// Held while a channel is made, which dials in a task of its own.
+    making: Mutex<()>,
+}
+
+impl Node {
+    pub(super) fn new(member: Arc<Member>, url: Url, builder: ChannelBuilder, connections: usize) -> Self {
+        let channels = (0..connections.max(1)).map(|_| ArcSwapOption::empty()).collect();
+        Self {
+            member,
+            url,
+            builder,
+            channels,
+            next: AtomicUsize::new(0),
+            proven: AtomicBool::new(false),
+            making: Mutex::new(()),
+        }
+    }
+
+    /// The wire that it is called on.
+    pub(super) fn wire(&self) -> Wire {
+        self.url.wire
+    }
+
+    /// The channel for the next call: one after the other. The first call of each begins to dial.
+    ///
+    /// # Errors
+    /// No channel can be made, whoever is at the address.
+    pub(super) fn channel(&self) -> Result<Arc<Channel>> {
+        let turn = match self.channels.len() {
+            1 => 0,
+            connections => self.next.fetch_add(1, Ordering::Relaxed) % connections,
+        };
+        let channel = self.channels.get(turn).and_then(ArcSwapOption::load_full);
+        channel.map_or_else(|| self.make(turn), Ok)
+    }
+
+    #[cold]
+    fn make(&self, turn: usize) -> Result<Arc<Channel>> {
+        let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = self.channels.get(turn);
+        if let Some(channel) = place.and_then(ArcSwapOption::load_full) {
+            return Ok(channel);
+        }
+        let channel = Arc::new(self.builder.to(self.url.clone()).lazy()?);
+        place.into_iter().for_each(|place| place.store(Some(Arc::clone(&channel))));
+        drop(making);
+        Ok(channel)
+    }
+
+    /// Lets the connections go; calls in flight on them go on to their end.
+    pub(super) fn forget(&self) {
+        self.channels.iter().for_each(|place| place.store(None));
+    }
+
+    /// How many connections are up.
+    pub(super) fn connections(&self) -> usize {
+        let channels = self.channels.iter().filter_map(ArcSwapOption::load_full);
+        channels.filter(|channel| *channel.state().borrow() == ConnectionState::Connected).count()
+    }
+
+    /// Whether a paused endpoint may be tried again with a call. Where there are others, its connection is waited for
+    /// first, so that no call has to wait for a dial that leads nowhere.
+    pub(super) fn is_ready(&self, at: u64, pause: u64, must: bool) -> bool {
+        let health = &self.member.health;
+        if !health.is_due(at) {
+            return false;
+        }
+        let Ok(channel) = self.channel() else { return true };
+        if must || !channel.dials_ahead() {
+            return true;
+        }
+        let state = channel.state().borrow().clone();
+        match state {
+            ConnectionState::Connected => true,
+            ConnectionState::Failed { error } => {
+                self.forget();
+                health.put_off(at, pause, error);
+                false
+            }
+            ConnectionState::Connecting | ConnectionState::Closed => false,
+        }
+    }
+
+    /// Whether its last call went well.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn prove(&self, well: bool) {
+        // Mostly nothing changes, and nothing that threads share is written.
+        if self.is_proven() != well {
+            self.proven.store(well, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the last dial of this channel failed.
+    pub(super) fn is_lost(channel: &Channel) -> bool {
+        matches!(*channel.state().borrow(), ConnectionState::Failed { .. })
+    }
+}
