@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 //!
+//! - [`Streaming`]: requests that are read as they arrive, replies that leave as they are made.
 //! - [`Status`] says why a call failed; [`Context`] is what a handler may know of its call.
 //! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
