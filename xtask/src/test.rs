@@ -16,8 +16,8 @@ fn step(name: &'static str, command: &str) -> Step {
 }
 
 /// The feature sets of the library that are linted: the lean core, each feature alone, all of them.
-const FEATURES: [&str; 7] =
-    ["", "http", "protobuf", "thrift", "gzip", "tower", "http,protobuf,thrift,gzip,tower"];
+const FEATURES: [&str; 8] =
+    ["", "http", "protobuf", "thrift", "gzip", "tower", "file", "http,protobuf,thrift,gzip,tower,file"];
 
 /// The quick tier; with `--long` what takes minutes, too.
 fn steps(long: bool) -> Vec<Step> {
@@ -32,7 +32,10 @@ fn steps(long: bool) -> Vec<Step> {
             format!("cargo clippy -p trunkline --no-default-features --features={features} -- -D warnings");
         steps.push(step("lint features", &command));
     }
-    steps.push(step("test", "cargo test --workspace --features trunkline/tower --no-fail-fast"));
+    steps.push(step(
+        "test",
+        "cargo test --workspace --features trunkline/tower,trunkline/file --no-fail-fast",
+    ));
     steps.push(Step {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
         ..step("docs", "cargo doc --workspace --no-deps")

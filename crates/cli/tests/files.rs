@@ -4,42 +4,175 @@
 mod support;
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use support::run;
-use trunkline::Server;
+use trunkline::describe::ServiceInfo;
 use trunkline::file::FileService;
-use trunkline::server::ServerHandle;
+use trunkline::server::RunningServer;
+use trunkline::{Call, NamedService, Reply, Result, Server, Service};
 
-/// A server on a runtime of its own, with its folder.
+/// A file service that says nothing more after so many calls.
+#[derive(Clone)]
+struct Stalls {
+    files: FileService,
+    calls: Arc<AtomicU64>,
+    most: Arc<AtomicU64>,
+}
+
+impl Service for Stalls {
+    async fn call(&self, call: Call) -> Result<Reply> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= self.most.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.files.call(call).await
+    }
+}
+
+impl NamedService for Stalls {
+    fn describe(&self) -> ServiceInfo {
+        self.files.describe()
+    }
+}
+
+/// A server on a runtime of its own, with a folder that it serves (`there`) and one that it does not (`here`).
 struct Files {
     folder: PathBuf,
-    url: String,
-    _handle: ServerHandle,
-    _runtime: tokio::runtime::Runtime,
+    service: Stalls,
+    server: Option<RunningServer>,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Files {
     fn start(name: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("trunkline-cli-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(folder.join("served")).unwrap();
-        let runtime = tokio::runtime::Runtime::new_current().unwrap();
-        let service = FileService::open(folder.join("served")).unwrap();
-        let server = Server::builder().serve(service).listen("127.0.0.1:0");
-        let server = runtime.block_on(server.start()).unwrap();
-        Self { folder, url: server.url().to_owned(), _handle: server.handle(), _runtime: runtime }
+        for part in ["here", "there"] {
+            std::fs::create_dir_all(folder.join(part)).unwrap();
+        }
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let service = Stalls {
+            files: FileService::open(folder.join("there")).unwrap(),
+            calls: Arc::default(),
+            most: Arc::new(u64::MAX.into()),
+        };
+        let server = Server::builder().serve(service.clone()).listen("127.0.0.1:0");
+        let server = Some(runtime.block_on(server.start()).unwrap());
+        Self { folder, service, server, runtime }
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}/{name}", self.server.as_ref().unwrap().url())
     }
 
     fn path(&self, name: &str) -> String {
         self.folder.join(name).to_str().unwrap().to_owned()
     }
 
-    fn names(&self, folder: &str) -> usize {
-        std::fs::read_dir(self.folder.join(folder)).unwrap().count()
+    fn write(&self, name: &str, bytes: &[u8]) -> String {
+        std::fs::write(self.path(name), bytes).unwrap();
+        self.path(name)
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.join(folder)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs a command until the server has answered so many calls, and kills it.
+    fn killed_after(&self, calls: u64, args: &[&str]) {
+        self.service.calls.store(0, Ordering::Relaxed);
+        self.service.most.store(calls, Ordering::Relaxed);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+        let mut child = command.args(args).stderr(Stdio::null()).spawn().unwrap();
+        let begun = Instant::now();
+        while self.service.calls.load(Ordering::Relaxed) <= calls {
+            assert!(begun.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        self.service.calls.store(0, Ordering::Relaxed);
+        self.service.most.store(u64::MAX, Ordering::Relaxed);
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
+        let _enter = self.runtime.enter();
+        drop(self.server.take());
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+fn content(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    fastrand::Rng::with_seed(1).fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_file_goes_there_and_comes_back() {
+    let files = Files::start("round");
+    let content = content(3_000_001);
+    let source = files.write("here/a", &content);
+    run(&["put", &source, &files.url("my%20file")]).says("");
+    assert_eq!(std::fs::read(files.path("there/my file")).unwrap(), content);
+    run(&["get", &files.url("my%20file"), &files.path("here/b")]).says("");
+    assert_eq!(std::fs::read(files.path("here/b")).unwrap(), content);
+    assert_eq!(files.names("here"), ["a", "b"]);
+    assert_eq!(files.names("there"), ["my file"]);
+}
+
+#[test]
+fn what_fails_says_why_by_its_exit_code() {
+    let files = Files::start("fails");
+    let source = files.write("here/a", b"x");
+    let target = files.path("here/b");
+    run(&["get", &files.url("none"), &target]).fails(1, "open none: no such file");
+    run(&["get", &files.url("..%2fhere%2fa"), &target]).fails(1, "refused file name");
+    run(&["put", &source, &files.url("..%2fb")]).fails(1, "refused file name");
+    run(&["put", &files.path("here/none"), &files.url("b")]).fails(2, "No such file");
+    run(&["get", &files.url("none"), &files.path("nowhere/b")]).fails(1, "no such file");
+    files.write("there/c", b"y");
+    run(&["get", &files.url("c"), &files.path("nowhere/b")]).fails(2, "No such file");
+    run(&["get", &files.url("c"), &files.path("here")]).fails(2, "directory");
+    run(&["put", &source, &files.url("")]).fails(2, "the name is missing");
+    for args in [["put", &source, "rpcx://127.0.0.1:1/a"], ["get", "rpcx://127.0.0.1:1/a", &target]] {
+        run(&args).fails(3, "127.0.0.1:1");
+    }
+    assert_eq!(files.names("here"), ["a"]);
+    assert_eq!(files.names("there"), ["c"]);
+}
+
+#[test]
+fn a_killed_command_is_taken_up_by_the_next() {
+    let files = Files::start("killed");
+    let blocks = 20;
+    let content = content(blocks << 20);
+    files.write("there/a", &content);
+    let (url, target) = (files.url("a"), files.path("here/b"));
+    files.killed_after(14, &["get", &url, &target]);
+    assert_eq!(files.names("here").len(), 1);
+    assert!(!std::path::Path::new(&target).exists());
+    run(&["get", &url, &target]).says("");
+    assert_eq!(std::fs::read(&target).unwrap(), content);
+    assert_eq!(files.names("here"), ["b"]);
+    let asked = files.service.calls.load(Ordering::Relaxed);
+    assert!(asked < 18, "{asked} calls: it was not resumed");
+
+    let url = files.url("c");
+    files.killed_after(14, &["put", &target, &url]);
+    assert_eq!(files.names("there").len(), 2);
+    run(&["put", &target, &url]).says("");
+    assert_eq!(std::fs::read(files.path("there/c")).unwrap(), content);
+    assert_eq!(files.names("there"), ["a", "c"]);
+    let asked = files.service.calls.load(Ordering::Relaxed);
+    assert!(asked < 18, "{asked} calls: it was not resumed");
 }

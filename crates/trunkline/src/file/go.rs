@@ -99,7 +99,7 @@ impl Readings {
             return Ok(answer(b""));
         }
         let mut bytes = Vec::new();
-        append(&file, at, PIECES * GO_PIECE, &mut bytes).map_err(|error| failure("read", name, error))?;
+        append(&file, at, PIECES * GO_PIECE, &mut bytes).map_err(|error| failure("read", name, &error))?;
         let end = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let reading = Reading {
             name: name.clone(),

@@ -40,7 +40,7 @@ impl Part {
 
     /// How many bytes there are.
     pub(crate) fn len(&self) -> Result<u64> {
-        let stat = fstat(&self.file).map_err(|errno| self.failure(errno.into()))?;
+        let stat = fstat(&self.file).map_err(|errno| self.failure(&errno.into()))?;
         Ok(size(&stat))
     }
 
@@ -57,14 +57,14 @@ impl Part {
         }
         #[cfg(test)]
         if end > self.store.full_from.load(std::sync::atomic::Ordering::Relaxed) {
-            return Err(self.failure(rustix::io::Errno::NOSPC.into()));
+            return Err(self.failure(&rustix::io::Errno::NOSPC.into()));
         }
-        self.file.write_all_at(bytes, offset).map_err(|error| self.failure(error))
+        self.file.write_all_at(bytes, offset).map_err(|error| self.failure(&error))
     }
 
     /// Makes it so long; what was behind is gone.
     pub(crate) fn truncate(&self, length: u64) -> Result<()> {
-        self.file.set_len(length).map_err(|error| self.failure(error))?;
+        self.file.set_len(length).map_err(|error| self.failure(&error))?;
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         self.store.release(counted.saturating_sub(length));
         *counted = (*counted).min(length);
@@ -73,7 +73,7 @@ impl Part {
 
     /// The hash of one block, read from the disk; `None` where it is not whole.
     pub(crate) fn block_hash(&self, size: u64, index: u64) -> Result<Option<BlockHash>> {
-        hash_of(&self.file, size, index).map_err(|error| self.failure(error))
+        hash_of(&self.file, size, index).map_err(|error| self.failure(&error))
     }
 
     /// Lets it take the place of its target.
@@ -87,13 +87,13 @@ impl Part {
             Err(_) => 0,
         };
         if self.store.rules.durable {
-            self.file.sync_all().map_err(|error| self.failure(error))?;
+            self.file.sync_all().map_err(|error| self.failure(&error))?;
         }
         renameat(&self.folder, self.part.as_str(), &self.folder, leaf)
-            .map_err(|errno| self.failure(errno.into()))?;
+            .map_err(|errno| self.failure(&errno.into()))?;
         self.store.release(old);
         if self.store.rules.durable {
-            fsync(&self.folder).map_err(|errno| self.failure(errno.into()))?;
+            fsync(&self.folder).map_err(|errno| self.failure(&errno.into()))?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Part {
         }
     }
 
-    fn failure(&self, error: io::Error) -> crate::Status {
+    fn failure(&self, error: &io::Error) -> crate::Status {
         failure("write", &self.name, error)
     }
 }

@@ -184,7 +184,8 @@ impl Inner {
         let length = usize::try_from(length).unwrap_or_default();
         let mut body = framed(&Told::default(), length.saturating_add(32))?;
         let begin = body.len();
-        let read = append(&file, offset, length, &mut body).map_err(|error| failure("read", &name, error))?;
+        let read =
+            append(&file, offset, length, &mut body).map_err(|error| failure("read", &name, &error))?;
         if length == 0 || read != length || self.store.stamp(&name).ok() != Some(stamp.clone()) {
             return changed();
         }
@@ -212,7 +213,7 @@ impl Inner {
         };
         let mut all = Vec::new();
         for index in ask.block..ask.block.saturating_add(ask.count.min(MOST_HASHES)) {
-            let hash = hash_of(&file, stamp.size, index).map_err(|error| failure("read", &name, error))?;
+            let hash = hash_of(&file, stamp.size, index).map_err(|error| failure("read", &name, &error))?;
             let Some(hash) = hash else { break };
             all.extend_from_slice(&hash);
         }

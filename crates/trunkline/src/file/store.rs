@@ -95,8 +95,8 @@ impl Store {
         // since does not make us wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let opened = openat2(&self.root, name.as_str(), flags, Mode::empty(), BENEATH);
-        let file = opened.map_err(|errno| failure("open", name, errno.into()))?;
-        let stat = fstat(&file).map_err(|errno| failure("open", name, errno.into()))?;
+        let file = opened.map_err(|errno| failure("open", name, &errno.into()))?;
+        let stat = fstat(&file).map_err(|errno| failure("open", name, &errno.into()))?;
         check_regular(name, &stat)?;
         Ok((file.into(), stamp(&stat)))
     }
@@ -105,8 +105,8 @@ impl Store {
     pub(crate) fn stamp(&self, name: &FileName) -> Result<Stamp> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
         let looked = openat2(&self.root, name.as_str(), flags, Mode::empty(), BENEATH);
-        let looked = looked.map_err(|errno| failure("open", name, errno.into()))?;
-        let stat = fstat(&looked).map_err(|errno| failure("open", name, errno.into()))?;
+        let looked = looked.map_err(|errno| failure("open", name, &errno.into()))?;
+        let stat = fstat(&looked).map_err(|errno| failure("open", name, &errno.into()))?;
         check_regular(name, &stat)?;
         Ok(stamp(&stat))
     }
@@ -121,7 +121,7 @@ impl Store {
         if self.rules.read_only {
             return Err(Status::failed(format!("open {}: this server only gives files", name.as_str())));
         }
-        let at = |errno: Errno| failure("open", name, errno.into());
+        let at = |errno: Errno| failure("open", name, &errno.into());
         let (folder, leaf) = name.split();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat2(&self.root, folder.unwrap_or("."), flags, Mode::empty(), BENEATH).map_err(at)?;
@@ -256,7 +256,7 @@ pub(crate) fn stamp(stat: &Stat) -> Stamp {
 const OUTSIDE: &str = "it leads out of the served directory, or nowhere";
 
 /// The failure of something on a file, without a word about where the directory is.
-pub(crate) fn failure(what: &str, name: &FileName, error: io::Error) -> Status {
+pub(crate) fn failure(what: &str, name: &FileName, error: &io::Error) -> Status {
     let name = name.as_str();
     let (code, why) = match error.kind() {
         io::ErrorKind::NotFound => (Code::NotFound, "no such file".to_owned()),

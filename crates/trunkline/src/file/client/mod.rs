@@ -125,14 +125,9 @@ impl<S: Service> FileClient<S> {
         let ask = Ask { name: name.to_owned(), ..Ask::default() };
         let told = self.ask(STAT, &ask, &Bytes::new()).await;
         let go = told.as_ref().is_err_and(is_go);
-        if !go {
-            match told?.0.outcome {
-                Outcome::Missing => {
-                    self.drop_target(&path, name).await;
-                    return Err(refused(Code::NotFound, format!("open {name}: no such file")));
-                }
-                _ => {}
-            }
+        if !go && told?.0.outcome == Outcome::Missing {
+            self.drop_target(&path, name).await;
+            return Err(refused(Code::NotFound, format!("open {name}: no such file")));
         }
         let target = Target::open(&path, &self.source, name, go).await?;
         let done = if go { self.go_get(name, &target).await } else { self.own_get(name, &target).await };

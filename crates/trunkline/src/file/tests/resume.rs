@@ -8,16 +8,15 @@ use super::super::message::{COMMIT, GO_PIECE};
 use super::*;
 use crate::file::Transferred;
 
+type AnyFate = Box<dyn Fn(u64, &str) -> Fate + Send + Sync>;
+
 /// Runs a transfer that hangs at its n-th call, and drops it there; `Some` where it ended before.
 async fn killed<S: Service>(
     service: S,
     at: u64,
-    run: impl AsyncFnOnce(
-        FileClient<Line<S, Box<dyn Fn(u64, &str) -> Fate + Send + Sync>>>,
-    ) -> Result<Transferred, FileError>,
+    run: impl AsyncFnOnce(FileClient<Line<S, AnyFate>>) -> Result<Transferred, FileError>,
 ) -> Option<Transferred> {
-    let fate: Box<dyn Fn(u64, &str) -> Fate + Send + Sync> =
-        Box::new(move |call, _| if call >= at { Fate::Hangs } else { Fate::Passes });
+    let fate: AnyFate = Box::new(move |call, _| if call >= at { Fate::Hangs } else { Fate::Passes });
     let line = Line::new(service, fate);
     let hangs = Arc::clone(&line.hangs);
     tokio::select! {
