@@ -61,7 +61,7 @@ const EXAMPLES: &[Example] = &[
             "more than a third were there: true",
             "the same: true",
             "refused file name",
-            "films/film.bin: not_found",
+            "no such folder",
         ],
     ),
     Example("websocket", cfg!(feature = "http"), &["HTTP/1.1 101 Switching Protocols", "reply 7: hello"]),

@@ -148,7 +148,6 @@ impl GoUploads {
         let name = FileName::parse(&ask.file_path)?;
         let at = position(ask.upload_start_pos)?;
         let end = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        store.check_size(&name, end)?;
         let key = (name, ask.task_id);
         let held = if at == 0 { self.begin(store, &key, peer)? } else { self.go_on(store, &key, peer, at)? };
         let mut slot = lock(&held);

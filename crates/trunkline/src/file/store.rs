@@ -124,7 +124,13 @@ impl Store {
         let at = |errno: Errno| failure("open", name, &errno.into());
         let (folder, leaf) = name.split();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat2(&self.root, folder.unwrap_or("."), flags, Mode::empty(), BENEATH).map_err(at)?;
+        let folder = match openat2(&self.root, folder.unwrap_or("."), flags, Mode::empty(), BENEATH) {
+            Err(Errno::NOENT) => {
+                let text = format!("open {}: there is no such folder", name.as_str());
+                return Err(Status::new(Code::NotFound, text));
+            }
+            opened => opened.map_err(at)?,
+        };
         match statat(&folder, leaf, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(there) => check_regular(name, &there)?,
             Err(Errno::NOENT) => {}

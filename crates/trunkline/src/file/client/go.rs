@@ -13,7 +13,7 @@ const WINDOW: usize = 32;
 /// What was fetched is written in pieces of so many bytes.
 const WRITTEN: usize = 1 << 20;
 /// How many bytes of an upload go in one request; the Go client sends up to 10 MiB.
-const SENT: usize = 4 << 20;
+const SENT: usize = 1 << 20;
 
 /// One answer to a download.
 struct Piece {

@@ -80,7 +80,7 @@ pub struct Transferred {
 /// the same source and target takes it up; when that ends otherwise than by [`FileError::Broken`], it is gone.
 #[derive(Debug)]
 pub struct FileClient<S> {
-    service: Arc<S>,
+    pub(super) service: Arc<S>,
     source: String,
     patience: Duration,
     watch: Watch,

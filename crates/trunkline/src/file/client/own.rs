@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::super::hash::{BlockHash, HASH, block_at, blocks, hex, root};
 use super::super::message::{ABORT, Ask, BEGIN, COMMIT, HASHES, Outcome, READ, STAT, Told, WRITE};
@@ -12,24 +13,45 @@ use super::local::{Opened, Source, Target};
 use super::{CHANGES, FileClient, FileError, Transferred, hash_at, refused};
 use crate::{Bytes, Code, Service};
 
-/// How many blocks are on their way at once.
+/// How many blocks are on their way at once, at most: one at first, and on a line so slow that a block takes long.
 const WINDOW: usize = 4;
+/// A block that takes less leaves time for more of them, and one that takes more for fewer.
+const QUICK: Duration = Duration::from_secs(2);
+const SLOW: Duration = Duration::from_secs(5);
+/// How often a server may forget an upload, as one does that is started anew, before that is given up.
+const RESTARTS: u32 = 1000;
 /// How often a block that arrived with another hash is asked for again.
 const DAMAGED: u32 = 3;
 
 /// How an attempt ended that did not fail.
 enum Ended {
     Done(Transferred),
-    /// The source is another one by now, or the server does not know the upload any more.
-    Again,
+    /// The source is another one by now.
+    Changed,
+    /// The server does not know the upload any more.
+    Restart,
     /// The hash of the whole is wrong.
     Mismatch,
 }
 
 /// What came of one block.
 enum Block {
-    Here(u64, BlockHash, u64),
-    Again,
+    Here { index: u64, hash: BlockHash, length: u64, took: Duration },
+    Changed,
+    Restart,
+}
+
+/// How many blocks are on their way.
+struct Window(usize);
+
+impl Window {
+    fn after(&mut self, took: Duration) {
+        if took < QUICK {
+            self.0 = (self.0 + 1).min(WINDOW);
+        } else if took > SLOW {
+            self.0 = 1;
+        }
+    }
 }
 
 impl<S: Service> FileClient<S> {
@@ -37,7 +59,7 @@ impl<S: Service> FileClient<S> {
         for change in 0..CHANGES {
             match self.own_get_once(name, target).await? {
                 Ended::Done(done) => return Ok(done),
-                Ended::Again | Ended::Mismatch => pause(change).await,
+                Ended::Changed | Ended::Restart | Ended::Mismatch => pause(change).await,
             }
         }
         Err(FileError::Changed(name.to_owned()))
@@ -54,27 +76,28 @@ impl<S: Service> FileClient<S> {
             target.truncate(size).await?;
         }
         let Some(mut hashes) = self.compare(&ask, size, Compared::Target(target)).await? else {
-            return Ok(Ended::Again);
+            return Ok(Ended::Changed);
         };
         let first = count(&hashes);
         let resumed = block_at(size, first).0;
         self.watch.begin(resumed, Some(size));
         let mut next = first..blocks(size);
-        let mut window = FuturesUnordered::new();
-        let mut again = false;
+        let (mut window, mut most) = (FuturesUnordered::new(), Window(1));
+        let mut changed = false;
         loop {
-            while !again && window.len() < WINDOW {
+            while !changed && window.len() < most.0 {
                 let Some(index) = next.next() else { break };
                 window.push(self.fetch(&ask, size, index, target));
             }
             match window.next().await.transpose() {
                 Ok(None) => break,
-                Ok(Some(Block::Here(index, hash, length))) => {
+                Ok(Some(Block::Here { index, hash, length, took })) => {
                     keep(&mut hashes, index, hash);
                     self.watch.more(length);
+                    most.after(took);
                 }
                 // Those that are on their way write to the file; nothing begins anew before they have ended.
-                Ok(Some(Block::Again)) => again = true,
+                Ok(Some(_)) => changed = true,
                 Err(error) => {
                     while window.next().await.is_some() {}
                     return Err(error);
@@ -82,8 +105,8 @@ impl<S: Service> FileClient<S> {
             }
         }
         let (told, _) = self.ask(STAT, &ask, &Bytes::new()).await?;
-        if again || told.outcome != Outcome::Done || told.version != ask.version {
-            return Ok(Ended::Again);
+        if changed || told.outcome != Outcome::Done || told.version != ask.version {
+            return Ok(Ended::Changed);
         }
         Ok(Ended::Done(Transferred { size, resumed, hash: Some(hex(&root(&hashes))) }))
     }
@@ -92,10 +115,11 @@ impl<S: Service> FileClient<S> {
     async fn fetch(&self, ask: &Ask, size: u64, index: u64, target: &Target) -> Result<Block, FileError> {
         let ask = Ask { block: index, ..ask.clone() };
         let length = block_at(size, index).1;
+        let begun = Instant::now();
         for _ in 0..DAMAGED {
             let (told, bytes) = self.ask(READ, &ask, &Bytes::new()).await?;
             if told.outcome != Outcome::Done {
-                return Ok(Block::Again);
+                return Ok(Block::Changed);
             }
             let mut data = bytes;
             let said = hash_at(&data.split_off(data.len().saturating_sub(HASH)));
@@ -104,7 +128,7 @@ impl<S: Service> FileClient<S> {
             }
             let hash = target.write_block(size, index, data).await?;
             if said == Some(hash) {
-                return Ok(Block::Here(index, hash, length));
+                return Ok(Block::Here { index, hash, length, took: begun.elapsed() });
             }
         }
         Err(FileError::Corrupt(ask.name))
@@ -125,14 +149,25 @@ impl<S: Service> FileClient<S> {
     }
 
     async fn own_put_tries(&self, source: &Source, ask: &mut Ask) -> Result<Transferred, FileError> {
-        let mut mismatched = false;
-        for change in 0..CHANGES {
+        let (mut mismatched, mut changes, mut restarts) = (false, 0, 0);
+        while changes < CHANGES {
             let opened = source.open().await?;
             match self.own_put_once(&opened, ask).await? {
                 Ended::Done(done) => return Ok(done),
                 Ended::Mismatch if mismatched => return Err(FileError::Corrupt(ask.name.clone())),
                 Ended::Mismatch => mismatched = true,
-                Ended::Again => pause(change).await,
+                Ended::Changed => {
+                    pause(changes).await;
+                    changes += 1;
+                }
+                Ended::Restart if restarts < RESTARTS => {
+                    pause(restarts.min(CHANGES)).await;
+                    restarts += 1;
+                }
+                Ended::Restart => {
+                    let text = format!("the server forgets the upload of {} again and again", ask.name);
+                    return Err(refused(Code::Internal, text));
+                }
             }
         }
         Err(FileError::Changed(source.path.display().to_string()))
@@ -144,31 +179,33 @@ impl<S: Service> FileClient<S> {
         let (told, _) = self.ask(BEGIN, ask, &Bytes::new()).await?;
         ask.lease = told.lease;
         let Some(mut hashes) = self.compare(ask, size, Compared::Source(opened, told.size)).await? else {
-            return Ok(Ended::Again);
+            return Ok(Ended::Restart);
         };
         let first = count(&hashes);
         let resumed = block_at(size, first).0;
         self.watch.begin(resumed, Some(size));
         let mut next = first..blocks(size);
-        let mut window = FuturesUnordered::new();
+        let (mut window, mut most) = (FuturesUnordered::new(), Window(1));
         loop {
-            while window.len() < WINDOW {
+            while window.len() < most.0 {
                 let Some(index) = next.next() else { break };
                 window.push(self.send(ask, index, opened));
             }
             match window.next().await.transpose()? {
                 None => break,
                 // The next beginning waits for what is written under this lease.
-                Some(Block::Again) => return Ok(Ended::Again),
-                Some(Block::Here(index, hash, length)) => {
+                Some(Block::Changed) => return Ok(Ended::Changed),
+                Some(Block::Restart) => return Ok(Ended::Restart),
+                Some(Block::Here { index, hash, length, took }) => {
                     keep(&mut hashes, index, hash);
                     self.watch.more(length);
+                    most.after(took);
                 }
             }
         }
         drop(window);
         if !opened.is_the_same().await? {
-            return Ok(Ended::Again);
+            return Ok(Ended::Changed);
         }
         ask.hash = hex(&root(&hashes));
         let (told, _) = self.ask(COMMIT, ask, &Bytes::new()).await?;
@@ -177,17 +214,19 @@ impl<S: Service> FileClient<S> {
                 Ok(Ended::Done(Transferred { size, resumed, hash: Some(told.hash) }))
             }
             Outcome::Done | Outcome::Mismatch => Ok(Ended::Mismatch),
-            _ => Ok(Ended::Again),
+            _ => Ok(Ended::Restart),
         }
     }
 
     async fn send(&self, ask: &Ask, index: u64, opened: &Opened) -> Result<Block, FileError> {
-        let Some((bytes, hash)) = opened.block(index).await? else { return Ok(Block::Again) };
-        let (ask, length) = (Ask { block: index, ..ask.clone() }, bytes.len());
+        let begun = Instant::now();
+        let Some((bytes, hash)) = opened.block(index).await? else { return Ok(Block::Changed) };
+        let ask = Ask { block: index, ..ask.clone() };
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let (told, _) = self.ask(WRITE, &ask, &bytes.into()).await?;
         Ok(match self.go_on(&told)? {
-            Outcome::Done => Block::Here(index, hash, u64::try_from(length).unwrap_or(u64::MAX)),
-            _ => Block::Again,
+            Outcome::Done => Block::Here { index, hash, length, took: begun.elapsed() },
+            _ => Block::Restart,
         })
     }
 

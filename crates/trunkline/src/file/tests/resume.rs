@@ -218,3 +218,65 @@ async fn another_source_or_target_is_not_taken_up() {
     assert!(done.resumed > 0);
     only(&here, &["c", "d"]);
 }
+
+/// A server that is started anew before some of its calls.
+struct Restarted {
+    folder: std::path::PathBuf,
+    service: std::sync::Mutex<FileService>,
+    calls: AtomicU64,
+}
+
+impl Service for Restarted {
+    async fn call(&self, call: Call) -> Result<Reply> {
+        let service = {
+            let mut service = self.service.lock().unwrap();
+            if self.calls.fetch_add(1, Ordering::Relaxed) % 6 == 5 {
+                *service = FileService::builder(&self.folder).durable(false).open().unwrap();
+            }
+            service.clone()
+        };
+        service.call(call).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_started_anew_twenty_times_has_the_file_in_the_end() {
+    let (there, here) = (Folder::new(), Folder::new());
+    let content = bytes(21, 60 * block() + 5);
+    let source = here.write("a", &content);
+    let service = Restarted {
+        folder: there.0.clone(),
+        service: std::sync::Mutex::new(there.service()),
+        calls: AtomicU64::new(0),
+    };
+    let files = client(service);
+    let sent = files.put(&source, "b").await.unwrap();
+    assert_eq!((sent.hash.clone(), there.read("b") == content), (hash(&content), true));
+    assert!(files.service.calls.load(Ordering::Relaxed) > 20 * 6);
+    only(&there, &["b"]);
+    let fetched = files.get("b", here.path("c")).await.unwrap();
+    assert_eq!((fetched.hash, here.read("c") == content), (sent.hash, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_line_is_only_slow() {
+    let (there, here) = (Folder::new(), Folder::new());
+    let content = bytes(22, 8 * block());
+    let source = here.write("a", &content);
+    // A block takes 12 s, and one waits for the other.
+    let (files, line) = (there.service(), Arc::new(tokio::sync::Mutex::new(())));
+    let service = crate::service_fn(move |call: Call| {
+        let (files, line) = (files.clone(), Arc::clone(&line));
+        async move {
+            if call.method().ends_with("read") || call.method().ends_with("write") {
+                let _line = line.lock().await;
+                tokio::time::sleep(Duration::from_secs(12)).await;
+            }
+            files.call(call).await
+        }
+    });
+    let files = client(service);
+    files.put(&source, "b").await.unwrap();
+    files.get("b", here.path("c")).await.unwrap();
+    assert!(here.read("c") == content);
+}
