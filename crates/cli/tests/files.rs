@@ -154,8 +154,9 @@ fn what_fails_says_why_by_its_exit_code() {
 #[test]
 fn a_killed_command_is_taken_up_by_the_next() {
     let files = Files::start("killed");
+    // Of 256 KiB each; every one is a call.
     let blocks = 20;
-    let content = content(blocks << 20);
+    let content = content(blocks * (256 << 10));
     files.write("there/a", &content);
     let (url, target) = (files.url("a"), files.path("here/b"));
     files.killed_after(14, &["get", &url, &target]);

@@ -39,7 +39,7 @@ const PATHS: [(&str, bool); 9] = [
 ///
 /// It is a plain path handler: its name is empty and its methods are paths. `/download_file` and `/upload_file`
 /// speak as the file examples of truexf/iip do; the paths below `/trunkline/file/` are for
-/// [`FileClient`](super::FileClient), with blocks of 1 MiB, several at once, and a hash of the whole.
+/// [`FileClient`](super::FileClient), with blocks of 256 KiB, several at once, and a hash of the whole.
 ///
 /// - Names are resolved below the directory by the kernel (`openat2`, `RESOLVE_BENEATH`), whatever links there are;
 ///   what could mean anything but one regular file there is refused.

@@ -20,7 +20,7 @@ use crate::{Code, Result, Status};
 const MOST: usize = 256;
 
 /// How many hashes are told at once.
-pub(crate) const MOST_HASHES: u64 = 64;
+pub(crate) const MOST_HASHES: u64 = 256;
 
 /// The uploads that have begun.
 #[derive(Debug, Default)]

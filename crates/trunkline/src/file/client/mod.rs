@@ -71,10 +71,12 @@ pub struct Transferred {
 
 /// Fetches and sends files. It finds out by itself whether the server is Trunkline's or one of the Go examples.
 ///
-/// Between Trunkline peers blocks of 1 MiB go four at a time; what an attempt before left is compared block by block
+/// Between Trunkline peers blocks of 256 KiB go up to eight at a time; what an attempt before left is compared block by block
 /// by its hashes, and whatever is not the same is sent again; the whole has one BLAKE3 hash at both ends before it
 /// shows. Of the Go examples' files only their place is known: a download goes on where the file here ends, if the
 /// last piece is the same, and an upload begins anew after a break, since their server appends a piece twice.
+///
+/// While a file is on its way either end keeps some 64 bytes for each block: 16 MiB for 64 GiB.
 ///
 /// A transfer whose future is dropped leaves a file `.trunkline-….part` in the folder of its target. The next one with
 /// the same source and target takes it up; when that ends otherwise than by [`FileError::Broken`], it is gone.

@@ -14,7 +14,7 @@ use super::{CHANGES, FileClient, FileError, Transferred, hash_at, refused};
 use crate::{Bytes, Code, Service};
 
 /// How many blocks are on their way at once, at most: one at first, and on a line so slow that a block takes long.
-const WINDOW: usize = 4;
+const WINDOW: usize = 8;
 /// A block that takes less leaves time for more of them, and one that takes more for fewer.
 const QUICK: Duration = Duration::from_secs(2);
 const SLOW: Duration = Duration::from_secs(5);

@@ -182,7 +182,8 @@ async fn a_break_that_is_not_mended_ends_after_ten_seconds_and_is_taken_up() {
 async fn what_does_not_fit_the_source_is_fetched_anew() {
     let (there, here) = (Folder::new(), Folder::new());
     for go in [false, true] {
-        let old = bytes(18, 6 * block());
+        let unit = if go { 1 << 20 } else { block() };
+        let old = bytes(18, 6 * unit);
         there.write("b", &old);
         let get = async |at| {
             let target = here.path("c");
@@ -194,7 +195,7 @@ async fn what_does_not_fit_the_source_is_fetched_anew() {
         };
         assert!(get(if go { 500 } else { 6 }).await.is_none());
         assert_eq!(here.names().len(), 1);
-        let new = bytes(19, 4 * block());
+        let new = bytes(19, 4 * unit);
         there.write("b", &new);
         let done = get(u64::MAX).await.unwrap();
         assert_eq!(done.resumed, 0);

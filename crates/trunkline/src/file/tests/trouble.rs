@@ -23,10 +23,11 @@ async fn a_file_over_its_limit_is_refused() {
     let service = FileService::builder(&there.0).file_limit(BLOCK).open().unwrap();
     let source = here.write("a", bytes(30, block() + 1));
     let status = refusal(client(service.clone()).put(&source, "b").await.unwrap_err());
-    assert_eq!(
-        status.message(),
-        "quota: b would have 1048577 bytes, over the limit of 1048576 bytes for a file (file_limit)"
+    let text = format!(
+        "quota: b would have {} bytes, over the limit of {BLOCK} bytes for a file (file_limit)",
+        BLOCK + 1
     );
+    assert_eq!(status.message(), text);
     assert!(client(GoServer(service.clone())).put(&source, "b").await.is_err());
     only(&there, &[]);
     client(service).put(here.write("a", bytes(30, block())), "b").await.unwrap();
@@ -42,7 +43,10 @@ async fn files_over_the_limit_of_all_are_refused_and_what_goes_gives_room() {
     let fits = here.write("fits", bytes(33, 2 * block()));
     for _ in 0..3 {
         let status = refusal(client(service.clone()).put(&large, "b").await.unwrap_err());
-        assert!(status.message().contains("over the limit of 3145728 bytes for all files"), "{status}");
+        assert!(
+            status.message().contains(&format!("over the limit of {} bytes for all files", 3 * BLOCK)),
+            "{status}"
+        );
         assert!(client(GoServer(service.clone())).put(&large, "b").await.is_err());
         only(&there, &["old"]);
     }
