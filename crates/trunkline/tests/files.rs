@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use trunkline::client::Channel;
@@ -13,7 +12,7 @@ use trunkline::file::{FileClient, FileService};
 use trunkline::{Call, Code, Reply, Result, Serialization, Server, Service, Status};
 
 /// One at a time: they look at the memory of the process.
-static TURN: Mutex<()> = Mutex::new(());
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Folder(PathBuf);
 
@@ -107,7 +106,7 @@ async fn there_and_back(mebibytes: usize, go: bool) -> u64 {
 /// Both ends are in this process, each may take 32 MiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_file_takes_little_memory() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().await;
     for go in [false, true] {
         let took = there_and_back(128, go).await;
         assert!(took <= 64, "{took} MiB");
@@ -146,7 +145,7 @@ fn limit(mebibytes: usize) -> f64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes 3 GiB: run it with --release"]
 async fn a_gibibyte_takes_no_more() {
-    let _turn = TURN.lock().unwrap();
+    let _turn = TURN.lock().await;
     for go in [false, true, false] {
         println!("the limit: {:.0} MiB/s", limit(1024));
         let took = there_and_back(1024, go).await;
