@@ -4,7 +4,7 @@
 mod support;
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -59,9 +59,23 @@ impl Files {
             calls: Arc::default(),
             most: Arc::new(u64::MAX.into()),
         };
-        let server = Server::builder().serve(service.clone()).listen("127.0.0.1:0");
-        let server = Some(runtime.block_on(server.start()).unwrap());
-        Self { folder, service, server, runtime }
+        let mut files = Self { folder, service, server: None, runtime };
+        files.serve("127.0.0.1:0");
+        files
+    }
+
+    fn serve(&mut self, address: &str) {
+        let server = Server::builder().serve(self.service.clone()).listen(address);
+        self.server = Some(self.runtime.block_on(server.start()).unwrap());
+    }
+
+    /// Stops the server at once; its address.
+    fn stop(&mut self) -> String {
+        let server = self.server.take().unwrap();
+        let address = server.addresses()[0].clone();
+        self.runtime.block_on(server.stop(Duration::ZERO)).unwrap();
+        self.service.most.store(u64::MAX, Ordering::Relaxed);
+        address
     }
 
     fn url(&self, name: &str) -> String {
@@ -85,8 +99,8 @@ impl Files {
         names
     }
 
-    /// Runs a command until the server has answered so many calls, and kills it.
-    fn killed_after(&self, calls: u64, args: &[&str]) {
+    /// Runs a command until the server has answered so many calls, and says nothing more.
+    fn stalled_after(&self, calls: u64, args: &[&str]) -> Child {
         self.service.calls.store(0, Ordering::Relaxed);
         self.service.most.store(calls, Ordering::Relaxed);
         let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
@@ -96,6 +110,12 @@ impl Files {
             assert!(begun.elapsed() < Duration::from_secs(30) && child.try_wait().unwrap().is_none());
             std::thread::sleep(Duration::from_millis(2));
         }
+        child
+    }
+
+    /// The same, and kills it.
+    fn killed_after(&self, calls: u64, args: &[&str]) {
+        let mut child = self.stalled_after(calls, args);
         child.kill().unwrap();
         child.wait().unwrap();
         self.service.calls.store(0, Ordering::Relaxed);
@@ -176,4 +196,34 @@ fn a_killed_command_is_taken_up_by_the_next() {
     assert_eq!(files.names("there"), ["a", "c"]);
     let asked = files.service.calls.load(Ordering::Relaxed);
     assert!(asked < 18, "{asked} calls: it was not resumed");
+}
+
+#[test]
+fn a_break_is_mended_when_the_server_is_back() {
+    let mut files = Files::start("break");
+    let content = content(5 << 20);
+    let source = files.write("here/a", &content);
+    let put = ["put", &source, &files.url("a")].map(str::to_owned);
+    let get = ["get", &files.url("a"), &files.path("here/b")].map(str::to_owned);
+    for args in [put, get] {
+        let mut child = files.stalled_after(8, &args.each_ref().map(String::as_str));
+        let address = files.stop();
+        files.serve(&address);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+    assert_eq!(std::fs::read(files.path("here/b")).unwrap(), content);
+    assert_eq!(files.names("there"), ["a"]);
+    assert_eq!(files.names("here"), ["a", "b"]);
+}
+
+#[test]
+fn a_break_that_lasts_is_exit_3_after_ten_seconds() {
+    let mut files = Files::start("lasts");
+    files.write("there/a", &content(5 << 20));
+    let mut child = files.stalled_after(8, &["get", &files.url("a"), &files.path("here/b")]);
+    let begun = Instant::now();
+    files.stop();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    assert!((7..25).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(!std::path::Path::new(&files.path("here/b")).exists());
 }
