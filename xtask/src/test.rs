@@ -16,7 +16,7 @@ fn step(name: &'static str, command: &str) -> Step {
 }
 
 /// The feature sets of the library that are linted: the lean core, each feature alone, all of them.
-const FEATURES: [&str; 8] = [
+const FEATURES: [&str; 9] = [
     "",
     "http",
     "protobuf",
@@ -24,7 +24,8 @@ const FEATURES: [&str; 8] = [
     "gzip",
     "tower",
     "expressions",
-    "http,protobuf,thrift,gzip,tower,expressions",
+    "file",
+    "http,protobuf,thrift,gzip,tower,expressions,file",
 ];
 
 /// The quick tier; with `--long` what takes minutes, too.
@@ -42,7 +43,7 @@ fn steps(long: bool) -> Vec<Step> {
     }
     steps.push(step(
         "test",
-        "cargo test --workspace --features trunkline/tower,trunkline/expressions --no-fail-fast",
+        "cargo test --workspace --features trunkline/tower,trunkline/expressions,trunkline/file --no-fail-fast",
     ));
     steps.push(Step {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],

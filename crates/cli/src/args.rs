@@ -1,5 +1,6 @@
 //! The command line: verbs, flags, help.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -33,6 +34,10 @@ pub(crate) enum Verb {
     /// Puts load on a method, and says how fast it was answered
     #[command(long_about = bench::ABOUT)]
     Bench(Bench),
+    /// Sends a file, resumed after a break and verified at the end
+    Put(Put),
+    /// Fetches a file, resumed after a break and verified at the end
+    Get(Get),
     /// Lists the methods of a Trunkline server, one a line
     Ls(Ls),
     /// Says what a service's methods take and give
@@ -73,11 +78,14 @@ pub(crate) struct Demo {
     /// Asks every caller for this token
     #[arg(long, value_name = "T", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) token: Option<String>,
+    /// Serves the files below this directory to IIP's file programs and to put and get
+    #[arg(long, value_name = "DIR")]
+    pub(crate) files: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT or unix://PATH[?wire=rpcx]; for call also several with
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT or unix://PATH[?wire=rpcx]; for call also several with
     /// commas, each with #WEIGHT from 1 to 100 where they differ: rpcx://a:1#3,b:2
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
@@ -179,4 +187,42 @@ pub(crate) struct Template {
     /// The method
     #[arg(value_name = "SERVICE.METHOD")]
     pub(crate) method: String,
+}
+
+const FILES: &str = "\
+A break is mended for up to 10 s. The target shows under its name when it is whole; a command that was killed
+leaves .trunkline-….part in the same folder, which the next one for the same source and target takes up.
+Exit codes: 0 done, 1 the server refuses or does not have it, 2 usage or the file here, 3 a break that lasted";
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+{FILES}
+
+Examples:
+  trunkline put photo.jpg iip://127.0.0.1:8972/photo.jpg
+  trunkline put notes iip://127.0.0.1:8972/my%20notes"))]
+pub(crate) struct Put {
+    /// What to send
+    pub(crate) file: PathBuf,
+    /// Where to: iip://HOST:PORT/NAME, the name percent-encoded
+    pub(crate) url: String,
+    /// Sends this metadata (repeats); the token is `Authorization: Bearer T`
+    #[arg(short = 'H', long = "header", value_name = "KEY:VALUE", value_parser = values::header)]
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+{FILES}
+
+Examples:
+  trunkline get iip://127.0.0.1:8972/photo.jpg photo.jpg"))]
+pub(crate) struct Get {
+    /// What to fetch: iip://HOST:PORT/NAME, the name percent-encoded
+    pub(crate) url: String,
+    /// Where to
+    pub(crate) file: PathBuf,
+    /// Sends this metadata (repeats); the token is `Authorization: Bearer T`
+    #[arg(short = 'H', long = "header", value_name = "KEY:VALUE", value_parser = values::header)]
+    pub(crate) headers: Vec<(String, String)>,
 }

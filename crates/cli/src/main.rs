@@ -6,6 +6,7 @@ mod call;
 mod demo;
 mod endpoint;
 mod exit;
+mod files;
 mod inspect;
 mod refuse;
 mod values;
@@ -31,6 +32,8 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Demo(args) => block_on(demo::run(args)),
         Verb::Call(args) => block_on(call::run(args)).map(|()| ExitCode::SUCCESS),
         Verb::Bench(args) => block_on(bench::run(args)),
+        Verb::Put(args) => block_on(files::put(args)).map(|()| ExitCode::SUCCESS),
+        Verb::Get(args) => block_on(files::get(args)).map(|()| ExitCode::SUCCESS),
         Verb::Ls(args) => block_on(inspect::ls(args)).map(|()| ExitCode::SUCCESS),
         Verb::Describe(args) => block_on(inspect::describe(args)).map(|()| ExitCode::SUCCESS),
         Verb::Template(args) => block_on(inspect::template(args)).map(|()| ExitCode::SUCCESS),

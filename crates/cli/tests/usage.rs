@@ -37,7 +37,7 @@ fn what_comes_later_is_refused_by_its_name() {
             done.fails(2, "not built yet");
         }
     }
-    for verb in ["gateway", "put", "get", "top", "start", "stop", "reload", "status", "connections"] {
+    for verb in ["gateway", "top", "start", "stop", "reload", "status", "connections"] {
         let done = run(&[verb, "x", "--y"]);
         done.fails(2, verb);
         done.fails(2, "not built yet");
@@ -49,6 +49,9 @@ fn what_comes_later_is_refused_by_its_name() {
         {
             run(args).fails(2, &format!("{scheme}://"));
         }
+        let file = format!("{scheme}://127.0.0.1:1/x");
+        run(&["put", "Cargo.toml", &file]).fails(2, &format!("{scheme}://"));
+        run(&["get", &file, "/nowhere/x"]).fails(2, &format!("{scheme}://"));
     }
     for scheme in ["tls", "udp", "mem", "quic"] {
         run(&["demo", "--listen", &format!("{scheme}://127.0.0.1:0")]).fails(2, &format!("{scheme}://"));
@@ -66,7 +69,7 @@ fn what_is_wrong_gets_one_line() {
     let url = "rpcx://127.0.0.1:1";
     let long = format!("a:{}", "x".repeat(20_000));
     for (args, with) in [
-        (&[][..], "demo, call, bench, ls, describe or template"),
+        (&[][..], "demo, call, bench, put, get, ls, describe or template"),
         (&["nope"], "nope"),
         (&["demo", "--nope"], "--nope"),
         (&["demo", "nope"], "nope"),

@@ -32,6 +32,7 @@
 //! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
+//! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.
 //! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
 
 // What the macros generate names this crate from outside; inside it must have that name too.
@@ -45,6 +46,8 @@ pub mod client;
 pub mod codec;
 mod context;
 pub mod describe;
+#[cfg(all(feature = "file", target_os = "linux"))]
+pub mod file;
 pub mod layer;
 #[cfg(all(test, trunkline_loom))]
 mod loom_tests;

@@ -41,6 +41,11 @@ const EXAMPLES: &[Example] = &[
         &["five nodes: 300 s", "half the time: context deadline exceeded", "4410 s, of which"],
     ),
     Example("compress", cfg!(feature = "gzip"), &["compressed: false: 42", "compressed: true: "]),
+    Example(
+        "download",
+        cfg!(feature = "file"),
+        &["broken off; the file shows: false", "more than a third were here: true", "the same: true"],
+    ),
     Example("error", true, &["for everybody: 200 cents are missing", "for Rust: NotEnough { missing: 200 }"]),
     Example("gateway", cfg!(feature = "http"), &["HTTP/1.1 200 OK", r#"{"c":7}"#, "divide by zero"]),
     Example("jsonrpc", cfg!(feature = "http"), &[r#"{"jsonrpc":"2.0","result":{"c":3},"id":1}"#, "-32601"]),
@@ -59,6 +64,17 @@ const EXAMPLES: &[Example] = &[
     Example("timeout", true, &["context deadline exceeded", "the work was stopped both times"]),
     Example("tower", cfg!(feature = "tower"), &["bread: limited: ", "hurried: deadline_exceeded: "]),
     Example("unix", true, &["unix:///", "three transports, one service", "the socket file is gone"]),
+    Example(
+        "upload",
+        cfg!(feature = "file"),
+        &[
+            "broken off; the file shows: false",
+            "more than a third were there: true",
+            "the same: true",
+            "refused file name",
+            "no such folder",
+        ],
+    ),
     Example("websocket", cfg!(feature = "http"), &["HTTP/1.1 101 Switching Protocols", "reply 7: hello"]),
 ];
 

@@ -21,7 +21,7 @@ mod schedule;
 mod slots;
 mod stream;
 mod thread;
-mod units;
+pub(crate) mod units;
 mod worker;
 
 use std::process::ExitCode;

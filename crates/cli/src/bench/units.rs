@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// A time of so many nanoseconds.
-pub(super) fn time(nanos: f64) -> String {
+pub(crate) fn time(nanos: f64) -> String {
     let (value, unit) = match nanos {
         n if n < 999.5e3 => (n / 1e3, "µs"),
         n if n < 999.5e6 => (n / 1e6, "ms"),
@@ -11,7 +11,7 @@ pub(super) fn time(nanos: f64) -> String {
 }
 
 /// So many bytes.
-pub(super) fn bytes(bytes: f64) -> String {
+pub(crate) fn bytes(bytes: f64) -> String {
     let (value, unit) = match bytes {
         n if n < 999.5 => return format!("{n:.0} B"),
         n if n < 999.5e3 => (n / 1e3, "kB"),

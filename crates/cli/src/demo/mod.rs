@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinError;
+use trunkline::file::FileService;
 use trunkline::reflect::Description;
 use trunkline::server::{ServerBuilder, ServerError};
 use trunkline::{NamedService, Server};
@@ -33,7 +34,7 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
     process::log_to_stderr();
     // Before anything is served, so that no signal is lost.
     let mut signals = Signals::install()?;
-    let server = builder(&args).bind().await.map_err(|error| Failure::usage(reason(&error)))?;
+    let server = builder(&args)?.bind().await.map_err(|error| Failure::usage(reason(&error)))?;
     let (handle, addresses) = (server.handle(), server.addresses());
     let mut running = tokio::spawn(server.run());
     ready(&args, &addresses)?;
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
 }
 
 /// The server with all sample services and the default limits.
-fn builder(args: &args::Demo) -> ServerBuilder {
+fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
     let body_limit = usize::try_from(args.body_limit).unwrap_or(usize::MAX);
     let threads = args.threads.map_or_else(process::cores, usize::from);
     let mut builder = Server::builder()
@@ -80,7 +81,11 @@ fn builder(args: &args::Demo) -> ServerBuilder {
     if let Some(token) = &args.token {
         builder = builder.token(token);
     }
-    args.listen.iter().fold(builder, |builder, address| builder.listen(address))
+    if let Some(directory) = &args.files {
+        let refused = |error| Failure::usage(format!("cannot serve files of {}: {error}", directory.display()));
+        builder = builder.serve(FileService::open(directory).map_err(refused)?);
+    }
+    Ok(args.listen.iter().fold(builder, |builder, address| builder.listen(address)))
 }
 
 /// What the sample services take and give.
