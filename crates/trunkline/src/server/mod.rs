@@ -1,6 +1,7 @@
 //! Serving: the builder, the listeners, the connections, the stop.
 
 mod accept;
+mod begin;
 mod builder;
 pub(crate) mod connection;
 #[cfg(test)]
