@@ -9,7 +9,6 @@ use trunkline_wire::iip::Frame;
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     read: Vec<u8>,
-    limits: Limits,
 }
 
 /// A frame that was read: status, path, channel, data.
@@ -23,10 +22,17 @@ pub(crate) fn frame(status: u8, path: &str, channel: u32, data: impl AsRef<[u8]>
     out
 }
 
+/// The frame that the bytes begin with, and its length.
+pub(crate) fn decode(bytes: &[u8]) -> Option<(Seen, usize)> {
+    let frame = Frame::decode(bytes, &Limits::default()).unwrap()?;
+    let path = String::from_utf8(frame.path.to_vec()).unwrap();
+    Some(((frame.status, path, frame.channel, frame.data.to_vec()), frame.length()))
+}
+
 impl Raw {
     pub(crate) async fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self { stream, read: Vec::new(), limits: Limits::default() }
+        Self { stream, read: Vec::new() }
     }
 
     /// Connected, and with so many channels beside channel 0.
@@ -46,10 +52,7 @@ impl Raw {
     /// The next frame; `None` at the end of the connection.
     pub(crate) async fn next(&mut self) -> Option<Seen> {
         loop {
-            if let Some(frame) = Frame::decode(&self.read, &self.limits).unwrap() {
-                let path = String::from_utf8(frame.path.to_vec()).unwrap();
-                let (seen, length) =
-                    ((frame.status, path, frame.channel, frame.data.to_vec()), frame.length());
+            if let Some((seen, length)) = decode(&self.read) {
                 self.read.drain(..length);
                 return Some(seen);
             }
