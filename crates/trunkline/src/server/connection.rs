@@ -14,6 +14,7 @@ use super::Core;
 use super::drain::DrainWatch;
 use super::router::Last;
 use super::streams::Outflow;
+use super::sys::Joined;
 use super::work::{ReplyTo, Work, failure, refusal};
 use crate::context::ConnectionInfo;
 use crate::net::buffers::owned;
@@ -25,10 +26,12 @@ use crate::service::{Service, reply_over_limit};
 use crate::{Body, Code, Reply, Result, Status};
 
 /// The server's role on one connection that speaks the wire `W`.
-pub(crate) struct ServerRole<'a, W, S> {
+pub(crate) struct ServerRole<'a, W: Session, S> {
     pub(super) session: W,
     pub(super) core: &'a Arc<Core<S>>,
     pub(super) info: Arc<ConnectionInfo>,
+    /// Where the session counts for whoever looks at the server.
+    joined: Option<Box<Joined>>,
     drain: DrainWatch,
     /// The method that was called last.
     pub(super) last: Option<Last>,
@@ -62,10 +65,13 @@ const DRAIN_TOLD: Duration = Duration::from_secs(1);
 
 impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
     pub(crate) fn new(core: &'a Arc<Core<S>>, info: Arc<ConnectionInfo>) -> Self {
+        let mut session = W::server(&core.limits);
+        let joined = W::REPORTS.then(|| core.sys.join(&mut session, &info.peer));
         Self {
-            session: W::server(&core.limits),
+            session,
             core,
             info,
+            joined,
             drain: core.drain.watch(),
             last: None,
             pending: Pending::default(),
@@ -198,6 +204,16 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         }
     }
 
+    /// Answers what the connection is asked about itself.
+    #[inline]
+    fn answer_about_itself(&mut self, cx: &TaskContext<'_>) {
+        if W::REPORTS
+            && let Some(joined) = &self.joined
+        {
+            joined.answer(&mut self.session, cx.waker());
+        }
+    }
+
     /// Whether an answer is still to be written. One-way calls have none, and go on without their connection.
     fn is_waited_for(&self) -> bool {
         let one_way = self.pending.keys().filter(|to| to.one_way).count();
@@ -274,6 +290,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
 
 impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
+        self.answer_about_itself(cx);
         if self.draining.is_none() && self.drain.poll_begun(cx).is_ready() {
             let told = self.session.drain(out);
             self.draining = Some(Instant::now() + if told { DRAIN_TOLD } else { DRAIN_UNTOLD });
@@ -291,7 +308,8 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
         self.follow_up(cx, out).map(|_| ())
     }
 
-    fn advance_unsent(&mut self, _: &mut TaskContext<'_>) -> bool {
+    fn advance_unsent(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        self.answer_about_itself(cx);
         // Who does not read answers is not read from.
         false
     }
@@ -347,8 +365,11 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     const ANSWERS: bool = true;
 }
 
-impl<W, S> Drop for ServerRole<'_, W, S> {
+impl<W: Session, S> Drop for ServerRole<'_, W, S> {
     fn drop(&mut self) {
+        if let Some(joined) = &self.joined {
+            joined.leave(&mut self.session);
+        }
         self.info.pushes.close();
     }
 }

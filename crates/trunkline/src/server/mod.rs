@@ -15,6 +15,7 @@ mod running;
 pub(crate) mod serve;
 mod stack;
 mod streams;
+pub(crate) mod sys;
 pub(crate) mod uri;
 mod work;
 
@@ -42,6 +43,7 @@ pub(crate) struct Core<S> {
     pub(crate) drain: Arc<Drain>,
     /// One-way calls that may go on without their connection.
     pub(crate) outliving: Arc<Semaphore>,
+    pub(crate) sys: Arc<sys::Sys>,
     #[cfg(feature = "http")]
     pub(crate) document: http::OpenApi,
 }
@@ -55,6 +57,7 @@ impl<S> Core<S> {
             patience: Patience::USUAL,
             drain: Arc::default(),
             outliving: Arc::new(Semaphore::new(OUTLIVING)),
+            sys: Arc::default(),
             #[cfg(feature = "http")]
             document: http::OpenApi::default(),
         }
