@@ -168,32 +168,34 @@ pub struct InFlight<'a> {
     method: &'a Method,
     /// Since when the time runs that is not counted yet, and for how many calls it counts.
     timed: Option<(Instant, u64)>,
-    failed: bool,
 }
 
 impl InFlight<'_> {
     /// Counts the time until now; whether the call `ended` here.
-    fn add_time(&mut self, ended: bool) {
-        if let Some((since, calls)) = self.timed.take() {
-            let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            add(self.method, |cells| &cells.nanoseconds, nanoseconds.saturating_mul(calls));
-            if ended {
-                self.method.histogram.add(shard(), calls == 1, nanoseconds);
-            }
+    #[cold]
+    fn add_time(&self, since: Instant, calls: u64, ended: bool) {
+        let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        add(self.method, |cells| &cells.nanoseconds, nanoseconds.saturating_mul(calls));
+        if ended {
+            self.method.histogram.add(shard(), calls == 1, nanoseconds);
+        }
+    }
+
+    #[inline(always)]
+    fn end(&self, failed: bool) {
+        if let Some((since, calls)) = self.timed {
+            self.add_time(since, calls, true);
+        }
+        add(self.method, |cells| &cells.ended, 1);
+        if failed {
+            add(self.method, |cells| &cells.failures, 1);
         }
     }
 }
 
 impl Drop for InFlight<'_> {
-    #[inline]
     fn drop(&mut self) {
-        if self.timed.is_some() {
-            self.add_time(true);
-        }
-        add(self.method, |cells| &cells.ended, 1);
-        if self.failed {
-            add(self.method, |cells| &cells.failures, 1);
-        }
+        self.end(true);
     }
 }
 
@@ -205,12 +207,14 @@ impl Policy for Arc<Counters> {
     fn begin(&self, facts: &Facts<'_>) -> Self::Guard<'_> {
         let method = self.counted(facts.method_id())?;
         add(method, |cells| &cells.begun, 1);
-        Some(InFlight { method, timed: tick().then(|| (Instant::now(), SAMPLED)), failed: true })
+        Some(InFlight { method, timed: tick().then(|| (Instant::now(), SAMPLED)) })
     }
 
     fn waits<'a>(mut guard: Self::Guard<'a>) -> Self::Guard<'a> {
         if let Some(call) = &mut guard {
-            call.add_time(false);
+            if let Some((since, calls)) = call.timed {
+                call.add_time(since, calls, false);
+            }
             call.timed = Some((Instant::now(), 1));
         }
         guard
@@ -224,11 +228,13 @@ impl Policy for Arc<Counters> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ended(guard: Self::Guard<'_>, failed: bool) {
-        if let Some(mut call) = guard {
-            call.failed = failed;
+        if let Some(call) = &guard {
+            call.end(failed);
         }
+        // It is counted: dropping it would count it once more, as a failure.
+        std::mem::forget(guard);
     }
 }
 
