@@ -32,6 +32,7 @@
 //! have, of `new_channel` and of `delete_channel` count for connections and channels alone.
 
 mod accept;
+mod begin;
 mod builder;
 pub(crate) mod connection;
 #[cfg(test)]
