@@ -133,6 +133,45 @@ async fn connections_say_what_went_over_their_channels() {
     assert_eq!((&other["PacketReceived"], &other["WholePacketReceived"]), (&json!(1), &json!(0)));
 }
 
+/// Connections come, call and go while somebody asks all the time: no answer is lost from the counts, none counts twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_stay_right_while_connections_come_and_go() {
+    let (_, address) = serve(server().threads(2).listen("127.0.0.1:0")).await;
+    let (tasks, rounds, calls) = (4, 25, 20);
+    let callers: Vec<_> = (0..tasks)
+        .map(|_| {
+            let address = address.clone();
+            tokio::spawn(async move {
+                for _ in 0..rounds {
+                    let mut raw = Raw::with_channels(&address, 1).await;
+                    raw.send(&support::iip::frame(1, "/echo", 1, "x").repeat(calls)).await;
+                    for _ in 0..calls {
+                        raw.next().await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut raw = Raw::with_channels(&address, 1).await;
+    let (mut last, local) = (0, raw.stream.local_addr().unwrap().to_string());
+    while !callers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let now = parsed(&raw.ask("/sys/path_count", 1, "/echo").await)["PacketsSent"].as_u64().unwrap();
+        assert!(now >= last, "{now} after {last}");
+        last = now;
+        let connections = parsed(&raw.ask("/sys/connection_statis", 1, "{}").await);
+        // Those that are about to end may still be there.
+        assert!(connections.get(&local).is_some(), "{connections}");
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let all = u64::try_from(tasks * rounds * calls).unwrap();
+    assert_eq!(parsed(&raw.ask("/sys/path_count", 1, "/echo").await), count(all, 16 * all));
+    let measure = parsed(&raw.ask("/sys/path_measure", 1, "/echo").await);
+    assert_eq!(measure["all_requests"], all);
+    assert_eq!(ranges(&measure["all_timecount"]).iter().sum::<u64>(), all);
+}
+
 /// Where the object ends that the text begins with.
 fn shape_end(text: &str) -> usize {
     let mut depth = 0;

@@ -1,4 +1,35 @@
 //! Serving: the builder, the listeners, the connections, the stop.
+//!
+//! # What a server says of itself on IIP
+//! Every server answers IIP's system paths as the Go program does: `/sys/server_count`, `/sys/path_count` (data: the path),
+//! `/sys/server_measure`, `/sys/path_measure` (data: the path), `/sys/statis` (data: `{"time_unit":"millisecond"}`) and
+//! `/sys/connection_statis`. They are not listed by `Trunkline.Describe`.
+//!
+//! **Who may ask.** Where the server [asks for a token](ServerBuilder::token), it does so here, too, as for any call:
+//! without it the call gets the token's failure. Where it does not, callers on loopback, on a Unix socket and in memory are
+//! answered; to others there is no such path (code 102). A request that an HTTP adapter hands on finds no such path,
+//! wherever the adapter runs and whatever token it brings. A proxy on the same machine that hands on IIP itself is on
+//! loopback: behind one, ask for a token.
+//!
+//! **What differs from the Go program:**
+//! - Counts (`server_count`, `path_count`, `connection_statis`) are of IIP alone, and exact. Measures are of the methods'
+//!   calls on all wires, since a method is one thing here. Only their numbers of requests are exact: a call whose handler
+//!   has to wait is timed from there on; of those that are answered at once one in 16 is timed, and stands for the others.
+//! - Seconds are counted from the first IIP connection on. What was before is in the `all_` figures alone.
+//! - The eight ranges are of milliseconds on all paths: up to 100, 200, 300, 500, 700, 1000, 1500, and more. There they are
+//!   of microseconds on system paths, and an application may set its own.
+//! - A path that stands for a method ([`ServerBuilder::path`]) shares the figures of that method, which `statis` lists under
+//!   `/Service/Method`. Paths are listed in the order of the server's table; there the order is random.
+//! - The averages of `all timecount` are of all calls. There they are the time of the last five minutes by the number of
+//!   all calls.
+//! - `WriteQueue` is 0: nothing is queued between a handler and the socket. `ReceiveQueue` is how many frames wait to be
+//!   looked at.
+//! - A connection whose thread is busy for more than a second is left out. Where all connections together are more than a
+//!   reply may be long (`body_limit`), `connection_statis` fails.
+//! - A frame that a Trunkline peer sends beside its calls counts for its channel 0.
+//!
+//! As there, `PacketReceived` and `BytesReceived` are filled for channels alone, and calls of names that the server does not
+//! have, of `new_channel` and of `delete_channel` count for connections and channels alone.
 
 mod accept;
 mod begin;

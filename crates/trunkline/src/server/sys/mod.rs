@@ -1,25 +1,5 @@
-//! IIP's system paths: what the server says of itself, in the Go program's own shapes.
-//!
-//! **Who may ask.** Where the server asks its callers for a token, it does so here, too, as for any call: without it the
-//! call gets the token's failure. Where it does not, only callers on loopback, on a Unix socket or in memory are answered;
-//! to others there is no such path (code 102). A request that an HTTP adapter hands on is answered as if there were no
-//! such path, wherever the adapter runs. A proxy on the same machine that hands on IIP itself is on loopback: behind one,
-//! ask for a token.
-//!
-//! **What differs from the Go program:**
-//! - Counts (`server_count`, `path_count`, `connection_statis`) are of IIP alone and exact. Measures are of the methods'
-//!   calls on all wires, since a method is one thing here; only their number is exact. A call whose handler has to wait is
-//!   timed from there on; of those that are answered at once one in 16 is timed and stands for the others.
-//! - Seconds are counted from the first IIP connection on. What was before is in the `all_` figures alone.
-//! - The ranges are of milliseconds on all paths. There they are of microseconds on the system paths, and an
-//!   application may set its own.
-//! - A path that stands for a method (`ServerBuilder::path`) shares the figures of that method, which `statis` lists
-//!   under `/Service/Method`, in the order of the server's table. There the order is random.
-//! - The averages of `all timecount` are of all calls. There they are the time of five minutes by the number of all calls.
-//! - `WriteQueue` is 0: nothing is queued between a handler and the socket. `ReceiveQueue` is how many frames wait to be
-//!   looked at because the channel's calls in flight are at their limit, or a body is not read.
-//! - A path that a server does not have is none that it could count: calls to unknown names, `new_channel` and
-//!   `delete_channel` are in no figure but the connection's. So it is there.
+//! IIP's system paths: what the server says of itself, in the Go program's own shapes. Who may ask, and what differs, is
+//! said in the documentation of [`server`](crate::server).
 
 mod connections;
 mod measure;
