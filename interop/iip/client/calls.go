@@ -68,18 +68,21 @@ func callCases() []stand.Case {
 			})
 		}},
 		{Name: "iip-empty-path", Run: func() error {
-			return on(func(c *iip.ClientChannel) error { return stand.First(fails(c, "//", "{}", 102, "handle error"), works(c)) })
+			return on(func(c *iip.ClientChannel) error {
+				return stand.First(fails(c, "//", "{}", 102, "handle error"), works(c))
+			})
 		}, Go: &stand.Difference{ID: "iip-empty-path", Why: "an empty path cannot be answered, and the connection closes"}},
+		// Our server looks a path up as it is written, so that nothing that it encodes can end it early (I3).
 		{Name: "iip-encoded-path", Run: func() error {
 			return on(func(c *iip.ClientChannel) error {
-				for _, path := range []string{"/Arith/%4dul", "/%41rith/Mul", "/Arith%2FMul?x=%20"} {
-					if err := wants(c, path, `{"A":6,"B":7}`, `{"C":42}`); err != nil {
+				for _, path := range []string{"/Arith/%4dul", "/%65cho", "/Arith%2FMul?x=%20"} {
+					if err := fails(c, path, "{}", 102, "handle error"); err != nil {
 						return err
 					}
 				}
-				return wants(c, "/%65cho", "x", "x")
+				return works(c)
 			})
-		}},
+		}, Go: &stand.Difference{ID: "iip-decodes", Why: "a path is looked up with its percent-escapes decoded"}},
 		{Name: "iip-panic", Run: func() error {
 			return on(func(c *iip.ClientChannel) error {
 				got, err := ask(c, "/Fault/Panic", "{}")
