@@ -8,6 +8,7 @@ use std::process::ExitCode;
 /// The parts from the lowest to the highest. A part may name those of its own line and of lines before it.
 const LEVELS: [&[&str]; 5] = [
     &[
+        "asked",
         "body",
         "call",
         "codec",

@@ -10,7 +10,6 @@ fn what_comes_later_is_refused_by_its_name() {
     let demo = [
         "--console=127.0.0.1:0",
         "--register=etcd://a:1/b",
-        "--files=.",
         "--node=a",
         "--remote=a=b:1",
         "--advertise=a:1",
@@ -42,7 +41,7 @@ fn what_comes_later_is_refused_by_its_name() {
         done.fails(2, verb);
         done.fails(2, "not built yet");
     }
-    for scheme in ["iip", "netrpc", "saber", "etcd", "tls", "udp", "https", "ws"] {
+    for scheme in ["netrpc", "saber", "etcd", "tls", "udp", "https", "ws"] {
         let url = format!("{scheme}://127.0.0.1:1/x?wire=rpcx");
         for args in
             [&["call", &url, "A.B"][..], &["ls", &url], &["describe", &url, "A"], &["template", &url, "A.B"]]
@@ -58,7 +57,7 @@ fn what_comes_later_is_refused_by_its_name() {
     }
     run(&["ls", "rpcx://127.0.0.1:1,127.0.0.1:2"]).fails(2, "several endpoints");
     run(&["bench", "rpcx://127.0.0.1:1,127.0.0.1:2", "A.B"]).fails(2, "several endpoints");
-    run(&["call", "rpcx://127.0.0.1:1,iip://127.0.0.1:2", "A.B"]).fails(2, "iip://");
+    run(&["call", "rpcx://127.0.0.1:1,saber://127.0.0.1:2", "A.B"]).fails(2, "saber://");
     for how in ["ping", "geo"] {
         run(&["call", url, "A.B", "--select", how]).fails(2, "not built yet");
     }

@@ -120,7 +120,7 @@ pub trait Session: Send + 'static {
     /// Whether a frame of this call's body (the reply's at a server, the request's at a client) can leave now. A
     /// wire that keeps the order says no until it is its turn, and the driver leaves the frames with their
     /// stream: so nobody has to keep a body of any length. The turn comes by a `reply`, `data`, `forget` or
-    /// `cancel` of another call.
+    /// `cancel` of another call, at a client also by what it receives.
     fn may_write(&self, id: u64) -> bool {
         let _ = id;
         true

@@ -1,8 +1,10 @@
 //! What the demo answers on IIP beside `/Service/Method`: paths that stream.
 
+use trunkline::codec::Payload;
 use trunkline::describe::{MethodInfo, ServiceInfo};
 use trunkline::{
-    Body, BodyStream, Bytes, Call, Code, NamedService, Reply, Result, Service, Status, metadata,
+    Body, Bytes, Call, Code, IntoReply, NamedService, Reply, Result, Serialization, Service, Status,
+    Streaming, metadata,
 };
 
 /// The most frames that `/count` answers in.
@@ -23,7 +25,7 @@ impl NamedService for Paths {
 
 impl Service for Paths {
     async fn call(&self, call: Call) -> Result<Reply> {
-        if call.method() == UPPER { upper(call.into_parts().1).await } else { count(&call) }
+        if call.method() == UPPER { upper(call.into_parts().1) } else { count(&call) }
     }
 }
 
@@ -36,39 +38,26 @@ fn count(call: &Call) -> Result<Reply> {
         let text = format!("{COUNT} wants n from 1 to {MOST}, as in {COUNT}?n=5");
         return Err(Status::new(Code::InvalidInput, text));
     };
-    let (mut sender, stream) = BodyStream::channel();
-    tokio::spawn(async move {
-        for number in 1..=n {
-            // Nobody reads any more.
-            if sender.send(number.to_string()).await.is_err() {
-                return;
-            }
-        }
-        sender.finish();
-    });
-    Ok(Reply::new(stream))
+    framed(Streaming::iter((1..=n).map(|number| number.to_string())))
 }
 
 /// Answers each frame in capitals as it comes.
-async fn upper(body: Body) -> Result<Reply> {
+fn upper(body: Body) -> Result<Reply> {
     let mut frames = match body {
         Body::Full(bytes) => return Ok(Reply::new(capitals(&bytes))),
         Body::Stream(frames) => frames,
     };
-    let (mut sender, stream) = BodyStream::channel();
-    tokio::spawn(async move {
+    framed(Streaming::produce(|answer| async move {
         while let Some(frame) = frames.next().await {
-            let sent = match frame {
-                Ok(frame) => sender.send(capitals(&frame)).await,
-                Err(status) => return sender.fail(status),
-            };
-            if sent.is_err() {
-                return;
-            }
+            answer.send(capitals(&frame?)).await?;
         }
-        sender.finish();
-    });
-    Ok(Reply::new(stream))
+        Ok(())
+    }))
+}
+
+/// Each item as it is in a frame of its own.
+fn framed<T: Payload + Send + 'static>(items: Streaming<T>) -> Result<Reply> {
+    Ok(items.into_reply(Serialization::Raw)?)
 }
 
 fn capitals(bytes: &[u8]) -> Bytes {

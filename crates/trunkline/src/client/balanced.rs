@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::Either;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
 use super::channel::{Channel, ChannelBuilder};
 use super::failover::Attempt;
 use super::node::Node;
-use super::url::{InvalidUrl, Url, Wire};
+use super::url::{InvalidUrl, Url};
 use crate::balance::{Endpoint, InvalidEndpoint, Member, Members, Picker, RoundRobin};
 use crate::{Call, Code, Reply, Result, Service, Status};
 
@@ -248,14 +249,14 @@ impl From<Channel> for Client {
 }
 
 impl Service for Client {
-    async fn call(&self, call: Call) -> Result<Reply> {
+    fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
         match &self.0 {
-            Repr::One(channel) => channel.call(call).await,
-            Repr::Several(inner) => inner.call(call, None).await,
+            Repr::One(channel) => Either::Left(channel.call(call)),
+            Repr::Several(inner) => Either::Right(inner.call(call, None)),
         }
     }
 
-    /// JSON where one of the endpoints is called over HTTP, else MessagePack; or what the channels' settings say.
+    /// JSON where one of the endpoints is called over HTTP or IIP, else MessagePack; or what the channels' settings say.
     fn serialization(&self) -> Serialization {
         match &self.0 {
             Repr::One(channel) => channel.serialization(),
@@ -327,8 +328,8 @@ impl Snapshot {
         let all: Arc<[_]> = nodes.iter().map(|node| Arc::clone(&node.member)).collect();
         let open: Vec<bool> = all.iter().map(|member| member.health.is_open()).collect();
         let paused = (0..).zip(&open).filter(|(_, open)| !**open).map(|(place, _)| place).collect();
-        let http = nodes.iter().any(|node| node.wire() == Wire::Http);
-        let usual = if http { Serialization::Json } else { Serialization::MessagePack };
+        let json = nodes.iter().any(|node| node.wire().serialization() == Serialization::Json);
+        let usual = if json { Serialization::Json } else { Serialization::MessagePack };
         Self {
             members: Members::new(all, |place| open.get(place).copied().unwrap_or_default()),
             nodes: nodes.into(),

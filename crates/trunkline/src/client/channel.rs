@@ -398,10 +398,7 @@ impl ChannelBuilder {
             }
         };
         let origin = Origin { address, wire, attempt: 1 };
-        let usual = match url.wire {
-            Wire::Http | Wire::Iip => Serialization::Json,
-            Wire::Rpcx | Wire::Easymicro => Serialization::MessagePack,
-        };
+        let usual = url.wire.serialization();
         let pairs = Metadata::builder().with_all(self.metadata.pairs());
         let pairs = self.token.iter().fold(pairs, |pairs, Token(token)| pairs.with(AUTH, token));
         Ok(Channel(Arc::new(Inner {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use trunkline_wire::{Compression, Event, Next, Payload, ReplyHead, Session};
+use trunkline_wire::{Compression, Event, Metadata, Next, Payload, ReplyHead, Session, rpcx};
 
 use super::calls::Outcome;
 use super::link::{Link, State, WRITE_AHEAD};
@@ -135,7 +135,10 @@ impl<W: Session> ClientRole<W> {
                     Some(code) => Status::from_wire(code, text),
                     None => Status::new(Code::of_go_text(failure.message), text),
                 };
-                let details = failure.details.map(Bytes::copy_from_slice);
+                let said = self.said(state, head);
+                let details =
+                    failure.details.or_else(|| said.pairs().get_bytes(rpcx::keys::DETAILS.as_bytes()));
+                let details = details.map(Bytes::copy_from_slice);
                 let status = status.at(self.link.origin()).with_details_bytes(details);
                 if let Some(sender) = self.inflows.take(&mut state.session, head.id) {
                     return sender.fail(status); // The body has begun, and fails midway.
@@ -147,14 +150,18 @@ impl<W: Session> ClientRole<W> {
                 if silent {
                     return reply;
                 }
-                let said = state.session.metadata_of(head.uri, &self.link.settings.limits);
                 reply.with_metadata(match head.metadata.is_empty() {
-                    true => said.unwrap_or_default(),
+                    true => self.said(state, head),
                     false => head.metadata.share(|bytes| share(batch, bytes)),
                 })
             }),
         };
         self.end(state, head.id, outcome);
+    }
+
+    /// What a reply says in its URI, where it has one. What is broken there says nothing.
+    fn said(&self, state: &State<W>, head: &ReplyHead<'_>) -> Metadata {
+        state.session.metadata_of(head.uri, &self.link.settings.limits).unwrap_or_default()
     }
 
     fn body(
@@ -386,6 +393,10 @@ impl<W: Session> Role for ClientRole<W> {
             self.drop_unread(state, cx);
         }
         self.note(state);
+        if at > start && !state.outflows.is_empty() {
+            // What came may have given a streamed request its turn.
+            cx.waker().wake_by_ref();
+        }
         drop(guard);
         self.wake();
         received

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use trunkline_wire::Serialization;
+
 use crate::net::Address;
 
 /// A wire that calls can be made on.
@@ -24,6 +26,15 @@ impl Wire {
 
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|wire| wire.name() == name)
+    }
+
+    /// What messages are serialised in on it where nobody says.
+    #[must_use]
+    pub fn serialization(self) -> Serialization {
+        match self {
+            Self::Http | Self::Iip => Serialization::Json,
+            Self::Rpcx | Self::Easymicro => Serialization::MessagePack,
+        }
     }
 
     /// The wire's name, as in the scheme of a URL.

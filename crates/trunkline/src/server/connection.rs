@@ -130,15 +130,18 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
                 Err(error) => return self.write_failure_to(head, &error.into(), out),
             },
         };
+        // What the URI says is metadata that a call on the spot would not see.
+        let by_uri = head.uri.contains(&b'?');
         if let Some((route, _)) = found
             && route.in_place
             && end
+            && !by_uri
             && self.answer_in_place(route.id, head, body, batch, out)
         {
             return;
         }
         let held = body.as_slice().len();
-        let said = if head.metadata.is_empty() && !head.uri.contains(&b'?') {
+        let said = if head.metadata.is_empty() && !by_uri {
             (None, MaybeMetadata::default())
         } else {
             match self.said(head, batch) {

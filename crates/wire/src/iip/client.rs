@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::frame::{Head, write};
-use super::lane::{Arriving, Lane, Open, Queued};
+use super::lane::{Arriving, Asked, Lane, Open, Queued};
 use super::reply::NOT_FOUND;
 use super::session::Traffic;
 use super::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// How many bytes of calls wait in the session for a channel; one more fails.
 const QUEUED: usize = 64 << 20;
+
+/// The id of an answer that nobody waits for any more.
+const NOBODY: u64 = u64::MAX;
 
 /// So many channels given up within a request make the connection one for whose new calls another one is wanted.
 const CUTS: usize = 64;
@@ -118,7 +121,7 @@ impl Client {
             // Nothing has to be put together.
             let before = out.len();
             write(WHOLE, &path, lane.channel, call.body, out);
-            lane.asked.push_back((!call.one_way).then_some(call.id));
+            lane.asked.push_back(if call.one_way { Asked::Nobody } else { Asked::Call(call.id) });
             self.traffic.sent(1, true, out.len().saturating_sub(before));
             return Ok(());
         }
@@ -189,7 +192,7 @@ impl Client {
         let Some(to) = self.lanes.get_mut(lane) else { return };
         let Some(mut open) = to.open.take() else { return };
         if !open.begun && (end || !data.is_empty()) {
-            to.asked.push_back((!open.one_way).then_some(open.id));
+            to.asked.push_back(if open.one_way { Asked::Nobody } else { Asked::Call(open.id) });
         }
         let channel = to.channel;
         if data.is_empty() && end {
@@ -265,7 +268,8 @@ impl Client {
                 let path = format!("/sys/trunkline?cancel={channel}.{number}");
                 self.system(path.as_bytes(), out)
             });
-        self.lanes.iter_mut().for_each(|lane| lane.forget(id));
+        let instead = if told { Asked::Nobody } else { Asked::Late };
+        self.lanes.iter_mut().for_each(|lane| lane.forget(id, instead));
         if let Some(lane) = self.lanes.iter().position(|lane| lane.is_open_for(id)) {
             let before = out.len();
             self.cut(lane, told, out);
@@ -362,7 +366,7 @@ impl Client {
                 return Err(malformed("an answer that nobody waits for", 0));
             }
             // A server may answer what it has of a request that was cut.
-            lane.asked.push_back(None);
+            lane.asked.push_back(Asked::Late);
         }
         Ok(false)
     }
@@ -379,7 +383,7 @@ impl Client {
         let consumed = head.length.saturating_add(here);
         self.traffic.received(head.is_last(), head.total());
         let asked = self.lanes.get_mut(index).and_then(|lane| {
-            let asked = lane.asked.front_mut().and_then(Option::take);
+            let asked = lane.asked.front_mut().map(|asked| std::mem::replace(asked, Asked::Nobody));
             lane.arriving = Arriving::Answer;
             if head.is_last() {
                 lane.ended();
@@ -387,11 +391,12 @@ impl Client {
             asked
         });
         let next = match asked {
-            None => Next::Again,
-            Some(id) if head.is_first() => {
+            None | Some(Asked::Nobody) => Next::Again,
+            Some(Asked::Late) => Next::Event(reply(NOBODY, head, None, &[], true)),
+            Some(Asked::Call(id)) if head.is_first() => {
                 Next::Event(Event::ReplyTooLarge { id, got: wide(head.data), limit: wide(limit) })
             }
-            Some(id) => {
+            Some(Asked::Call(id)) => {
                 let text = b"a frame of the reply's body is over the limit (setting body_limit)";
                 Next::Event(reply(id, head, Some(Failure::text(text)), &[], true))
             }
@@ -403,12 +408,20 @@ impl Client {
     fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8]) -> Next<'a> {
         let (first, end) = (head.is_first(), head.is_last());
         let Some(lane) = self.lanes.get_mut(index) else { return Next::Again };
-        let asked = lane.asked.front().copied().flatten();
+        let Some(front) = lane.asked.front_mut() else { return Next::Again };
+        let asked = *front;
+        if asked == Asked::Late {
+            *front = Asked::Nobody; // It is told once.
+        }
         lane.arriving = Arriving::Answer;
         if end {
             lane.ended();
         }
-        let Some(id) = asked else { return Next::Again };
+        let id = match asked {
+            Asked::Call(id) => id,
+            Asked::Late => return Next::Event(reply(NOBODY, head, None, &[], true)),
+            Asked::Nobody => return Next::Again,
+        };
         if end && let Some((code, message)) = json::failure(data) {
             return Next::Event(reply(id, head, Some(self.failure(head.uri, code, message)), &[], true));
         }

@@ -8,8 +8,8 @@ use crate::Metadata;
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) channel: u32,
-    /// The calls whose answers have not come, in the order of their requests; `None` where nobody waits.
-    pub(super) asked: VecDeque<Option<u64>>,
+    /// Whose answers have not come, in the order of their requests.
+    pub(super) asked: VecDeque<Asked>,
     /// How many answers have come.
     pub(super) answered: u64,
     /// The call whose request is not whole: nothing else can be sent meanwhile.
@@ -26,6 +26,16 @@ pub(super) enum Arriving {
     Nothing,
     /// A later frame of the answer of whoever is first in the order.
     Answer,
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    Call(u64),
+    /// Nobody any more, and the server does not know: the answer is told as one that is nobody's.
+    Late,
+    /// Nobody: the answer is read past.
+    Nobody,
 }
 
 /// A request that is sent frame by frame.
@@ -80,14 +90,14 @@ impl Lane {
             // Nothing was sent after it.
             return u64::try_from(self.asked.len()).ok().map(|asked| self.answered.saturating_add(asked));
         }
-        let place = self.asked.iter().position(|other| *other == Some(id))?;
+        let place = self.asked.iter().position(|other| *other == Asked::Call(id))?;
         u64::try_from(place).ok().map(|place| self.answered.saturating_add(place).saturating_add(1))
     }
 
-    /// Nobody waits for the answer any more; its place stays.
-    pub(super) fn forget(&mut self, id: u64) {
-        if let Some(place) = self.asked.iter_mut().find(|other| **other == Some(id)) {
-            *place = None;
+    /// The call does not wait for its answer any more; its place stays.
+    pub(super) fn forget(&mut self, id: u64, instead: Asked) {
+        if let Some(place) = self.asked.iter_mut().find(|other| **other == Asked::Call(id)) {
+            *place = instead;
         }
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn status(first: bool, last: bool) -> u8 {
     }
 }
 
-/// What system paths may carry at the least, whatever the limit of bodies is: channels are granted there.
+/// What the session's own paths may carry at the least, whatever the limit of bodies is: channels are granted there.
 const SYSTEM: usize = 4096;
 
 /// The most data that is taken on a path.
@@ -87,7 +87,7 @@ const SYSTEM: usize = 4096;
 pub(crate) fn body_limit(path: &[u8], limits: &crate::Limits) -> usize {
     match path {
         UPLOAD => MOST_DATA,
-        [b'/', b's', b'y', b's', b'/', ..] => limits.body.max(SYSTEM),
+        NEW_CHANNEL | DELETE_CHANNEL | TRUNKLINE => limits.body.max(SYSTEM),
         _ => limits.body,
     }
 }

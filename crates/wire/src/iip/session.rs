@@ -56,6 +56,8 @@ impl Traffic {
 /// - At a client each call takes the granted channel with the fewest in flight; calls that were made before channels
 ///   are granted wait in the session, 64 MiB of bodies at most. A one-way call is an ordinary one whose answer nobody
 ///   waits for. Where the server grants no channel, calls go on channel 0.
+/// - An answer that comes although its call was given up, and the server was not told, is an empty reply with the id
+///   [`u64::MAX`], which no call may have: so it completes nothing and can be counted.
 /// - A call whose request has begun and is given up within its body: a Trunkline server is told; with others that
 ///   channel is used no more, so that nobody takes what was sent for the whole. After 64 of those the session says
 ///   [`Draining`](crate::Event::Draining), as if the server had.

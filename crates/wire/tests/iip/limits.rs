@@ -23,6 +23,16 @@ fn what_a_file_is_sent_to_takes_16_mib_whatever_the_limit_of_bodies() {
     assert!(matches!(stop, Stop::Closed(WireError::TooLarge { limit: 0x0100_0000, .. })), "{stop:?}");
 }
 
+/// Found by the fuzzer: a system path that the session does not answer itself is a call like any other.
+#[test]
+fn system_paths_of_the_framework_have_the_limit_of_bodies() {
+    for (length, refused) in [(32, false), (33, true)] {
+        let (seen, ..) =
+            events(&mut server(0, &small()), &frame(1, "/sys/path_count", 0, vec![b'x'; length]));
+        assert_eq!(matches!(&seen[..], [Seen::Refused { got: 33, limit: 32, .. }]), refused);
+    }
+}
+
 /// The session needs none of the data of what it answers itself, and the order is kept.
 #[test]
 fn system_paths_with_too_much_data_are_answered() {
