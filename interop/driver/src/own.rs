@@ -21,9 +21,10 @@ impl NamedService for Paths {
 
 impl Service for Paths {
     async fn call(&self, call: Call) -> Result<Reply> {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
         let mut all = BTreeMap::<_, Vec<_>>::new();
         for (name, value) in call.metadata().iter() {
-            all.entry(name).or_default().push(value);
+            all.entry(text(name)).or_default().push(text(value));
         }
         let json = serde_json::to_vec(&all).map_err(|e| Status::new(Code::Internal, e.to_string()))?;
         Ok(Reply::new(Bytes::from(json)))

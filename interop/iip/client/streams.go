@@ -98,6 +98,7 @@ func streamCases() []stand.Case {
 		{Name: "iip-request-in-frames", Run: requestInFrames},
 		{Name: "iip-one-answer", Run: oneAnswer, Go: &stand.Difference{ID: "I17", Why: "an unknown path is answered at each frame"}},
 		{Name: "iip-encoded-zero", Run: encodedZero, Go: &stand.Difference{ID: "I3", Why: "the decoded path of an answer ends at a zero byte, and what follows is taken for frames"}},
+		{Name: "iip-stalled-reader", Run: stalledReader, Go: &stand.Difference{ID: "I2", Why: "an answer that waits for a second for its place in the queue is lost, and the order shifts"}},
 		{Name: "iip-broken-frames", Run: brokenFrames},
 		{Name: "iip-close", Run: func() error {
 			return withRaw(func(c *raw) error {
@@ -225,6 +226,34 @@ func oneAnswer() error {
 		return stand.First(c.grant(1),
 			c.Send(iip.StatusC0, "/nope", 1, "a"), c.Send(iip.StatusC2, "/nope", 1, "b"), c.Send(iip.StatusC3, "/nope", 1, "c"),
 			c.next(iip.StatusS5, "/nope", 1, failed), c.asks("/echo", 1, "after", "after"))
+	})
+}
+
+// stalledReader: a caller that reads nothing for 2.5 s while answers pile up gets all of them after that, in order.
+func stalledReader() error {
+	const count = 4000
+	return withRaw(func(c *raw) error {
+		if err := c.grant(1); err != nil {
+			return err
+		}
+		body := func(n int) string { return fmt.Sprintf("%d %s", n, strings.Repeat("x", 8192)) }
+		sent := make(chan error, 1)
+		go func() {
+			for n := 0; n < count; n++ {
+				if err := c.Send(iip.StatusC1, "/echo", 1, body(n)); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- nil
+		}()
+		time.Sleep(2500 * time.Millisecond)
+		for n := 0; n < count; n++ {
+			if err := c.next(iip.StatusS5, "/echo", 1, body(n)); err != nil {
+				return fmt.Errorf("answer %d: %w", n, err)
+			}
+		}
+		return <-sent
 	})
 }
 

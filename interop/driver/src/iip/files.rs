@@ -19,6 +19,7 @@ pub(super) async fn cases(suite: &mut Suite, peer: &Peer) {
     suite.case("iip-files", there_and_back(peer)).await;
     suite.case("iip-files-put-killed", killed(peer, true)).await;
     suite.case("iip-files-get-killed", killed(peer, false)).await;
+    suite.case("iip-files-get-resumed", resumed(peer)).await;
     suite.case("iip-files-missing", missing(peer)).await;
 }
 
@@ -111,6 +112,30 @@ async fn killed(peer: &Peer, put: bool) -> Check {
     let (done, _again) = (done.told("transfer")?, _again?);
     ensure(done.size == size as u64, || format!("{done:?}"))?;
     is(&if put { folder.there().join("a") } else { folder.file("b") }, &data)
+}
+
+/// A download that is given up midway is gone on with by the next one.
+async fn resumed(peer: &Peer) -> Check {
+    let folder = Folder::new("resumed")?;
+    let server = folder.server(peer, "127.0.0.1:0").await?;
+    let channel = Channel::connect(&format!("iip://{}", server.address)).await.told("connect")?;
+    let data = write(&folder.there().join("a"), 4 << 20)?;
+    let half = Arc::new(Notify::new());
+    let reached = Arc::clone(&half);
+    let client = FileClient::new(channel.clone(), "the server").on_progress(move |progress| {
+        if progress.done > 2 << 20 {
+            reached.notify_one();
+        }
+    });
+    tokio::select! {
+        () = half.notified() => {}
+        done = client.get("a", folder.file("b")) => return Err(format!("it ended before its middle: {done:?}")),
+    }
+    ensure(!folder.file("b").exists(), || "half a file shows under its name".to_owned())?;
+    let client = FileClient::new(channel, "the server");
+    let done = client.get("a", folder.file("b")).await.told("get")?;
+    ensure(done.resumed >= 2 << 20, || format!("{done:?}: it began anew"))?;
+    is(&folder.file("b"), &data)
 }
 
 async fn missing(peer: &Peer) -> Check {
