@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ func channelCases() []stand.Case {
 			return nil
 		}, Go: &stand.Difference{ID: "iip-serial", Why: "the requests of a channel run one after the other"}},
 		{Name: "iip-slow-channel", Run: slowChannel, Go: &stand.Difference{ID: "I12", Why: "a slow channel's full queue stops the whole connection"}},
+		{Name: "iip-mixed", Run: mixed},
 		{Name: "iip-late-answer", Run: lateAnswer},
 		{Name: "iip-caller-gone", Run: callerGone, Go: &stand.Difference{ID: "iip-caller-gone", Why: "a handler does not end when its caller goes"}},
 	}
@@ -221,6 +223,66 @@ func slowChannel() error {
 		_, err = quick.DoRequest("/echo", iip.NewDefaultRequest(nil), time.Second)
 		return err
 	})
+}
+
+// mixed: 40 callers on 20 channels of several connections make 100 calls of all kinds each, some of which time out.
+func mixed() error {
+	conf := config()
+	conf.MaxChannelsPerConn = 7
+	return withConfig(conf, func(client *iip.Client) error {
+		channels := make([]*iip.ClientChannel, 20)
+		for n := range channels {
+			var err error
+			if channels[n], err = client.NewChannel(); err != nil {
+				return err
+			}
+		}
+		var all sync.WaitGroup
+		failed := make(chan error, 40)
+		for caller := 0; caller < 40; caller++ {
+			r := flags.Rand(fmt.Sprint("mixed", caller))
+			c := channels[caller%len(channels)]
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				for i := 0; i < 100; i++ {
+					if err := anyCall(c, r, fmt.Sprintf("call %d of caller %d", i, caller)); err != nil {
+						failed <- fmt.Errorf("call %d of caller %d: %w", i, caller, err)
+						return
+					}
+				}
+			}()
+		}
+		all.Wait()
+		close(failed)
+		return <-failed
+	})
+}
+
+func anyCall(c *iip.ClientChannel, r *rand.Rand, mark string) error {
+	switch r.Intn(7) {
+	case 0:
+		body := mark + strings.Repeat("x", r.Intn(100_000))
+		return wants(c, "/Echo/Owned", body, body)
+	case 1:
+		n := 1 + r.Int63n(5)
+		return wants(c, "/Slow/Sleep", fmt.Sprintf(`{"Millis":%d}`, n), fmt.Sprintf(`{"Slept":%d}`, n))
+	case 2:
+		return fails(c, "/Fault/Fail", fmt.Sprintf(`{"Message":%q}`, mark), -1, "handler fail:"+mark)
+	case 3:
+		return fails(c, "/"+strings.ReplaceAll(mark, " ", "-"), mark, 102, "handle error")
+	case 4:
+		// It may be answered within its time.
+		_, err := c.DoRequest("/Slow/Sleep", iip.NewDefaultRequest([]byte(`{"Millis":3}`)), 2*time.Millisecond)
+		if err != nil && !errors.Is(err, iip.ErrRequestTimeout) {
+			return err
+		}
+		return nil
+	case 5:
+		a, b := r.Int63n(1<<30), r.Int63n(1<<30)
+		return wants(c, "/Arith/Mul", fmt.Sprintf(`{"A":%d,"B":%d}`, a, b), fmt.Sprintf(`{"C":%d}`, a*b))
+	}
+	return wants(c, "/echo?"+strings.ReplaceAll(mark, " ", "+"), mark, mark)
 }
 
 // lateAnswer: the answer of a request that timed out goes to that request, and the next ones get their own.

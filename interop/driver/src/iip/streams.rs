@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fastrand::Rng;
 use futures_util::future;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::timeout;
@@ -10,6 +11,8 @@ use trunkline::{Bytes, Code, Result, Streaming};
 
 use super::{LIMIT, Peer, ask, echoed};
 use crate::failures::answers;
+use crate::peer::kept;
+use crate::services::{Sleep, SlowClient};
 use crate::suite::{Check, Difference, Suite, Told, ensure, same};
 
 const EARLY: Difference = Difference {
@@ -27,6 +30,8 @@ pub(super) async fn cases(suite: &mut Suite, peer: &Peer) {
     suite.case("iip-large-frames", large_frames(peer)).await;
     suite.case("iip-stream-dropped", dropped(peer)).await;
     suite.case("iip-stream-cut", cut(peer)).await;
+    suite.case("iip-request-given-up", given_up(peer)).await;
+    suite.case("iip-mixed", mixed(peer)).await;
     suite.differs("iip-several-answers", &EARLY, several_answers(peer)).await;
     suite.differs("iip-unknown-in-frames", &EARLY, unknown_in_frames(peer)).await;
 }
@@ -172,6 +177,65 @@ async fn cut(peer: &Peer) -> Check {
             None => return Err("half an answer is taken for the whole".to_owned()),
         }
     }
+}
+
+/// Requests that are given up between their frames, more of them than a connection has channels for: what the server
+/// has of one is never taken for a whole one, and whole calls go on.
+async fn given_up(peer: &Peer) -> Check {
+    let channel = &peer.channel().await?;
+    for n in 0..100 {
+        let (sender, parts) = Streaming::channel(1);
+        let call: Outgoing<'_, _, Streaming<String>, Bytes> = Outgoing::new(channel, "", "/upper", parts);
+        let begin = async {
+            for part in 0..4 {
+                sender.send(format!("{n}.{part}")).await.told("send")?;
+            }
+            Ok::<_, String>(())
+        };
+        tokio::select! {
+            answer = call.send() => return Err(format!("answered before its end: {answer:?}")),
+            begun = begin => begun?,
+        }
+        echoed(channel, "/echo", format!("after {n}").into()).await?;
+    }
+    let back = send(channel, "/upper", ["a", "b"].map(str::to_owned)).await.told("/upper")?;
+    same("/upper", &back, &"AB".into())
+}
+
+/// Calls of all kinds side by side, in whole and in frames, some of which are given up at any moment.
+async fn mixed(peer: &Peer) -> Check {
+    let channel = &peer.channel().await?;
+    let kept = kept(channel);
+    let slow = &SlowClient::new(channel.clone());
+    let calls = (0..1500_u64).map(|n| async move {
+        let mut rng = Rng::with_seed(n);
+        let body = format!("call {n} {}", "x".repeat(rng.usize(0..20_000)));
+        match n % 5 {
+            0 => {
+                let parts = (0..rng.u32(1..6)).map(move |part| format!("{n}.{part} "));
+                let back = send(channel, "/upper", parts.clone()).await.told("/upper")?;
+                same("/upper", &back, &parts.collect::<String>().into())
+            }
+            1 => {
+                // Given up while it waits, is under way, or is answered. A request that is whole disturbs nobody.
+                let given_up = ask(channel, "/echo", body).send();
+                drop(timeout(Duration::from_micros(rng.u64(0..3000)), given_up).await);
+                Ok(())
+            }
+            2 => {
+                let millis = rng.i64(0..3);
+                same("Sleep", &slow.sleep(Sleep { millis }).await.told("Sleep")?.slept, &millis)
+            }
+            3 => {
+                let status = ask(channel, &format!("/not/there/{n}"), body).await.err();
+                same("code", &status.map(|status| status.code()), &Some(Code::NotFound))
+            }
+            _ => echoed(channel, "/Echo/Owned", body.into()).await,
+        }
+    });
+    stream::iter(calls).buffer_unordered(200).try_collect::<()>().await?;
+    answers(channel).await?;
+    kept()
 }
 
 /// The echo example answers each frame: the calls behind get their own answers all the same.
