@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask bench [--quick] [--only TEXT] [--rounds N] [--seconds S] [--out DIR]
   --quick     Trunkline and the limit alone, one size, under two minutes
+  --seconds   how long a run lasts; default 0.4, with --quick 0.25
   --only      tables and systems whose name has this text (the limit always runs)
   --out       where the figures go as JSON and SVG; default target/bench";
 
@@ -31,8 +32,8 @@ pub(crate) struct Options {
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options =
-            Self { quick: false, only: None, rounds: 5, seconds: 0.4, out: root().join("target/bench") };
+        let out = root().join("target/bench");
+        let mut options = Self { quick: false, only: None, rounds: 5, seconds: 0.0, out };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
@@ -44,6 +45,9 @@ impl Options {
                 "--out" => options.out = PathBuf::from(value()?),
                 other => return Err(format!("{other}: not known")),
             }
+        }
+        if options.seconds == 0.0 {
+            options.seconds = if options.quick { 0.25 } else { 0.4 };
         }
         Ok(options)
     }

@@ -15,6 +15,7 @@ mod metadata;
 mod read;
 pub mod rpcx;
 mod session;
+mod traffic;
 
 pub use error::WireError;
 pub use event::{
@@ -24,3 +25,4 @@ pub use limits::Limits;
 pub use metadata::{InvalidMetadata, Metadata, MetadataBuilder, Pairs};
 pub use read::Reader;
 pub use session::{CallFrame, Mark, Next, PushFrame, ReplyFrame, Session, Step};
+pub use traffic::{ChannelReport, MethodNumbers, Report, Traffic};

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use crate::{
-    CallHead, Compression, Event, Failure, InvalidMetadata, Limits, Metadata, Pairs, PushHead, Serialization,
-    WireError,
+    CallHead, Compression, Event, Failure, InvalidMetadata, Limits, Metadata, MethodNumbers, Pairs, PushHead,
+    Report, Serialization, Traffic, WireError,
 };
 
 /// What one look at the input brought.
@@ -50,6 +50,9 @@ pub trait Session: Send + 'static {
 
     /// Whether a server can send messages of its own on this wire.
     const PUSHES: bool;
+
+    /// Whether a server's session counts what goes over it ([`report`](Session::report)).
+    const REPORTS: bool = false;
 
     /// The session of the side that answers calls.
     fn server(limits: &Limits) -> Self
@@ -176,6 +179,22 @@ pub trait Session: Send + 'static {
     /// The frames of this call's body may come again.
     fn release(&mut self, id: u64) {
         let _ = id;
+    }
+
+    /// Counts what it sends by methods, too, from now on (server).
+    fn count_methods(&mut self, numbers: MethodNumbers) {
+        let _ = numbers;
+    }
+
+    /// What was sent by method since this was asked last, by the methods' numbers, in no order. Nothing is said of what
+    /// was received.
+    fn take_sent(&mut self) -> Vec<(u32, Traffic)> {
+        Vec::new()
+    }
+
+    /// What went over the connection so far (server). It is made anew each time; nothing of it is kept.
+    fn report(&self) -> Report {
+        Report::default()
     }
 
     /// How many calls are in flight: begun by the peer and not yet answered (server).

@@ -71,7 +71,7 @@ pub(super) fn measure(plan: &Plan, options: &Options) -> Result<Table, String> {
             for turn in 0..count {
                 let index = (round + turn) % count;
                 let system = &plan.systems[index];
-                rounds[index].push(whole(system, *load, options.seconds)?);
+                rounds[index].push(whole(system, *load, options.seconds * plan.stretch)?);
             }
         }
         let cells = plan.systems.iter().zip(&rounds).map(|(system, own)| cell(system, own, &rounds[0]));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::histogram::{Histogram, Times};
 use super::policy::{Facts, Policy};
 use crate::MethodId;
 
@@ -42,10 +43,18 @@ struct Cells {
     nanoseconds: AtomicU64,
 }
 
+/// What is counted of one method.
+#[derive(Debug, Default)]
+struct Method {
+    cells: [Cells; SHARDS],
+    /// How long the calls took that were timed.
+    histogram: Histogram,
+}
+
 /// The counters of all methods of a server, in the order of its table; the last entry is for unknown names.
 #[derive(Debug)]
 pub struct Counters {
-    methods: Vec<[Cells; SHARDS]>,
+    methods: Vec<Method>,
 }
 
 impl Counters {
@@ -61,7 +70,7 @@ impl Counters {
         let mut sum = MethodCounters::default();
         let mut nanoseconds = 0u64;
         let mut begun = 0u64;
-        for cells in self.methods.get(index).into_iter().flatten() {
+        for cells in self.methods.get(index).into_iter().flat_map(|method| &method.cells) {
             sum.calls = sum.calls.wrapping_add(cells.ended.load(Ordering::Relaxed));
             begun = begun.wrapping_add(cells.begun.load(Ordering::Relaxed));
             sum.failures = sum.failures.wrapping_add(cells.failures.load(Ordering::Relaxed));
@@ -71,6 +80,11 @@ impl Counters {
         sum.in_flight = begun.saturating_sub(sum.calls);
         sum.time = Duration::from_nanos(nanoseconds);
         sum
+    }
+
+    /// How long the calls of a method took that were timed.
+    pub(crate) fn times(&self, index: usize) -> Times {
+        self.methods.get(index).map(|method| method.histogram.times()).unwrap_or_default()
     }
 
     /// The figures of calls to unknown names.
@@ -85,7 +99,7 @@ impl Counters {
         (0..self.methods.len()).map(|index| self.method(index).in_flight).sum()
     }
 
-    fn cells(&self, method: Option<MethodId>) -> Option<&[Cells; SHARDS]> {
+    fn counted(&self, method: Option<MethodId>) -> Option<&Method> {
         let last = self.methods.len().checked_sub(1)?;
         let index = method.and_then(|id| usize::try_from(id.flat).ok()).map_or(last, |index| index.min(last));
         self.methods.get(index)
@@ -137,9 +151,9 @@ fn first_shard() -> usize {
 
 /// Adds to this thread's share of a figure.
 #[inline]
-fn add(cells: &[Cells; SHARDS], figure: impl Fn(&Cells) -> &AtomicU64, number: u64) {
+fn add(method: &Method, figure: impl Fn(&Cells) -> &AtomicU64, number: u64) {
     let shard = shard();
-    let Some(cell) = cells.get(shard).map(figure) else { return };
+    let Some(cell) = method.cells.get(shard).map(figure) else { return };
     if shard < OWN {
         cell.store(cell.load(Ordering::Relaxed).wrapping_add(number), Ordering::Relaxed);
     } else {
@@ -151,31 +165,37 @@ fn add(cells: &[Cells; SHARDS], figure: impl Fn(&Cells) -> &AtomicU64, number: u
 /// and counts for all; what comes after is timed in full.
 #[derive(Debug)]
 pub struct InFlight<'a> {
-    cells: &'a [Cells; SHARDS],
+    method: &'a Method,
     /// Since when the time runs that is not counted yet, and for how many calls it counts.
     timed: Option<(Instant, u64)>,
-    failed: bool,
 }
 
 impl InFlight<'_> {
-    fn add_time(&mut self) {
-        if let Some((since, calls)) = self.timed.take() {
-            let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            add(self.cells, |cells| &cells.nanoseconds, nanoseconds.saturating_mul(calls));
+    /// Counts the time until now; whether the call `ended` here.
+    #[cold]
+    fn add_time(&self, since: Instant, calls: u64, ended: bool) {
+        let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        add(self.method, |cells| &cells.nanoseconds, nanoseconds.saturating_mul(calls));
+        if ended {
+            self.method.histogram.add(shard(), calls == 1, nanoseconds);
+        }
+    }
+
+    #[inline(always)]
+    fn end(&self, failed: bool) {
+        if let Some((since, calls)) = self.timed {
+            self.add_time(since, calls, true);
+        }
+        add(self.method, |cells| &cells.ended, 1);
+        if failed {
+            add(self.method, |cells| &cells.failures, 1);
         }
     }
 }
 
 impl Drop for InFlight<'_> {
-    #[inline]
     fn drop(&mut self) {
-        if self.timed.is_some() {
-            self.add_time();
-        }
-        add(self.cells, |cells| &cells.ended, 1);
-        if self.failed {
-            add(self.cells, |cells| &cells.failures, 1);
-        }
+        self.end(true);
     }
 }
 
@@ -185,14 +205,16 @@ impl Policy for Arc<Counters> {
 
     #[inline(always)]
     fn begin(&self, facts: &Facts<'_>) -> Self::Guard<'_> {
-        let cells = self.cells(facts.method_id())?;
-        add(cells, |cells| &cells.begun, 1);
-        Some(InFlight { cells, timed: tick().then(|| (Instant::now(), SAMPLED)), failed: true })
+        let method = self.counted(facts.method_id())?;
+        add(method, |cells| &cells.begun, 1);
+        Some(InFlight { method, timed: tick().then(|| (Instant::now(), SAMPLED)) })
     }
 
     fn waits<'a>(mut guard: Self::Guard<'a>) -> Self::Guard<'a> {
         if let Some(call) = &mut guard {
-            call.add_time();
+            if let Some((since, calls)) = call.timed {
+                call.add_time(since, calls, false);
+            }
             call.timed = Some((Instant::now(), 1));
         }
         guard
@@ -200,17 +222,19 @@ impl Policy for Arc<Counters> {
 
     fn declined(guard: Self::Guard<'_>) {
         if let Some(call) = guard {
-            add(call.cells, |cells| &cells.begun, 1u64.wrapping_neg());
+            add(call.method, |cells| &cells.begun, 1u64.wrapping_neg());
             TICKS.set(TICKS.get().wrapping_sub(1));
             std::mem::forget(call);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn ended(guard: Self::Guard<'_>, failed: bool) {
-        if let Some(mut call) = guard {
-            call.failed = failed;
+        if let Some(call) = &guard {
+            call.end(failed);
         }
+        // It is counted: dropping it would count it once more, as a failure.
+        std::mem::forget(guard);
     }
 }
 

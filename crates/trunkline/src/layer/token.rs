@@ -28,7 +28,6 @@ impl Token {
     }
 
     /// Whether it asks for a token.
-    #[cfg(feature = "http")]
     pub(crate) fn asks(&self) -> bool {
         self.0.is_some()
     }

@@ -16,6 +16,7 @@ use super::handle::ServerHandle;
 use super::router::{DuplicateService, Router};
 use super::running::RunningServer;
 use super::stack::{Policies, Stack, stack};
+use super::sys::{Sys, SysService};
 use crate::Service;
 use crate::layer::{Admission, Counters, DeadlineLayer, Layer, NoLayer, Stacked, Token};
 use crate::net::driver::Patience;
@@ -257,13 +258,16 @@ where
         if TypeId::of::<L>() != TypeId::of::<NoLayer>() {
             self.router.keep_connections();
         }
+        let sys = Arc::<Sys>::default();
+        self.router.add(SysService(Arc::clone(&sys)))?;
         let router = Arc::new(self.router);
         let counters = Arc::new(Counters::new(router.method_count()));
+        sys.set(&router, &counters, self.policies.token.asks(), self.limits.body);
         #[cfg(feature = "http")]
         let document = super::http::OpenApi::new(self.policies.token.asks());
         let stack = stack(Arc::clone(&router), self.layers, self.policies, Arc::clone(&counters));
         let core = Core::new(Arc::clone(&router), stack, self.limits);
-        let core = Core { patience: self.patience, ..core };
+        let core = Core { patience: self.patience, sys, ..core };
         #[cfg(feature = "http")]
         let core = Core { document, ..core };
         let core = Arc::new(core);

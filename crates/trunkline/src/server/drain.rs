@@ -29,7 +29,8 @@ impl Drain {
 
     /// A connection's share of it.
     pub(crate) fn watch(self: &Arc<Self>) -> DrainWatch {
-        let key = self.lock().connections.insert(None);
+        // There is no memory for more of them than that.
+        let key = u32::try_from(self.lock().connections.insert(None)).unwrap_or(u32::MAX);
         DrainWatch { drain: Arc::clone(self), key, registered: false }
     }
 
@@ -68,15 +69,20 @@ impl Drain {
 #[derive(Debug)]
 pub(crate) struct DrainWatch {
     drain: Arc<Drain>,
-    key: usize,
+    /// Half a word: an idle connection has to be small.
+    key: u32,
     registered: bool,
 }
 
 impl DrainWatch {
+    fn key(&self) -> usize {
+        usize::try_from(self.key).unwrap_or(usize::MAX)
+    }
+
     /// Ready when the stop has begun. A connection's task is always the same one, so it registers once.
     pub(crate) fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.registered && !self.drain.has_begun() {
-            if let Some(waker) = self.drain.lock().connections.get_mut(self.key) {
+            if let Some(waker) = self.drain.lock().connections.get_mut(self.key()) {
                 *waker = Some(cx.waker().clone());
             }
             self.registered = true;
@@ -94,7 +100,7 @@ impl DrainWatch {
 impl Drop for DrainWatch {
     fn drop(&mut self) {
         let mut state = self.drain.lock();
-        state.connections.remove(self.key);
+        state.connections.remove(self.key());
         let idle = if state.connections.is_empty() { std::mem::take(&mut state.idle) } else { Vec::new() };
         drop(state);
         idle.into_iter().for_each(Waker::wake);

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::drain::Drain;
 use super::router::Router;
+use super::sys::is_own;
 use crate::layer::{Counters, MethodCounters};
 
 /// Stops a server and reads its counters. A clone is the same server.
@@ -49,10 +50,13 @@ impl ServerHandle {
         self.stop.borrow().is_some()
     }
 
-    /// The counters of all methods: service, method, figures. Calls to unknown names stand under empty names.
+    /// The counters of all methods: service, method, figures. Calls to unknown names stand under empty names. The
+    /// framework's own paths (`/sys/…` on IIP) are left out.
     #[must_use]
     pub fn counters(&self) -> Vec<(String, String, MethodCounters)> {
-        let known = self.router.methods().enumerate().map(|(index, (service, method))| {
+        let methods = self.router.methods().enumerate();
+        let methods = methods.filter(|(_, (service, method))| !is_own(service, method));
+        let known = methods.map(|(index, (service, method))| {
             (service.name.to_string(), method.name.to_owned(), self.counters.method(index))
         });
         known.chain([(String::new(), String::new(), self.counters.unknown())]).collect()

@@ -1,6 +1,7 @@
 //! Serving: the builder, the listeners, the connections, the stop.
 
 mod accept;
+mod begin;
 mod builder;
 pub(crate) mod connection;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod running;
 pub(crate) mod serve;
 mod stack;
 mod streams;
+pub(crate) mod sys;
 pub(crate) mod uri;
 mod work;
 
@@ -41,6 +43,7 @@ pub(crate) struct Core<S> {
     pub(crate) drain: Arc<Drain>,
     /// One-way calls that may go on without their connection.
     pub(crate) outliving: Arc<Semaphore>,
+    pub(crate) sys: Arc<sys::Sys>,
     #[cfg(feature = "http")]
     pub(crate) document: http::OpenApi,
 }
@@ -54,6 +57,7 @@ impl<S> Core<S> {
             patience: Patience::USUAL,
             drain: Arc::default(),
             outliving: Arc::new(Semaphore::new(OUTLIVING)),
+            sys: Arc::default(),
             #[cfg(feature = "http")]
             document: http::OpenApi::default(),
         }

@@ -8,6 +8,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod child;
+pub(crate) mod iip;
 pub(crate) mod proxy;
 
 use std::sync::Arc;

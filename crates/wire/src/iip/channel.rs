@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::methods::{Methods, Place};
 use super::reply::Turn;
-use super::session::Traffic;
-use crate::Limits;
+use crate::{Limits, Traffic};
 
 /// How many bytes of raw frames a channel keeps that cannot be looked at yet, and all channels of a connection
 /// together.
@@ -59,6 +59,8 @@ pub(super) struct Channel {
     pub(super) traffic: Traffic,
     /// The path of the call before: mostly the next one has the same.
     last_path: Bytes,
+    /// Where the answers to it are counted.
+    last_place: Place,
 }
 
 /// What may become of a frame for a channel.
@@ -86,16 +88,18 @@ impl Channel {
             waiting: 0,
             traffic: Traffic::default(),
             last_path: Bytes::new(),
+            last_place: Place::NONE,
         }
     }
 
     /// A request has begun: its number.
-    pub(super) fn open(&mut self, path: &[u8]) -> u32 {
+    pub(super) fn open(&mut self, path: &[u8], methods: &mut Methods) -> u32 {
         if self.last_path != path {
             self.last_path = Bytes::copy_from_slice(path);
+            self.last_place = methods.place(path);
         }
         let number = self.first.wrapping_add(u32::try_from(self.turns.len()).unwrap_or(u32::MAX));
-        self.turns.push_back(Turn::new(self.last_path.clone()));
+        self.turns.push_back(Turn::new(self.last_path.clone(), self.last_place));
         number
     }
 
@@ -338,6 +342,17 @@ impl Channel {
     pub(super) fn arrived(&mut self) {
         self.arriving = Arriving::Nothing;
         self.holding = false;
+    }
+
+    /// How many requests that have come whole are not answered whole.
+    pub(super) fn unanswered(&self) -> usize {
+        let open = self.turns.iter().filter(|turn| !turn.is_done()).count();
+        let comes = match self.arriving {
+            Arriving::Call(number) => self.waits(number),
+            Arriving::Past(Some(_)) => true,
+            Arriving::Nothing | Arriving::Past(None) => false,
+        };
+        open.saturating_sub(usize::from(comes))
     }
 
     /// How many whole frames wait to be looked at.

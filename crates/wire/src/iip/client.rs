@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use super::frame::{Head, write};
 use super::lane::{Arriving, Asked, Lane, Open, Queued};
 use super::reply::NOT_FOUND;
-use super::session::Traffic;
 use super::{
     ANSWER, CLOSE, MOST_DATA, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, path,
     status, too_large, unsupported, wide,
@@ -13,7 +12,7 @@ use super::{
 use crate::rpcx::keys;
 use crate::{
     CallFrame, Compression, Event, Failure, Limits, Next, Pairs, Payload, ReplyHead, Serialization, Step,
-    WireError,
+    Traffic, WireError,
 };
 
 /// How many bytes of calls wait in the session for a channel; one more fails.
@@ -100,7 +99,7 @@ impl Client {
     fn send(&mut self, status: u8, path: &[u8], channel: u32, data: &[u8], out: &mut Vec<u8>) {
         let before = out.len();
         write(status, &[path], channel, data, out);
-        self.traffic.sent(1, status & 1 == 1, out.len().saturating_sub(before));
+        self.traffic.sent(1, status & 1 == 1, wide(out.len().saturating_sub(before)));
     }
 
     pub(super) fn call(&mut self, call: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
@@ -122,7 +121,7 @@ impl Client {
             let before = out.len();
             write(WHOLE, &path, lane.channel, call.body, out);
             lane.asked.push_back(if call.one_way { Asked::Nobody } else { Asked::Call(call.id) });
-            self.traffic.sent(1, true, out.len().saturating_sub(before));
+            self.traffic.sent(1, true, wide(out.len().saturating_sub(before)));
             return Ok(());
         }
         let queued = Queued {
@@ -328,7 +327,7 @@ impl Client {
             return self.oversize(lane, own, &head);
         }
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
-        self.traffic.received(head.is_last(), head.total());
+        self.traffic.received(head.is_last(), wide(head.total()));
         let next = if !head.is_answer() {
             notice(&head)?
         } else if own {
@@ -381,7 +380,7 @@ impl Client {
         let here = head.data.min(head.rest.len());
         self.skip = head.data.saturating_sub(here);
         let consumed = head.length.saturating_add(here);
-        self.traffic.received(head.is_last(), head.total());
+        self.traffic.received(head.is_last(), wide(head.total()));
         let asked = self.lanes.get_mut(index).and_then(|lane| {
             let asked = lane.asked.front_mut().map(|asked| std::mem::replace(asked, Asked::Nobody));
             lane.arriving = Arriving::Answer;

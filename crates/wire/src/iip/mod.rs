@@ -30,14 +30,17 @@ mod client;
 mod frame;
 mod json;
 mod lane;
+mod methods;
 mod path;
 mod reply;
 mod server;
 mod session;
 
 pub use frame::Frame;
-pub use path::{bare, headers, metadata};
-pub use session::{Iip, Traffic};
+pub use path::{bare, headers, metadata, names};
+pub use session::Iip;
+
+pub use crate::Traffic;
 
 use crate::WireError;
 

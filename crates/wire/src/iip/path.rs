@@ -28,7 +28,8 @@ const SYSTEM: &[u8] = b"/sys/";
 pub(crate) const EMPTY_QUERY: &[u8] = b"?__trunkline_empty";
 
 /// Service and method of a path without its query. System paths have no service.
-pub(crate) fn names(path: &[u8]) -> (&[u8], &[u8]) {
+#[must_use]
+pub fn names(path: &[u8]) -> (&[u8], &[u8]) {
     let two = || {
         if path.starts_with(SYSTEM) {
             return None;
@@ -80,6 +81,11 @@ pub fn headers(uri: &[u8]) -> Metadata {
     let headers = value.and_then(read).unwrap_or_default();
     let all = headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
     all.fold(Metadata::builder(), |all, (name, value)| all.with(&name.to_ascii_lowercase(), value)).build()
+}
+
+/// Whether an HTTP adapter has put headers into the query of a URI: the request came over HTTP.
+pub(super) fn has_headers(uri: &[u8]) -> bool {
+    parameters(uri).any(|(name, _)| name == HTTP)
 }
 
 /// Adapters write padding; one that does not is read, too.

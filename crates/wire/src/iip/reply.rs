@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::channel::{Table, parts};
 use super::frame::write;
+use super::methods::Place;
 use super::server::Server;
-use super::{ANSWER, MOST_DATA, NO_DATA, body_limit, json, path, status, too_large, unsupported};
+use super::{ANSWER, MOST_DATA, NO_DATA, body_limit, json, path, status, too_large, unsupported, wide};
 use crate::metadata::append_pair;
 use crate::rpcx::keys;
 use crate::{CallHead, Compression, Failure, Limits, Mark, Pairs, ReplyFrame, WireError};
@@ -26,6 +27,8 @@ pub(super) struct Turn {
     pub(super) bytes: Vec<u8>,
     /// The path that the answer repeats.
     path: Bytes,
+    /// Where it is counted.
+    counted: Place,
     /// A frame of the answer is written, or waits in `bytes`.
     begun: bool,
     /// The answer is whole.
@@ -35,8 +38,8 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    pub(super) fn new(path: Bytes) -> Self {
-        Self { bytes: Vec::new(), path, begun: false, done: false, deletes: false }
+    pub(super) fn new(path: Bytes, counted: Place) -> Self {
+        Self { bytes: Vec::new(), path, counted, begun: false, done: false, deletes: false }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -148,8 +151,9 @@ impl Server {
         let written = to.len().saturating_sub(before);
         turn.begun |= written > 0;
         turn.done = part.end;
-        channel.traffic.sent(frames, part.end, written);
-        self.traffic.sent(frames, part.end, written);
+        self.methods.add(turn.counted, frames, part.end, written);
+        channel.traffic.sent(frames, part.end, wide(written));
+        self.traffic.sent(frames, part.end, wide(written));
         if has_turn {
             if part.end {
                 self.table.flush(number, out);
@@ -196,8 +200,9 @@ impl Server {
         turn.begun = true;
         turn.done = true;
         let written = out.len().saturating_sub(mark.start);
-        channel.traffic.sent(1, true, written);
-        self.traffic.sent(1, true, written);
+        self.methods.add(turn.counted, 1, true, written);
+        channel.traffic.sent(1, true, wide(written));
+        self.traffic.sent(1, true, wide(written));
         self.table.flush(number, out);
     }
 

@@ -2,13 +2,14 @@
 
 use super::channel::{Arriving, Channel, Room, System, Table, id};
 use super::frame::{Head, write};
+use super::methods::Methods;
 use super::path::{self, is_control};
-use super::session::Traffic;
 use super::{
     ANSWER, CLOSE, DELETE_CHANNEL, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, wide,
 };
 use crate::{
-    CallHead, Compression, Event, Limits, Next, Pairs, Payload, Refusal, Serialization, Step, WireError,
+    CallHead, Compression, Event, Limits, Next, Pairs, Payload, Refusal, Serialization, Step, Traffic,
+    WireError,
 };
 
 /// How a Trunkline client cancels a call: the channel and the request's number on it follow.
@@ -25,6 +26,7 @@ pub(super) struct Server {
     closed: bool,
     pub(super) table: Table,
     pub(super) traffic: Traffic,
+    pub(super) methods: Methods,
 }
 
 impl Server {
@@ -36,6 +38,7 @@ impl Server {
             closed: false,
             table: Table::new(),
             traffic: Traffic::default(),
+            methods: Methods::default(),
         }
     }
 
@@ -111,10 +114,12 @@ impl Server {
     }
 
     /// A frame has come: what is said of the channel now. The channel was there when the frame was looked at.
-    fn count(&mut self, head: &Head<'_>) -> Option<&mut Channel> {
-        self.traffic.received(head.is_last(), head.total());
-        let channel = self.table.get_mut(head.channel)?;
-        channel.traffic.received(head.is_last(), head.total());
+    #[inline]
+    fn count<'t>(traffic: &mut Traffic, table: &'t mut Table, head: &Head<'_>) -> Option<&'t mut Channel> {
+        let total = wide(head.total());
+        traffic.received(head.is_last(), total);
+        let channel = table.get_mut(head.channel)?;
+        channel.traffic.received(head.is_last(), total);
         Some(channel)
     }
 
@@ -131,8 +136,10 @@ impl Server {
             return self.told(head);
         }
         let (end, system) = (head.is_last(), system(head.uri));
-        let Some(channel) = self.count(head) else { return Ok(Next::Again) };
-        let number = channel.open(head.path);
+        let Some(channel) = Self::count(&mut self.traffic, &mut self.table, head) else {
+            return Ok(Next::Again);
+        };
+        let number = channel.open(head.path, &mut self.methods);
         channel.arriving = match (end, system) {
             (true, _) => Arriving::Nothing,
             (false, None) => Arriving::Call(number),
@@ -158,7 +165,9 @@ impl Server {
         out: &mut Vec<u8>,
     ) -> Result<Next<'a>, WireError> {
         let end = head.is_last();
-        let Some(channel) = self.count(head) else { return Ok(Next::Again) };
+        let Some(channel) = Self::count(&mut self.traffic, &mut self.table, head) else {
+            return Ok(Next::Again);
+        };
         let arriving = channel.arriving;
         if end {
             channel.arrived();
@@ -201,14 +210,16 @@ impl Server {
             return Ok(Step { consumed, next: self.went_on(head, &[], again, out)? });
         }
         let end = head.is_last();
-        let Some(channel) = self.count(head) else { return Ok(Step { consumed, next: Next::Again }) };
+        let Some(channel) = Self::count(&mut self.traffic, &mut self.table, head) else {
+            return Ok(Step { consumed, next: Next::Again });
+        };
         channel.arrived();
         if !end {
             channel.arriving = Arriving::Past(None);
         }
         let (number, waits) = match arriving {
             Arriving::Call(number) => (number, channel.waits(number)),
-            _ => (channel.open(head.path), true),
+            _ => (channel.open(head.path, &mut self.methods), true),
         };
         if head.is_first() {
             self.table.in_flight = self.table.in_flight.saturating_add(1);
@@ -265,7 +276,7 @@ impl Server {
         if !head.is_last() {
             return Err(malformed("a notice comes in one frame", 0));
         }
-        self.count(head);
+        Self::count(&mut self.traffic, &mut self.table, head);
         let cancelled = path::parameter(head.uri, CANCEL).and_then(|value| {
             let (channel, number) = std::str::from_utf8(value).ok()?.split_once('.')?;
             let (channel, number) = (channel.parse().ok()?, number.parse::<u64>().ok()?);
@@ -285,7 +296,7 @@ impl Server {
     pub(super) fn tell(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
         if self.trunkline {
             write(WHOLE, &[path], 0, NO_DATA, out);
-            self.traffic.sent(1, true, super::frame::around(path.len()).saturating_add(NO_DATA.len()));
+            self.traffic.sent(1, true, wide(super::frame::around(path.len()).saturating_add(NO_DATA.len())));
         }
         self.trunkline
     }
@@ -298,6 +309,8 @@ fn system(uri: &[u8]) -> Option<System> {
         return uri.iter().any(|byte| is_control(*byte)).then_some(System::BadPath);
     }
     match uri.split(|byte| *byte == b'?').next().unwrap_or_default() {
+        // Whoever is behind an HTTP adapter has no business with its connection, nor with the server's figures.
+        _ if path::has_headers(uri) => Some(System::BadPath),
         NEW_CHANNEL => Some(System::NewChannel),
         DELETE_CHANNEL => Some(System::DeleteChannel),
         TRUNKLINE => Some(System::Hello),

@@ -8,43 +8,9 @@ use super::client::Client;
 use super::server::Server;
 use super::{NAME, json, path, unsupported};
 use crate::{
-    CallFrame, CallHead, InvalidMetadata, Limits, Mark, Metadata, Next, PushFrame, ReplyFrame, Session, Step,
-    WireError,
+    CallFrame, CallHead, ChannelReport, InvalidMetadata, Limits, Mark, Metadata, MethodNumbers, Next,
+    PushFrame, ReplyFrame, Report, Session, Step, Traffic, WireError,
 };
-
-/// How much went over a connection, or a channel. Frames and bytes are counted when they are written or
-/// understood; what was kept or waits counts when it has its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
-    /// Frames sent.
-    pub frames_sent: u64,
-    /// Frames received.
-    pub frames_received: u64,
-    /// Messages sent to their end.
-    pub messages_sent: u64,
-    /// Messages received to their end.
-    pub messages_received: u64,
-    /// Bytes sent, of whole frames.
-    pub bytes_sent: u64,
-    /// Bytes received, of whole frames.
-    pub bytes_received: u64,
-}
-
-impl Traffic {
-    #[inline]
-    pub(super) fn sent(&mut self, frames: u64, end: bool, bytes: usize) {
-        self.frames_sent = self.frames_sent.wrapping_add(frames);
-        self.messages_sent = self.messages_sent.wrapping_add(u64::from(end));
-        self.bytes_sent = self.bytes_sent.wrapping_add(super::wide(bytes));
-    }
-
-    #[inline]
-    pub(super) fn received(&mut self, end: bool, bytes: usize) {
-        self.frames_received = self.frames_received.wrapping_add(1);
-        self.messages_received = self.messages_received.wrapping_add(u64::from(end));
-        self.bytes_received = self.bytes_received.wrapping_add(super::wide(bytes));
-    }
-}
 
 /// The IIP session.
 ///
@@ -112,6 +78,7 @@ impl Session for Iip {
     const NAME: &'static str = NAME;
     const STREAMS: bool = true;
     const PUSHES: bool = false;
+    const REPORTS: bool = true;
 
     fn server(limits: &Limits) -> Self {
         Self(Side::Server(Box::new(Server::new(limits))))
@@ -248,6 +215,35 @@ impl Session for Iip {
         if let Side::Server(server) = &mut self.0 {
             server.table.hold(id, false);
         }
+    }
+
+    fn count_methods(&mut self, numbers: MethodNumbers) {
+        if let Side::Server(server) = &mut self.0 {
+            server.methods.count(numbers);
+        }
+    }
+
+    fn take_sent(&mut self) -> Vec<(u32, Traffic)> {
+        match &mut self.0 {
+            Side::Server(server) => server.methods.take(),
+            Side::Client(_) => Vec::new(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let Side::Server(server) = &self.0 else { return Report::default() };
+        let channels: Vec<_> = server
+            .table
+            .iter()
+            .map(|(id, channel)| ChannelReport {
+                id,
+                waiting: channel.kept(),
+                unanswered: super::wide(channel.unanswered()),
+                traffic: channel.traffic,
+            })
+            .collect();
+        let unanswered = channels.iter().map(|channel| channel.unanswered).sum();
+        Report { total: server.traffic, unanswered, channels }
     }
 
     fn in_flight(&self) -> usize {

@@ -115,6 +115,22 @@ fn i6_a_deletion_is_answered_after_what_was_asked_before() {
     assert_eq!(texts(&granted), [r#"{"code":0,"channel_id":1}"#]);
 }
 
+/// `GET /sys/delete_channel` through an HTTP adapter ends the connection that the adapter shares out.
+#[test]
+fn i6_system_paths_are_not_there_for_who_comes_over_http() {
+    let mut server = server(1, &Limits::default());
+    for path in ["new_channel", "delete_channel", "trunkline", "server_count"] {
+        for query in ["__http_hdr__=e30=", "a=b&__http_hdr__=e30=&c"] {
+            let request = frame(1, format!("/sys/{path}?{query}"), 1, "{}");
+            let (seen, out, _) = events(&mut server, &request);
+            let refused = frame(5, format!("/sys/{path}"), 1, r#"{"code":102,"message":"handle error"}"#);
+            assert!(seen.is_empty() && out == refused, "{path}?{query}: {seen:?}");
+        }
+    }
+    assert!(!server.peer_is_trunkline());
+    assert_eq!(server.channels().count(), 2);
+}
+
 /// Nothing limits the channels of a connection.
 #[test]
 fn i10_channels_have_a_limit() {

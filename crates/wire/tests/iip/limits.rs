@@ -1,7 +1,9 @@
 //! Every queue has a bound, and every limit its answer.
 
 use trunkline_wire::iip::Traffic;
-use trunkline_wire::{Compression, Failure, Limits, Metadata, ReplyFrame, Serialization, Session, WireError};
+use trunkline_wire::{
+    Compression, Failure, Limits, Metadata, MethodNumbers, ReplyFrame, Serialization, Session, WireError,
+};
 
 use super::common::{
     Seen, Stop, announced, call, calls, events, feed, frame, frames, good, server, small, texts,
@@ -214,4 +216,41 @@ fn what_went_over_the_connection_is_counted() {
     assert_eq!((before.frames_sent, before.frames_received, all.frames_received), (1, 1, 4));
     let client = ready(1, &Limits::default()).traffic();
     assert_eq!((client.frames_sent, client.frames_received), (2, 2));
+}
+
+#[test]
+fn what_was_sent_is_counted_by_method_and_handed_over_once() {
+    let mut server = server(2, &Limits::default());
+    server.count_methods(MethodNumbers::new(|service, method| match (service, method) {
+        (b"", b"/x") => Some(7),
+        (b"A", b"b") => Some(2),
+        _ => None,
+    }));
+    let paths = ["/x", "/A/b", "/nope", "/sys/new_channel", "/x?k=v"];
+    let input: Vec<u8> = paths.iter().flat_map(|path| frame(1, path, 1, "{}")).collect();
+    let (seen, mut out, _) = events(&mut server, &input);
+    assert_eq!(server.report().unanswered, 4);
+    // The last one is early, and counted when its turn is certain.
+    for head in calls(&seen).iter().rev() {
+        server.reply(&head.call(), &good(b"four"), &mut out).unwrap();
+    }
+    let sent = |frames: u64, bytes: u64| Traffic {
+        frames_sent: frames,
+        messages_sent: frames,
+        bytes_sent: bytes,
+        ..Traffic::default()
+    };
+    let mut taken = server.take_sent();
+    taken.sort_by_key(|(number, _)| *number);
+    assert_eq!(taken, [(2, sent(1, 18)), (7, sent(2, 32))]);
+    assert_eq!(server.take_sent(), []);
+    // A place is kept although it was handed over.
+    let (seen, mut out, _) = events(&mut server, &frame(1, "/x", 2, "{}"));
+    let mark = server.begin(&calls(&seen)[0].call(), &mut out).unwrap();
+    out.extend_from_slice(b"four");
+    server.finish(mark, &mut out);
+    assert_eq!(server.take_sent(), [(7, sent(1, 16))]);
+    let report = server.report();
+    assert_eq!((report.unanswered, report.total), (0, server.traffic()));
+    assert_eq!(report.channels.iter().map(|channel| channel.id).collect::<Vec<_>>(), [0, 1, 2, 3]);
 }
