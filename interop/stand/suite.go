@@ -28,6 +28,8 @@ type Case struct {
 	Run  func() error
 	// Go is set where Go's own server is known not to do it.
 	Go *Difference
+	// Caller is set where the Go caller itself is known not to do it, whoever serves.
+	Caller *Difference
 	// Auth cases run only where -token is given; all others only where it is not.
 	Auth bool
 	// Long cases take more than ten seconds and run only with -long.
@@ -89,6 +91,9 @@ func (f *Flags) Run(cases []Case) int {
 		d := c.Go
 		if f.Peer != "go" {
 			d = nil
+		}
+		if c.Caller != nil {
+			d = c.Caller
 		}
 		if d != nil && d.Fatal {
 			fmt.Printf("expected %s: %s %s (not run)\n", c.Name, d.ID, d.Why)

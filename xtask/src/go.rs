@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Modules that a local proxy folder may serve with a checksum that the public database does not know.
-const LOCAL_MODULES: &str = "github.com/masonchen2014/*";
+const LOCAL_MODULES: &str = "github.com/masonchen2014/*,github.com/truexf/iip";
 
 /// The Go toolchain with the environment that the programs are built in.
 pub(crate) struct Go {
@@ -21,6 +21,8 @@ pub(crate) struct Programs {
     pub(crate) rpcx_server: PathBuf,
     pub(crate) easymicro_client: PathBuf,
     pub(crate) easymicro_server: PathBuf,
+    pub(crate) iip_client: PathBuf,
+    pub(crate) iip_server: PathBuf,
 }
 
 impl Go {
@@ -51,27 +53,19 @@ impl Go {
     /// Builds all programs into `out`. Go's own cache makes a second build quick.
     pub(crate) fn build(&self, root: &Path, out: &Path) -> Result<Programs, String> {
         fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
-        // easymicro has no checksums in the repository (see interop/README.md): they are kept beside the programs.
-        let easymicro = root.join("interop/easymicro");
-        let modfile = out.join("easymicro.mod");
-        fs::copy(easymicro.join("go.mod"), &modfile).map_err(|e| format!("{}: {e}", modfile.display()))?;
-        let modfile = format!("-modfile={}", modfile.display());
         let rpcx = root.join("interop/rpcx");
+        // These two have no checksums in the repository (see interop/README.md).
+        let (easymicro, iip) = (root.join("interop/easymicro"), root.join("interop/iip"));
+        let easymicro =
+            |package| self.unsummed(&easymicro, package, out.join(format!("easymicro-{package}")));
+        let iip = |package| self.unsummed(&iip, package, out.join(format!("iip-{package}")));
         Ok(Programs {
             rpcx_client: self.program(&rpcx, "client", out.join("rpcx-client"), &["-mod=readonly"])?,
             rpcx_server: self.program(&rpcx, "server", out.join("rpcx-server"), &["-mod=readonly"])?,
-            easymicro_client: self.program(
-                &easymicro,
-                "client",
-                out.join("easymicro-client"),
-                &["-mod=mod", &modfile],
-            )?,
-            easymicro_server: self.program(
-                &easymicro,
-                "server",
-                out.join("easymicro-server"),
-                &["-mod=mod", &modfile],
-            )?,
+            easymicro_client: easymicro("client")?,
+            easymicro_server: easymicro("server")?,
+            iip_client: iip("client")?,
+            iip_server: iip("server")?,
         })
     }
 
@@ -80,10 +74,15 @@ impl Go {
         if module.join("go.sum").exists() {
             return self.program(module, package, to.to_path_buf(), &["-mod=readonly"]).map(drop);
         }
+        self.unsummed(module, package, to.to_path_buf()).map(drop)
+    }
+
+    /// Builds a program of a module without checksums in the repository: they are kept beside the program.
+    fn unsummed(&self, module: &Path, package: &str, to: PathBuf) -> Result<PathBuf, String> {
         let modfile = to.with_extension("mod");
         fs::copy(module.join("go.mod"), &modfile).map_err(|e| format!("{}: {e}", modfile.display()))?;
         let modfile = format!("-modfile={}", modfile.display());
-        self.program(module, package, to.to_path_buf(), &["-mod=mod", &modfile]).map(drop)
+        self.program(module, package, to, &["-mod=mod", &modfile])
     }
 
     fn program(&self, module: &Path, package: &str, to: PathBuf, flags: &[&str]) -> Result<PathBuf, String> {

@@ -6,15 +6,20 @@
 mod calls;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::{env, fs};
 
 use crate::go::{Go, Programs};
 use crate::process::{Server, run_limited};
 
 /// The token of the servers that ask for one.
 const TOKEN: &str = "interop-token";
+
+/// How the demo is started.
+const DEMO: [&str; 4] = ["demo", "--listen", "127.0.0.1:0", "--no-calls"];
+/// The most data of a frame of IIP, as a limit of bodies.
+const MOST_DATA: &str = "16777216";
 
 struct Options {
     go_only: bool,
@@ -118,6 +123,7 @@ fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>
     } else {
         let ours = build_ours(root, target)?;
         suite.go_clients(&ours.trunkline);
+        suite.iip_clients(&ours)?;
         suite.go_servers(&ours)?;
     }
     Ok(Some(suite.report))
@@ -162,12 +168,48 @@ impl Suite<'_> {
         let easymicro = Server::start(&p.easymicro_server, &[], self.logs)?;
         self.go_client("easymicro -> Go easymicro", &p.easymicro_client, &easymicro, &["-peer", "go"]);
         self.stop("easymicro -> Go easymicro", easymicro);
+        let files = self.folder("go-files")?;
+        let iip = Server::start(&p.iip_server, &["-files", &files], self.logs)?;
+        self.go_client("iip -> Go iip", &p.iip_client, &iip, &["-peer", "go"]);
+        self.go_client(
+            "iip -> Go iip (16 MiB)",
+            &p.iip_client,
+            &iip,
+            &["-peer", "go", "-body-limit", MOST_DATA],
+        );
+        self.stop("iip -> Go iip", iip);
+        Ok(())
+    }
+
+    /// An empty folder beside the logs.
+    fn folder(&self, name: &str) -> Result<String, String> {
+        let path = self.logs.join(name);
+        let told = |e| format!("{}: {e}", path.display());
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(told)?;
+        }
+        fs::create_dir_all(&path).map_err(told)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// The Go client of IIP against the demo, with its files, and against our own server for what that does not show.
+    fn iip_clients(&mut self, ours: &Ours) -> Result<(), String> {
+        let p = self.programs;
+        let files = self.folder("files")?;
+        let demo = Server::start(&ours.trunkline, &[&DEMO[..], &["--files", &files]].concat(), self.logs)?;
+        let own = Server::start(&ours.driver, &["serve"], self.logs)?;
+        self.go_client("iip -> trunkline", &p.iip_client, &demo, &["-own-addr", own.addr()]);
+        self.stop("iip -> trunkline", own);
+        self.stop("iip -> trunkline", demo);
+        let large = [&DEMO[..], &["--body-limit", MOST_DATA]].concat();
+        let demo = Server::start(&ours.trunkline, &large, self.logs)?;
+        self.go_client("iip -> trunkline (16 MiB)", &p.iip_client, &demo, &["-body-limit", MOST_DATA]);
+        self.stop("iip -> trunkline (16 MiB)", demo);
         Ok(())
     }
 
     /// The Go clients against our server. Where it does not come up that is one failure, and the rest goes on.
     fn go_clients(&mut self, trunkline: &Path) {
-        const DEMO: [&str; 4] = ["demo", "--listen", "127.0.0.1:0", "--no-calls"];
         let p = self.programs;
         match Server::start(trunkline, &DEMO, self.logs) {
             Ok(demo) => {
@@ -201,6 +243,12 @@ impl Suite<'_> {
         calls::easymicro(&ours.trunkline, &easymicro, self.options, &mut self.report);
         self.library("easymicro", &ours.driver, &easymicro, &p.easymicro_server, &[]);
         self.stop("trunkline -> Go easymicro", easymicro);
+        let files = self.folder("go-files")?;
+        let iip = Server::start(&p.iip_server, &["-files", &files], self.logs)?;
+        calls::iip(&ours.trunkline, &iip, Path::new(&files), self.options, &mut self.report);
+        let frames = iip.other("frames").unwrap_or_default().to_owned();
+        self.library("iip", &ours.driver, &iip, &p.iip_server, &["-frames", &frames]);
+        self.stop("trunkline -> Go iip", iip);
         Ok(())
     }
 

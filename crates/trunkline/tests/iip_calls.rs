@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
-use trunkline::client::Channel;
+use trunkline::client::{Channel, Outgoing};
 use trunkline::{
-    Bytes, Call, Code, Context, Metadata, ReplyBuf, Result, Serialization, Server, Service, Status, metadata,
-    service,
+    Bytes, Call, Code, Context, Metadata, ReplyBuf, Result, Serialization, Server, Service, Status,
+    Streaming, metadata, service,
 };
 
 #[service]
@@ -116,5 +117,61 @@ async fn a_path_stands_for_a_method() {
     for (path, method) in [("echo", "Borrowed"), ("/echo", "Nope")] {
         let builder = Server::builder().serve(ProbeServer::new(Here)).path(path, "Probe", method);
         assert!(builder.listen("mem://iip-path-bad").bind().await.is_err(), "{path} {method}");
+    }
+}
+
+/// A server that grants channels, begins an answer to anything else, and closes the connection within it.
+async fn half_an_answer(listener: tokio::net::TcpListener) {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut granted = 0_u8;
+    loop {
+        let mut status = [0];
+        stream.read_exact(&mut status).await.unwrap();
+        let mut path = Vec::new();
+        while path.last() != Some(&0) {
+            path.push(stream.read_u8().await.unwrap());
+        }
+        let (channel, length) = (stream.read_u32().await.unwrap(), stream.read_u32().await.unwrap());
+        let mut data = vec![0; usize::try_from(length).unwrap()];
+        stream.read_exact(&mut data).await.unwrap();
+        let (status, answer) = match &*path {
+            b"/sys/trunkline\0" => (5, r#"{"code":102,"message":"handle error"}"#.to_owned()),
+            b"/sys/new_channel\0" => {
+                granted += 1;
+                (5, format!(r#"{{"code":0,"channel_id":{granted}}}"#))
+            }
+            _ => (4, "half".to_owned()),
+        };
+        let length = u32::try_from(answer.len()).unwrap();
+        let head = [&[status], &*path, &channel.to_be_bytes(), &length.to_be_bytes()].concat();
+        stream.write_all(&[&head, answer.as_bytes()].concat()).await.unwrap();
+        if status == 4 {
+            return;
+        }
+    }
+}
+
+/// Found by the interop suite: it was said that the caller had cancelled the call.
+#[tokio::test]
+async fn a_connection_lost_within_a_reply_is_said_to_be_lost() {
+    for whole in [false, true] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(half_an_answer(listener));
+        let channel = Channel::connect(&format!("iip://{address}")).await.unwrap();
+        let status = if whole {
+            let call: Outgoing<'_, _, Bytes, Bytes> = Outgoing::new(&channel, "", "/file", "x".into());
+            call.await.unwrap_err()
+        } else {
+            let call: Outgoing<'_, _, Bytes, Streaming<Bytes>> =
+                Outgoing::new(&channel, "", "/file", "x".into());
+            let mut reply = call.await.unwrap();
+            assert_eq!(reply.next().await.unwrap().unwrap(), "half");
+            reply.next().await.unwrap().unwrap_err()
+        };
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert!(!status.may_retry());
+        assert_eq!(status.origin().unwrap().address, address);
+        server.await.unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! Calls a Go server of the interop suite through the library: one process, many calls on a channel.
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
+//! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
 
@@ -9,22 +11,34 @@ mod bodies;
 mod codecs;
 mod connection;
 mod failures;
+mod iip;
 mod meter;
+mod own;
 mod peer;
 mod services;
 mod suite;
 mod time;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use peer::{Kind, Peer};
 use suite::Suite;
 
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
-    [-case NAME] [-long]";
+    [-case NAME] [-long]
+       trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop serve";
+
+/// What runs.
+enum Mode {
+    Calls(Peer),
+    Iip(iip::Peer),
+    Serve,
+}
 
 struct Options {
-    peer: Peer,
+    mode: Mode,
     token: Option<String>,
     only: String,
     long: bool,
@@ -32,24 +46,35 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
-        let kind = match args.next()?.as_str() {
-            "rpcx" => Kind::Rpcx,
-            "easymicro" => Kind::Easymicro,
-            _ => return None,
-        };
-        let peer = Peer { kind, address: String::new(), program: String::new().into() };
-        let mut options = Self { peer, token: None, only: String::new(), long: false };
+        let mode = args.next()?;
+        let (mut address, mut program, mut frames) = (String::new(), PathBuf::new(), String::new());
+        let mut options = Self { mode: Mode::Serve, token: None, only: String::new(), long: false };
         while let Some(arg) = args.next() {
             match arg.as_str() {
-                "-addr" => options.peer.address = args.next()?,
-                "-server" => options.peer.program = args.next()?.into(),
+                "-addr" => address = args.next()?,
+                "-server" => program = args.next()?.into(),
+                "-frames" => frames = args.next()?,
                 "-token" => options.token = Some(args.next()?),
                 "-case" => options.only = args.next()?,
                 "-long" => options.long = true,
                 _ => return None,
             }
         }
-        Some(options).filter(|options| !options.peer.address.is_empty())
+        if mode == "serve" {
+            return Some(options);
+        }
+        options.mode = match mode.as_str() {
+            "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
+            "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
+            "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            _ => return None,
+        };
+        let address = match &options.mode {
+            Mode::Calls(peer) => &peer.address,
+            Mode::Iip(peer) => &peer.address,
+            Mode::Serve => return None,
+        };
+        (!address.is_empty()).then_some(options)
     }
 }
 
@@ -69,7 +94,14 @@ fn main() -> ExitCode {
 
 async fn run(options: Options) -> ExitCode {
     let mut suite = Suite::new(options.only, options.long);
-    let peer = &options.peer;
+    let peer = match &options.mode {
+        Mode::Calls(peer) => peer,
+        Mode::Iip(peer) => {
+            iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Serve => return own::serve().await,
+    };
     if let Some(token) = &options.token {
         auth::cases(&mut suite, peer, token).await;
     } else {

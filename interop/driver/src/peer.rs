@@ -90,16 +90,20 @@ pub(crate) struct GoServer {
 impl GoServer {
     /// Starts it at an address (port 0: any), and waits until it serves.
     pub(crate) async fn start(program: &Path, address: &str) -> Check<Self> {
-        let (program, address) = (program.to_owned(), address.to_owned());
-        let started = tokio::task::spawn_blocking(move || Self::start_now(&program, &address)).await;
-        started.told("start")?
+        let mut command = Command::new(program);
+        command.args(["-addr", address]);
+        Self::start_as(command).await
     }
 
-    fn start_now(program: &Path, address: &str) -> Check<Self> {
-        let name = program.display();
-        let mut command = Command::new(program);
-        command.args(["-addr", address]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Self { child: command.spawn().told(name)?, address: String::new() };
+    /// Starts it by this command, and waits until it serves.
+    pub(crate) async fn start_as(command: Command) -> Check<Self> {
+        tokio::task::spawn_blocking(move || Self::start_now(command)).await.told("start")?
+    }
+
+    fn start_now(mut command: Command) -> Check<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut server = Self { child: command.spawn().told(&name)?, address: String::new() };
         let stdout = server.child.stdout.take().ok_or("no stdout")?;
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
@@ -111,7 +115,7 @@ impl GoServer {
         let line = receive.recv_timeout(START_LIMIT).unwrap_or_default();
         let ready = line.strip_prefix("ready ").and_then(|rest| rest.split(' ').next());
         ready.unwrap_or_default().clone_into(&mut server.address);
-        ensure(!server.address.is_empty(), || format!("{} said {line:?}", program.display()))?;
+        ensure(!server.address.is_empty(), || format!("{name} said {line:?}"))?;
         Ok(server)
     }
 

@@ -1,4 +1,4 @@
-//! `trunkline call` against the Go servers: codecs, sizes, failures, metadata and exit codes.
+//! The command against the Go servers: codecs, sizes, failures, metadata, files and exit codes.
 
 use std::fs;
 use std::net::TcpListener;
@@ -89,21 +89,52 @@ fn generated(peer: &Peer<'_>, codec: &str) -> Result<(), String> {
 }
 
 fn sizes(peer: &Peer<'_>, logs: &Path) -> Result<(), String> {
-    let file = logs.join("body");
-    let at = format!("@{}", file.display());
     for size in SIZES {
-        let body: Vec<u8> = b"trunkline ".iter().copied().cycle().take(size).collect();
-        fs::write(&file, &body).map_err(|e| format!("{}: {e}", file.display()))?;
         for method in ["Echo.Echo", "Echo.Owned"] {
-            let out = peer.call(method, &at, &["--codec", "raw"])?;
-            // A line feed after the answer is the command's own.
-            let got = out.raw.strip_suffix(b"\n").filter(|s| s.len() == size).unwrap_or(&out.raw);
-            if out.code != Some(0) || got != body {
-                return Err(format!("{method} of {size} bytes: {} came back, {}", got.len(), told(&out)));
-            }
+            size_of(peer, method, size, logs)?;
         }
     }
     Ok(())
+}
+
+/// A body of this size there and back.
+fn size_of(peer: &Peer<'_>, method: &str, size: usize, logs: &Path) -> Result<(), String> {
+    let file = logs.join("body");
+    let body: Vec<u8> = b"trunkline ".iter().copied().cycle().take(size).collect();
+    fs::write(&file, &body).map_err(|e| format!("{}: {e}", file.display()))?;
+    let out = peer.call(method, &format!("@{}", file.display()), &["--codec", "raw"])?;
+    // A line feed after the answer is the command's own.
+    let got = out.raw.strip_suffix(b"\n").filter(|s| s.len() == size).unwrap_or(&out.raw);
+    if out.code == Some(0) && got == body {
+        return Ok(());
+    }
+    Err(format!("{method} of {size} bytes: {} came back, {}", got.len(), told(&out)))
+}
+
+/// A file there and back, one that is not there, and one that is refused.
+fn files(peer: &Peer<'_>, there: &Path, logs: &Path) -> Result<(), String> {
+    let (source, target) = (logs.join("put"), logs.join("got"));
+    let told_of = |path: &Path| format!("{}: ", path.display());
+    let run = |args: [&str; 3]| run_limited(Command::new(peer.trunkline).args(args));
+    let (from, to) = (source.to_string_lossy(), target.to_string_lossy());
+    for size in [1, 10_236, 10_237, 1 << 20, 25 << 20] {
+        let body: Vec<u8> = b"trunkline ".iter().copied().cycle().take(size).collect();
+        fs::write(&source, &body).map_err(|e| told_of(&source) + &e.to_string())?;
+        let url = format!("{}/file%20{size}.bin", peer.url);
+        for args in [["put", &from, &url], ["get", &url, &to]] {
+            let out = run(args)?;
+            if out.code != Some(0) {
+                return Err(format!("{} of {size} bytes: {}", args[0], told(&out)));
+            }
+        }
+        for path in [there.join(format!("file {size}.bin")), target.clone()] {
+            if fs::read(&path).map_err(|e| told_of(&path) + &e.to_string())? != body {
+                return Err(told_of(&path) + "other bytes");
+            }
+        }
+    }
+    let out = run(["get", &format!("{}/not-there.bin", peer.url), &to])?;
+    if out.code == Some(1) { Ok(()) } else { Err(format!("not there: {}", told(&out))) }
 }
 
 fn metadata(peer: &Peer<'_>) -> Result<(), String> {
@@ -193,4 +224,38 @@ pub(super) fn easymicro(trunkline: &Path, server: &Server, options: &Options, re
         cases.expected(name, "E5", || peer.fails(method, "{}", &["--timeout", "400ms"], 4, ""));
     }
     cases.shared(&peer, "easymicro");
+}
+
+/// All cases of the IIP server, whose files lie in a folder.
+pub(super) fn iip(trunkline: &Path, server: &Server, there: &Path, options: &Options, report: &mut Report) {
+    let peer = Peer { trunkline, url: format!("iip://{}", server.addr()) };
+    let logs = there.parent().unwrap_or(there);
+    let mut cases = Cases { pair: "trunkline -> Go iip", options, report };
+    cases.case("iip-codec-json", || generated(&peer, "json"));
+    cases.case("iip-sizes", || {
+        // A body of no bytes goes as {}: the wire has none.
+        let mut sizes = SIZES.into_iter().filter(|size| *size > 0);
+        sizes.try_for_each(|size| size_of(&peer, "Echo.Owned", size, logs))
+    });
+    cases.case("iip-fail-text", || {
+        peer.fails("Fault.Fail", "{\"Message\":\"größer: 10\"}", &[], 1, "größer: 10")
+    });
+    cases.case("iip-divide-by-zero", || {
+        peer.fails("Arith.Div", "{\"A\":1,\"B\":0}", &[], 1, "divide by zero")
+    });
+    cases.case("iip-unknown", || {
+        ["Nope.Mul", "Arith.Nope"].iter().try_for_each(|name| peer.fails(name, "{}", &[], 1, ""))
+    });
+    cases.case("iip-panic", || peer.fails("Fault.Panic", "{}", &[], 1, "handle no response"));
+    cases.case("iip-typed", || peer.answers("Slow.Sleep", "{\"Millis\":1}", &[], "{\"Slept\":1}"));
+    cases.case("iip-deadline", || {
+        peer.fails("Slow.Sleep", "{\"Millis\":1500}", &["--timeout", "200ms"], 4, "")
+    });
+    cases.case("iip-meta", || {
+        let seen = "{\"some-key\":[\"some-value\"]}";
+        peer.answers("Meta.Echo", "{}", &["-H", "some-key:some-value"], seen)
+    });
+    cases.case("iip-nobody-there", || nobody(trunkline, "iip"));
+    cases.case("iip-put-get", || files(&peer, there, logs));
+    cases.case("iip-still-serves", || peer.answers("Arith.Mul", "{\"A\":6,\"B\":7}", &[], "{\"C\":42}"));
 }

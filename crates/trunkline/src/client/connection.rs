@@ -17,7 +17,7 @@ use crate::net::inflows::Inflows;
 use crate::{Body, BodyStream, Code, Push, Reply, Result, Status};
 
 /// The client's role on one connection.
-pub(crate) struct ClientRole<W> {
+pub(crate) struct ClientRole<W: Session> {
     link: Arc<Link<W>>,
     /// Wakers of calls that ended in this round; they are woken when the lock is free.
     wakers: Vec<Waker>,
@@ -36,6 +36,16 @@ pub(crate) struct ClientRole<W> {
     next_deadline: Option<Instant>,
     /// When it was looked at last.
     now: Instant,
+}
+
+impl<W: Session> Drop for ClientRole<W> {
+    /// Whoever reads a reply that has not ended learns why it does not go on.
+    fn drop(&mut self) {
+        let link = &self.link;
+        self.inflows.fail_all(|| {
+            link.status(Code::Unavailable, "the connection was lost before the end of the reply")
+        });
+    }
 }
 
 impl<W: Session> ClientRole<W> {

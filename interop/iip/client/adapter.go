@@ -1,0 +1,184 @@
+package main
+
+// The module's HTTP adapter in front of the server.
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/truexf/iip/httpadapter"
+
+	"trunkline.test/interop/stand"
+)
+
+func adapterCases() []stand.Case {
+	return []stand.Case{
+		{Name: "iip-adapter-calls", Run: func() error {
+			return adapted(func(web string) error {
+				return stand.First(
+					webWants(web, "POST", "/Arith/Mul", `{"A":6,"B":7}`, 200, `{"C":42}`),
+					webWants(web, "POST", "/Arith/Mul?x=1&y=%20", `{"A":6,"B":7}`, 200, `{"C":42}`),
+					webWants(web, "PUT", "/echo", "größer", 200, "größer"),
+					webWants(web, "GET", "/echo?a=b", "", 200, "{}"),
+					webWants(web, "POST", "/Arith/Div", `{"A":1,"B":0}`, 200, `{"code":-1,"message":"handler fail:divide by zero"}`),
+					webWants(web, "POST", "/nope", "x", 200, `{"code":102,"message":"handle error"}`),
+					webWants(web, "POST", "/echo?", strings.Repeat("x", 1<<20), 200, strings.Repeat("x", 1<<20)))
+			})
+		}},
+		{Name: "iip-adapter-together", Run: func() error {
+			return adapted(func(web string) error {
+				var all sync.WaitGroup
+				failed := make(chan error, 20)
+				for n := 0; n < 20; n++ {
+					all.Add(1)
+					go func() {
+						defer all.Done()
+						for i := 0; i < 20; i++ {
+							body := fmt.Sprintf("call %d of caller %d", i, n)
+							if err := webWants(web, "POST", "/echo", body, 200, body); err != nil {
+								failed <- err
+								return
+							}
+						}
+					}()
+				}
+				all.Wait()
+				close(failed)
+				return <-failed
+			})
+		}},
+		{Name: "iip-adapter-timeout", Run: func() error {
+			return adapted(func(web string) error {
+				return stand.First(
+					webWants(web, "POST", "/Slow/Sleep", `{"Millis":2500}`, 500, ""),
+					webWants(web, "POST", "/Arith/Mul", `{"A":6,"B":7}`, 200, `{"C":42}`))
+			})
+		}},
+		{Name: "iip-adapter-no-route", Run: func() error {
+			return adapted(func(web string) error {
+				// The adapter says so on stdout, where the cases are told of.
+				out := os.Stdout
+				os.Stdout = os.Stderr
+				defer func() { os.Stdout = out }()
+				_, port, err := net.SplitHostPort(web)
+				if err != nil {
+					return err
+				}
+				return webWants("localhost:"+port, "POST", "/echo", "x", 501, "")
+			})
+		}},
+		{Name: "iip-adapter-headers", Run: func() error {
+			return adapted(func(web string) error {
+				return stand.First(
+					headersSeen(web, "/headers", nil, map[string]string{"X-Tenant": "größer", "X-Empty": "", "Accept-Language": "de, en;q=0.5"}),
+					headersSeen(web, "/headers?x=1", nil, map[string]string{"X-Tenant": "b"}))
+			})
+		}},
+		{Name: "iip-adapter-forged", Run: func() error {
+			return adapted(func(web string) error {
+				forged := base64.URLEncoding.EncodeToString([]byte(`{"X-Tenant":["forged"],"X-Admin":["1"]}`))
+				return headersSeen(web, "/headers?__http_hdr__="+forged, []string{"x-admin"}, map[string]string{"X-Tenant": "true"})
+			})
+		}, Go: &stand.Difference{ID: "I4", Why: "the headers that the request itself has put into its query win over the adapter's"}},
+		{Name: "iip-adapter-large-headers", Run: func() error {
+			return adapted(func(web string) error {
+				r, err := stand.HTTP("POST", web, "/echo", map[string]string{"Cookie": strings.Repeat("x", 2048)}, "x")
+				if err != nil {
+					return err
+				}
+				// The caller is told what was too large, and not that the server is at fault.
+				if r.Status != 431 && r.Status != 413 && r.Status != 400 {
+					return fmt.Errorf("2 KiB of headers: status %d", r.Status)
+				}
+				return nil
+			})
+		}, Caller: &stand.Difference{ID: "I5", Why: "headers of more than about 1.4 KB make the adapter close its connection to the server"}},
+	}
+}
+
+// adapted starts an adapter that sends everything for 127.0.0.1 to the server, and to the one with /headers what that
+// serves.
+func adapted(check func(web string) error) error {
+	a, err := httpadapter.NewHttpAdapterServer("", "", "", 2*time.Second)
+	if err != nil {
+		return err
+	}
+	backend := func(addr string) httpadapter.IipBackendConfig {
+		return httpadapter.IipBackendConfig{ServerList: addr + "#1", ServerKeepConns: 3, ServerMaxConns: 10}
+	}
+	err = stand.First(
+		a.RegisterBackend("all", backend(flags.Addr)), a.RegisterBackend("own", backend(ownAddr)),
+		a.PushRouteTail("127.0.0.1", "^/", "all"), a.PushRouteHead("127.0.0.1", "^/headers", "own"))
+	if err != nil {
+		return err
+	}
+	lsn, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go http.Serve(lsn, a)
+	defer func() {
+		lsn.Close()
+		a.RemoveBackend("all")
+		a.RemoveBackend("own")
+	}()
+	return check(lsn.Addr().String())
+}
+
+func webWants(web, method, path, body string, status int, want string) error {
+	a, err := stand.HTTP(method, web, path, nil, body)
+	if err != nil {
+		return err
+	}
+	if err := a.Want(status, want); err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// headersSeen wants the service to see these headers (names without regard to case), and none of the others.
+func headersSeen(web, path string, without []string, with map[string]string) error {
+	a, err := stand.HTTP("POST", web, path, with, "x")
+	if err != nil {
+		return err
+	}
+	if a.Status != 200 {
+		return fmt.Errorf("status %d", a.Status)
+	}
+	var got map[string][]string
+	if err := json.Unmarshal([]byte(a.Body), &got); err != nil {
+		return fmt.Errorf("%q: %w", short(a.Body), err)
+	}
+	seen := map[string]string{}
+	for name, values := range got {
+		seen[strings.ToLower(name)] = strings.Join(values, ",")
+	}
+	for name, value := range with {
+		if got, ok := seen[strings.ToLower(name)]; !ok || got != value {
+			return fmt.Errorf("header %s is %q, expected %q, in %s", name, got, value, short(a.Body))
+		}
+	}
+	for _, name := range without {
+		if got, ok := seen[name]; ok {
+			return fmt.Errorf("header %s is there: %q", name, got)
+		}
+	}
+	return nil
+}
+
+func sorted[V any](m map[string]V) []string {
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
