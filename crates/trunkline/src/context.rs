@@ -43,6 +43,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) wire: &'static str,
     /// Whether the wire carries messages of the server's own.
     pub(crate) can_push: bool,
+    /// Whether replies go out frame by frame on the wire, and calls of names that nobody has reach the layers.
+    pub(crate) can_resume: bool,
     pub(crate) pushes: PushQueue,
 }
 

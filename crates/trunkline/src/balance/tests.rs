@@ -257,6 +257,7 @@ fn from(address: &str) -> Call {
         peer: Peer::Tcp(address.parse::<SocketAddr>().unwrap()),
         wire: "rpcx",
         can_push: false,
+        can_resume: false,
         pushes: PushQueue::open(),
     }));
     call

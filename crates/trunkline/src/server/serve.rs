@@ -52,8 +52,13 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     peer: Peer,
     first: Bytes,
 ) -> impl Future<Output = ()> + Send {
-    let info =
-        Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: W::PUSHES, pushes: PushQueue::open() });
+    let info = Arc::new(ConnectionInfo {
+        peer,
+        wire: W::NAME,
+        can_push: W::PUSHES,
+        can_resume: W::STREAMS,
+        pushes: PushQueue::open(),
+    });
     async move {
         let role = ServerRole::<W, S>::new(&core, Arc::clone(&info));
         let close = Connection::new(stream, role, &core.patience, first).run().await;
