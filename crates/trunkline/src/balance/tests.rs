@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -258,6 +259,7 @@ fn from(address: &str) -> Call {
         wire: "rpcx",
         can_push: false,
         can_resume: false,
+        leaving: AtomicBool::new(false),
         pushes: PushQueue::open(),
     }));
     call

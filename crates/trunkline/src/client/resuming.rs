@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl<S: Service> Service for Resuming<S> {
             }
             // It has come whole.
             body => {
-                line.tell(END, 0, None);
+                line.tell(END, 0, &Arc::default());
                 body
             }
         };
@@ -152,19 +152,21 @@ impl<S: Service> Line<S> {
     }
 
     /// Tells the server something whose answer says nothing, and counts it until that has come.
-    fn tell(self: &Arc<Self>, path: &'static str, after: u64, unanswered: Option<&Arc<AtomicU32>>) {
+    fn tell(self: &Arc<Self>, path: &'static str, after: u64, heard: &Arc<Heard>) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let (line, unanswered) = (Arc::clone(self), unanswered.cloned());
-        if let Some(unanswered) = &unanswered {
-            unanswered.fetch_add(1, Ordering::Relaxed);
-        }
+        let (line, heard) = (Arc::clone(self), Arc::clone(heard));
+        heard.unanswered.fetch_add(1, Ordering::Relaxed);
         runtime.spawn(async move {
             let answer = line.service.call(line.control(path, after)).await;
-            // What was not answered in time may still be in somebody's way.
-            let over = answer.as_ref().is_err_and(|status| status.code() == Code::DeadlineExceeded);
-            if let Some(unanswered) = unanswered.filter(|_| !over) {
-                unanswered.fetch_sub(1, Ordering::Relaxed);
+            match answer.map_err(|status| status.code()) {
+                // It may still be in somebody's way.
+                Err(Code::DeadlineExceeded) => return,
+                Err(Code::NotFound | Code::Unavailable | Code::Draining) => {
+                    heard.deaf.store(true, Ordering::Relaxed);
+                }
+                _ => {}
             }
+            heard.unanswered.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
@@ -223,6 +225,15 @@ impl<S: Service> Line<S> {
     }
 }
 
+/// What has come of telling the server of a stream over the connection of now.
+#[derive(Debug, Default)]
+struct Heard {
+    /// What was told and not answered.
+    unanswered: AtomicU32,
+    /// Nobody there knows the stream any more, although it arrives: its server stops, and calls go to the next one.
+    deaf: AtomicBool,
+}
+
 /// A connection that was lost: since when nothing has come, with what failure, and how often it was tried to go on since.
 struct Lost {
     since: Instant,
@@ -253,8 +264,7 @@ struct Resumable<S: Service> {
     untold: usize,
     /// How much of that is enough to tell the server.
     enough: usize,
-    /// What was told over the connection of now, and not answered.
-    unanswered: Arc<AtomicU32>,
+    heard: Arc<Heard>,
     /// When a connection was lost since the last frame came, and how often.
     broken: Option<(Instant, u32)>,
     reminder: Option<Reminder>,
@@ -284,7 +294,7 @@ impl<S: Service> Resumable<S> {
             told: 0,
             untold: 0,
             enough,
-            unanswered: Arc::default(),
+            heard: Arc::default(),
             broken: None,
             reminder: None,
         }
@@ -297,7 +307,7 @@ impl<S: Service> Resumable<S> {
         self.broken = None;
         if self.untold >= self.enough || self.received.saturating_sub(self.told) >= ACK_FRAMES {
             self.acknowledge();
-            if self.unanswered.load(Ordering::Relaxed) >= UNANSWERED {
+            if self.heard.unanswered.load(Ordering::Relaxed) >= UNANSWERED && !self.is_deaf() {
                 let text = "the server does not answer what it is told of the stream";
                 // The first pause lets what waited for the end of this reply be answered.
                 self.broken = Some((Instant::now(), 1));
@@ -306,16 +316,22 @@ impl<S: Service> Resumable<S> {
         }
     }
 
+    fn is_deaf(&self) -> bool {
+        self.heard.deaf.load(Ordering::Relaxed)
+    }
+
     fn acknowledge(&mut self) {
         (self.told, self.untold) = (self.received, 0);
-        self.line.tell(ACK, self.received, Some(&self.unanswered));
+        if !self.is_deaf() {
+            self.line.tell(ACK, self.received, &self.heard);
+        }
     }
 
     /// The reply has broken off.
     fn mend(&mut self, status: Status) {
         let (since, attempts) = self.broken.unwrap_or_else(|| (Instant::now(), 0));
         self.broken = Some((since, attempts.saturating_add(1)));
-        self.unanswered = Arc::default();
+        self.heard = Arc::default();
         self.reminder = None;
         let lost = Lost { since, status, attempts };
         self.stage = Stage::Mending(Box::pin(Arc::clone(&self.line).mend(self.received, lost)));
@@ -370,7 +386,7 @@ impl<S: Service> Frames for Resumable<S> {
                     Poll::Ready(Some(Err(status))) if status.is_connection_lost() => self.mend(status),
                     Poll::Ready(end) => {
                         self.stage = Stage::Over;
-                        self.line.tell(END, self.received, None);
+                        self.line.tell(END, self.received, &self.heard);
                         return Poll::Ready(end);
                     }
                     Poll::Pending => {
@@ -386,7 +402,7 @@ impl<S: Service> Frames for Resumable<S> {
 impl<S: Service> Drop for Resumable<S> {
     fn drop(&mut self) {
         if !matches!(self.stage, Stage::Over) {
-            self.line.tell(END, self.received, None);
+            self.line.tell(END, self.received, &self.heard);
         }
     }
 }

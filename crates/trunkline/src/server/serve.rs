@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +58,7 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
         wire: W::NAME,
         can_push: W::PUSHES,
         can_resume: W::STREAMS,
+        leaving: AtomicBool::new(false),
         pushes: PushQueue::open(),
     });
     async move {

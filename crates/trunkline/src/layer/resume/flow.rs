@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -11,8 +12,9 @@ use tokio::time::Instant;
 use super::Resumed;
 use super::table::Table;
 use crate::body::{Frames, cost};
+use crate::context::ConnectionInfo;
 use crate::metadata::AUTH;
-use crate::{BodyStream, Call, Code, Result, Status};
+use crate::{BodyStream, Call, Code, Context as CallContext, Result, Status};
 
 /// The largest frame that is one frame to its reader, too, on every wire: larger ones are sent in pieces (IIP), and both
 /// ends have to count the same.
@@ -185,7 +187,7 @@ impl State {
     }
 
     /// What comes for this reader behind the frame of this number.
-    fn next(&mut self, reader: u64, after: u64, limit: usize) -> Next {
+    fn next(&mut self, reader: u64, after: u64, limit: Option<usize>) -> Next {
         if self.closed || self.readers != reader {
             return Next::NotMine;
         }
@@ -196,7 +198,7 @@ impl State {
         }
         match &self.ended {
             Some(ended) => Next::End(ended.clone().err()),
-            None if self.bytes >= limit => Next::Full,
+            None if limit.is_some_and(|limit| self.bytes >= limit) => Next::Full,
             None => Next::Ask,
         }
     }
@@ -227,24 +229,45 @@ pub(super) struct Reader {
     after: u64,
     /// What is said before the frames.
     head: Option<Bytes>,
+    connection: Option<Arc<ConnectionInfo>>,
 }
 
 impl Reader {
-    pub(super) fn first(flow: Arc<Flow>, table: Arc<Table>) -> Self {
-        Self { flow, table, number: 0, after: 0, head: None }
+    pub(super) fn first(flow: Arc<Flow>, table: Arc<Table>, call: &CallContext) -> Self {
+        Self { flow, table, number: 0, after: 0, head: None, connection: call.connection.clone() }
     }
 
-    pub(super) fn resumed(flow: Arc<Flow>, table: Arc<Table>, number: u64, after: u64) -> Self {
+    pub(super) fn resumed(
+        flow: Arc<Flow>,
+        table: Arc<Table>,
+        call: &CallContext,
+        number: u64,
+        after: u64,
+    ) -> Self {
         let resumed = Resumed { next: after.saturating_add(1) };
         let head = Some(serde_json::to_vec(&resumed).unwrap_or_default().into());
-        Self { flow, table, number, after, head }
+        Self { flow, table, number, after, head, connection: call.connection.clone() }
+    }
+
+    /// How much may be kept; none where the server stops. Its callers talk to the next one then, so that nothing more is
+    /// acknowledged here, and the stream goes on as an ordinary one that cannot be taken up again.
+    fn limit(&self) -> Option<usize> {
+        let leaving = |connection: &Arc<ConnectionInfo>| connection.leaving.load(Ordering::Relaxed);
+        let leaving = self.connection.as_ref().is_some_and(leaving);
+        (!leaving).then_some(self.flow.limit)
     }
 
     /// What has come of asking what makes the stream.
     fn made(&self, next: Option<Result<Bytes>>) {
         let mut state = self.flow.lock();
         match next {
-            Some(Ok(frame)) => state.keep(frame),
+            Some(Ok(frame)) => {
+                state.keep(frame);
+                if self.limit().is_none() {
+                    // It has all but the new one.
+                    let _ = state.acknowledge(self.after);
+                }
+            }
             Some(Err(status)) => state.ended = Some(Err(status)),
             None => state.ended = Some(Ok(())),
         }
@@ -260,7 +283,7 @@ impl Frames for Reader {
         let mut source = self.flow.source.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..EMPTY_FRAMES {
             let mut state = self.flow.lock();
-            let next = state.next(self.number, self.after, self.flow.limit);
+            let next = state.next(self.number, self.after, self.limit());
             if let Next::Full | Next::Ask = next {
                 match &mut state.waker {
                     Some(waker) => waker.clone_from(cx.waker()),

@@ -58,14 +58,14 @@ const MOST_CONTROL: usize = 4 << 10;
 ///
 /// #[trunkline::service]
 /// trait Clock {
-///     async fn ticks(&self, n: u64) -> Result<Streaming<u64>>;
+///     async fn strikes(&self, hour: String) -> Result<Streaming<String>>;
 /// }
 ///
 /// struct Wall;
 ///
 /// impl Clock for Wall {
-///     async fn ticks(&self, n: u64) -> Result<Streaming<u64>> {
-///         Ok(Streaming::iter(1..=n))
+///     async fn strikes(&self, hour: String) -> Result<Streaming<String>> {
+///         Ok(Streaming::iter([hour, "bong".into(), "bong".into()]))
 ///     }
 /// }
 ///
@@ -74,7 +74,7 @@ const MOST_CONTROL: usize = 4 << 10;
 /// let server = builder.listen("127.0.0.1:0").start().await?;
 /// let url = server.url().replace("rpcx://", "iip://");
 /// let clock = ClockClient::new(Resuming::new(Channel::connect(&url).await?));
-/// assert_eq!(clock.ticks(3).await?.all(10).await?, [1, 2, 3]);
+/// assert_eq!(clock.strikes("two".into()).await?.all(10).await?, ["two", "bong", "bong"]);
 /// # Ok(()) }
 /// ```
 ///
@@ -92,6 +92,9 @@ const MOST_CONTROL: usize = 4 << 10;
 /// Whoever knows the name and has the same token (`__AUTH`) as the call that began it. To everybody else the stream is not
 /// there: [`Code::NotFound`], marked as not begun. A stream that is read still is taken over: its old connection may be lost
 /// without the server's knowing, and the reply on it ends with [`Code::Cancelled`].
+///
+/// A server that stops keeps nothing more for streams that run: they go on to their end, as far as it waits for them, and
+/// cannot be taken up again.
 ///
 /// The caller's further calls are ordinary calls of the paths `/trunkline/stream/resume`, `…/ack` and `…/end`, with the
 /// metadata of the first one. They pass the server's policies, and layers that are added after this one; those that are
@@ -179,11 +182,11 @@ pub struct Resumable<S> {
 impl<S: Service> Resumable<S> {
     /// Makes a call whose reply may become a stream that can go on.
     async fn begin(&self, call: Call) -> Result<Reply> {
-        let (owner, deadline) = (Owner::of(&call), call.context.deadline);
+        let (owner, context) = (Owner::of(&call), call.context.clone());
         let reply = asked::call(&self.inner, call).await?;
         let Reply { body: Body::Stream(stream), metadata } = reply else { return Ok(reply) };
         let metadata = metadata.into_inner();
-        let (stream, name) = self.table.begin(stream, owner, deadline);
+        let (stream, name) = self.table.begin(stream, owner, &context);
         let Some(name) = name else { return Ok(Reply::new(stream).with_metadata(metadata)) };
         let window = self.table.settings().buffer.to_string();
         let pairs = Metadata::builder().with_all(metadata.pairs());
@@ -201,7 +204,7 @@ impl<S: Service> Resumable<S> {
         let token = flow::token(call);
         match call.method() {
             RESUME => {
-                let (stream, deadline) = self.table.resume(&stream, token, after)?;
+                let (stream, deadline) = self.table.resume(&stream, call, after)?;
                 let stream = BodyStream::pulled(stream);
                 Ok(Reply::new(match deadline {
                     Some(deadline) => stream.until(deadline),

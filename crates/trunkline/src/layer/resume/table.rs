@@ -11,8 +11,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Settings;
-use super::flow::{Flow, Owner, Reader};
-use crate::{BodyStream, Code, Result, Status};
+use super::flow::{Flow, Owner, Reader, token};
+use crate::{BodyStream, Call, Code, Context, Result, Status};
 
 /// The streams of one server.
 pub(super) struct Table {
@@ -83,7 +83,7 @@ impl Table {
         self: &Arc<Self>,
         source: BodyStream,
         owner: Owner,
-        deadline: Option<Instant>,
+        call: &Context,
     ) -> (BodyStream, Option<String>) {
         let mut inner = self.lock();
         if inner.flows.len() >= self.settings.streams {
@@ -92,11 +92,11 @@ impl Table {
         let count = inner.next_count();
         let [high, low] = self.keys.each_ref().map(|key| u128::from(key.hash_one(count)));
         let id = high << 64 | low;
-        let flow = Arc::new(Flow::new(id, owner, deadline, self.settings.buffer, source));
+        let flow = Arc::new(Flow::new(id, owner, call.deadline, self.settings.buffer, source));
         inner.flows.insert(id, Place { flow: Arc::clone(&flow), parked: None });
         drop(inner);
         let name = flow.name();
-        (BodyStream::pulled(Reader::first(flow, Arc::clone(self))), Some(name))
+        (BodyStream::pulled(Reader::first(flow, Arc::clone(self), call)), Some(name))
     }
 
     /// The stream of this name, to a caller with this token.
@@ -118,16 +118,16 @@ impl Table {
     pub(super) fn resume(
         self: &Arc<Self>,
         name: &str,
-        token: &[u8],
+        call: &Call,
         after: u64,
     ) -> Result<(Reader, Option<Instant>)> {
         let mut inner = self.lock();
-        let flow = Self::find(&inner, name, token)?;
+        let flow = Self::find(&inner, name, token(call))?;
         let reader = flow.take_over(after)?;
         inner.unpark(flow.id);
         drop(inner);
         let deadline = flow.deadline;
-        Ok((Reader::resumed(flow, Arc::clone(self), reader, after), deadline))
+        Ok((Reader::resumed(flow, Arc::clone(self), call.context(), reader, after), deadline))
     }
 
     /// # Errors
