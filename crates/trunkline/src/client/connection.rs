@@ -38,16 +38,6 @@ pub(crate) struct ClientRole<W: Session> {
     now: Instant,
 }
 
-impl<W: Session> Drop for ClientRole<W> {
-    /// Whoever reads a reply that has not ended learns why it does not go on.
-    fn drop(&mut self) {
-        let link = &self.link;
-        self.inflows.fail_all(|| {
-            link.status(Code::Unavailable, "the connection was lost before the end of the reply")
-        });
-    }
-}
-
 impl<W: Session> ClientRole<W> {
     pub(crate) fn new(link: Arc<Link<W>>) -> Self {
         let now = Instant::now();
@@ -307,6 +297,16 @@ impl<W: Session> ClientRole<W> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl<W: Session> Drop for ClientRole<W> {
+    /// The connection is gone. Readers are told so, and not that the stream was cut: that is what its maker says.
+    fn drop(&mut self) {
+        self.inflows.fail_all(|| {
+            let text = "the connection was lost within the reply";
+            self.link.status(Code::Unavailable, text).connection_lost()
+        });
     }
 }
 

@@ -20,6 +20,7 @@ mod http_streams;
 pub(crate) mod link;
 mod node;
 mod outgoing;
+mod resuming;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};
@@ -28,4 +29,5 @@ pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
 pub use dial::ConnectionState;
 pub use failover::Attempt;
 pub use outgoing::Outgoing;
+pub use resuming::Resuming;
 pub use url::{InvalidUrl, Url, Wire};

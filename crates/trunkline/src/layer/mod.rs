@@ -10,6 +10,7 @@ mod from_fn;
 mod guarded;
 mod histogram;
 mod policy;
+pub(crate) mod resume;
 mod stack;
 mod token;
 
@@ -20,6 +21,7 @@ pub use from_fn::{Around, LayerFn, Next, layer_fn};
 pub use guarded::Guarded;
 pub(crate) use histogram::{RANGES, Range, Times};
 pub use policy::{Facts, Policy};
+pub use resume::{Resumable, Resume};
 pub use stack::{NoLayer, Stacked};
 pub use token::Token;
 
