@@ -43,6 +43,9 @@ pub(crate) struct Core<S> {
     pub(crate) outliving: Arc<Semaphore>,
     #[cfg(feature = "http")]
     pub(crate) document: http::OpenApi,
+    /// Answers all requests of HTTP, where it is there; no other wire is served then.
+    #[cfg(feature = "gateway")]
+    pub(crate) front: Option<Arc<dyn http::Front>>,
 }
 
 impl<S> Core<S> {
@@ -56,6 +59,8 @@ impl<S> Core<S> {
             outliving: Arc::new(Semaphore::new(OUTLIVING)),
             #[cfg(feature = "http")]
             document: http::OpenApi::default(),
+            #[cfg(feature = "gateway")]
+            front: None,
         }
     }
 }

@@ -410,7 +410,13 @@ impl Client {
         }
         let Some(id) = asked else { return Next::Again };
         if end && let Some((code, message)) = json::failure(data) {
-            return Next::Event(reply(id, head, Some(self.failure(head.uri, code, message)), &[], true));
+            return Next::Event(reply(
+                id,
+                head,
+                Some(self.failure(head.uri, code, message, data)),
+                &[],
+                true,
+            ));
         }
         let data = if self.trunkline && path::is_empty(head.uri) { &[] } else { data };
         Next::Event(if first {
@@ -420,11 +426,12 @@ impl Client {
         })
     }
 
-    fn failure<'a>(&self, uri: &[u8], code: i64, message: &'a [u8]) -> Failure<'a> {
+    /// The failure that data is, which stays at hand as it came: it may be an answer of a handler's own.
+    fn failure<'a>(&self, uri: &[u8], code: i64, message: &'a [u8], data: &'a [u8]) -> Failure<'a> {
         let told = self.trunkline.then(|| path::metadata(uri, &self.limits).ok()).flatten();
         let told = told.and_then(|pairs| pairs.get(keys::CODE)?.parse().ok());
         let unknown = (code == json::UNKNOWN).then_some(NOT_FOUND);
-        Failure { message, code: told.or(unknown), details: None }
+        Failure { message, code: told.or(unknown), details: Some(data) }
     }
 
     /// An answer to one of the session's own questions.

@@ -35,7 +35,7 @@ mod reply;
 mod server;
 mod session;
 
-pub use frame::Frame;
+pub use frame::{Frame, most_uri};
 pub use path::{bare, headers, metadata};
 pub use session::{Iip, Traffic};
 
@@ -47,8 +47,9 @@ pub(crate) const NAME: &str = "iip";
 /// The most data of one frame in bytes.
 pub(crate) const MOST_DATA: usize = 16 << 20;
 
-/// The longest path without its query in bytes: a Go server could not write the answer to a longer one.
-pub(crate) const MOST_PATH: usize = 2048;
+/// The longest path without its query in bytes: a Go server could not write the answer to a longer one, and closes
+/// the connection.
+pub const MOST_PATH: usize = 2048;
 
 /// The system paths that the session answers itself.
 pub(crate) const NEW_CHANNEL: &[u8] = b"/sys/new_channel";

@@ -7,7 +7,7 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE, URL_SAFE_NO_PAD};
 use base64::{Engine, alphabet};
 
-use super::frame::{check_path, without_query};
+use super::frame::{check_length, check_path, without_query};
 use super::{MOST_PATH, too_large, unsupported};
 use crate::metadata::append_pair;
 use crate::{CallFrame, InvalidMetadata, Limits, Metadata, Pairs, WireError};
@@ -194,7 +194,8 @@ pub(crate) fn add_metadata(
         if !pairs.is_empty() {
             append(uri, PAIRS, &URL_SAFE_NO_PAD.encode(&pairs));
         }
-        return Ok(());
+        // What is too long for the server would end the connection for all; the mark of an empty body may follow.
+        return check_length(uri.len().saturating_add(EMPTY_QUERY.len()), limits);
     }
     // The time that is left and the like mean nothing to others.
     if metadata.is_empty() {
