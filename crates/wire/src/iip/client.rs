@@ -179,8 +179,23 @@ impl Client {
         to.open = Some(Open { id: call.id, one_way: call.one_way, uri, later, begun: false });
         if !body.is_empty() || call.end {
             self.write(lane, body, call.end, out);
+        } else if self.trunkline {
+            self.begin(lane, out);
         }
         Ok(())
+    }
+
+    /// Says that a request begins, before any of its body is there, so that its handler can begin, too. Others than
+    /// Trunkline learn of it with the first data.
+    fn begin(&mut self, lane: usize, out: &mut Vec<u8>) {
+        let Some(to) = self.lanes.get_mut(lane) else { return };
+        let Some(open) = &mut to.open else { return };
+        let mut uri = std::mem::take(&mut open.uri);
+        path::mark_empty(&mut uri);
+        open.begun = true;
+        to.asked.push_back((!open.one_way).then_some(open.id));
+        let channel = to.channel;
+        self.send(status(true, false), &uri, channel, NO_DATA, out);
     }
 
     /// Writes frames of the request that is open on a channel.
@@ -196,9 +211,7 @@ impl Client {
             // The wire has no empty data.
             let mut uri = std::mem::take(if open.begun { &mut open.later } else { &mut open.uri });
             if trunkline {
-                let with = if uri.contains(&b'?') { b'&' } else { b'?' };
-                uri.push(with);
-                uri.extend_from_slice(path::EMPTY_QUERY.get(1..).unwrap_or_default());
+                path::mark_empty(&mut uri);
             }
             let none = if trunkline || !open.begun { NO_DATA } else { END };
             self.send(status(!open.begun, true), &uri, channel, none, out);

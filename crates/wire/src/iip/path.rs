@@ -112,6 +112,12 @@ fn is_own(name: &[u8]) -> bool {
     name == PAIRS || name == EMPTY
 }
 
+/// Says in the query that the data stands for none.
+pub(crate) fn mark_empty(uri: &mut Vec<u8>) {
+    uri.push(if uri.contains(&b'?') { b'&' } else { b'?' });
+    uri.extend_from_slice(EMPTY);
+}
+
 /// Whether the data of a frame with this URI stands for none.
 pub(crate) fn is_empty(uri: &[u8]) -> bool {
     parameters(uri).any(|(name, _)| name == EMPTY)

@@ -246,7 +246,8 @@ fn pairs_of(frame: &ReplyFrame<'_>, limits: &Limits) -> Result<Vec<u8>, WireErro
 fn encode(path: &[u8], channel: u32, part: Part<'_>, begun: bool, trunkline: bool, out: &mut Vec<u8>) -> u64 {
     let Part { query, mut data, end } = part;
     if data.is_empty() {
-        if !end {
+        // A Trunkline peer learns that the answer begins; others do with its first data.
+        if !end && (begun || !trunkline) {
             return 0;
         }
         // The wire has no empty data.
@@ -255,7 +256,7 @@ fn encode(path: &[u8], channel: u32, part: Part<'_>, begun: bool, trunkline: boo
                 [] => path::EMPTY_QUERY.to_vec(),
                 query => [query, b"&", path::EMPTY_QUERY.get(1..).unwrap_or_default()].concat(),
             };
-            write(ANSWER | status(!begun, true), &[path, &query], channel, NO_DATA, out);
+            write(ANSWER | status(!begun, end), &[path, &query], channel, NO_DATA, out);
         } else {
             let data = if begun { END } else { json::NO_RESPONSE };
             write(ANSWER | status(!begun, true), &[path], channel, data, out);
