@@ -54,7 +54,7 @@ fn frames_without_data() {
         (false, &[b"", b"", b""], &[(5, "/count", whole)]),
         (false, &[b"", b"a", b"", b"b", b""], &[(4, "/count", "a"), (6, "/count", "b"), (7, "/count", "\n")]),
         (true, &[b""], &[(5, "/count?__trunkline_empty", "{}")]),
-        (true, &[b"", b""], &[(5, "/count?__trunkline_empty", "{}")]),
+        (true, &[b"", b""], &[(4, "/count?__trunkline_empty", "{}"), (7, "/count?__trunkline_empty", "{}")]),
         (true, &[b"a", b""], &[(4, "/count", "a"), (7, "/count?__trunkline_empty", "{}")]),
     ];
     for (trunkline, parts, expected) in cases {
@@ -94,7 +94,7 @@ fn empty_bodies_arrive_empty_between_trunkline_peers() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(bodies, [(&b""[..], true), (b"a", false), (b"", true)]);
+    assert_eq!(bodies, [(&b""[..], true), (b"", false), (b"a", false), (b"", true)]);
     let heads = calls(&seen);
     wires.server.reply(&heads[0].call(), &good(b""), &mut wires.down).unwrap();
     wires.server.reply(&heads[1].call(), &part(b"a", false), &mut wires.down).unwrap();
