@@ -320,6 +320,49 @@ async fn a_handler_that_stalls_slows_only_its_channel() {
     until("the handler has ended", || seen.ended() == 2).await;
 }
 
+/// Replies that nobody reads, on the one connection that all calls of a client share: theirs wait, the others go on.
+#[tokio::test]
+async fn a_reader_that_stalls_slows_only_its_channel() {
+    let (_server, seen, feed) = start().await;
+    let mut stalled = Vec::new();
+    for _ in 0..3 {
+        let mut stream = feed.endless().await.unwrap();
+        assert_eq!(within(stream.next()).await.unwrap().unwrap().len(), 4096);
+        stalled.push(stream);
+    }
+    for n in 0..500 {
+        assert_eq!(within(feed.whole(number(n)).send()).await.unwrap().n, n);
+    }
+    let all = within(feed.count(number(10_000)).await.unwrap().all(usize::MAX)).await.unwrap();
+    assert!(all.iter().map(|item| item.n).eq(1..=10_000));
+    let made = seen.made.load(Ordering::SeqCst);
+    assert!(made < 3 << 20, "{made} bytes were made for three readers that stall");
+    // They go on where they were, as fast as they are read, and end.
+    for stream in &mut stalled {
+        for _ in 0..2000 {
+            assert_eq!(within(stream.next()).await.unwrap().unwrap().len(), 4096);
+        }
+    }
+    drop(stalled);
+    until("the handlers have ended", || seen.ended() == 3).await;
+}
+
+/// Items that are larger than all that may be on its way, with a reader that stalls before each.
+#[tokio::test]
+async fn large_items_go_through_a_reader_that_is_slow() {
+    let (_server, _, feed) = start().await;
+    feed.whole(number(1)).await.unwrap();
+    let parts: Vec<Bytes> = (0..12_u8).map(|n| vec![n; 700_000].into()).collect();
+    let mut echoed = within(feed.parts(Streaming::iter(parts.clone())).send()).await.unwrap();
+    for part in parts {
+        for n in 0..20 {
+            assert_eq!(within(feed.whole(number(n)).send()).await.unwrap().n, n);
+        }
+        assert!(within(echoed.next()).await.unwrap().unwrap() == part);
+    }
+    assert!(within(echoed.next()).await.is_none());
+}
+
 /// A server that cannot be told goes on answering; what it sends is read past, and the channel's next answer is
 /// still the next call's.
 #[tokio::test]

@@ -101,7 +101,7 @@ impl<W: Session, S: Service> ServerRole<'_, W, S> {
             if end {
                 return true;
             }
-            if is_full(out) {
+            if is_full(out) || !self.session.may_write(flow.to.id) {
                 return false;
             }
         }

@@ -6,6 +6,7 @@ use super::frame::{Head, write};
 use super::lane::{Arriving, Lane, Open, Queued};
 use super::reply::NOT_FOUND;
 use super::session::Traffic;
+use super::window::Window;
 use super::{
     ANSWER, CLOSE, MOST_DATA, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, path,
     status, too_large, unsupported, wide,
@@ -176,7 +177,14 @@ impl Client {
         let Some(to) = self.lanes.get_mut(lane) else { return Ok(()) };
         // Each frame says the path; what is only ours it says once.
         let later = if self.trunkline { call.path.clone() } else { uri.clone() };
-        to.open = Some(Open { id: call.id, one_way: call.one_way, uri, later, begun: false });
+        to.open = Some(Open {
+            id: call.id,
+            one_way: call.one_way,
+            uri,
+            later,
+            begun: false,
+            window: Window::new(),
+        });
         if !body.is_empty() || call.end {
             self.write(lane, body, call.end, out);
         } else if self.trunkline {
@@ -220,7 +228,9 @@ impl Client {
         while !data.is_empty() {
             let (chunk, rest) = data.split_at(data.len().min(MOST_DATA));
             let uri = if open.begun { &open.later } else { &open.uri };
+            let before = out.len();
             self.send(status(!open.begun, end && rest.is_empty()), uri, channel, chunk, out);
+            open.window.sent(out.len().saturating_sub(before));
             (open.begun, data) = (true, rest);
         }
         if !end && let Some(to) = self.lanes.get_mut(lane) {
@@ -248,7 +258,53 @@ impl Client {
     }
 
     pub(super) fn may_write(&self, id: u64) -> bool {
-        self.lanes.iter().any(|lane| lane.is_open_for(id))
+        let bounded = self.trunkline;
+        let has_room = |lane: &Lane| {
+            let room = lane.open.as_ref().is_some_and(|open| open.window.has_room());
+            room || !bounded || lane.channel == 0
+        };
+        self.lanes.iter().any(|lane| lane.is_open_for(id) && has_room(lane))
+    }
+
+    /// The server takes more of a request, or is told that it may send more of an answer.
+    #[cold]
+    fn more(&mut self, uri: &[u8]) {
+        let Some((channel, number, bytes)) = path::more(uri) else { return };
+        let lane = self.lanes.iter_mut().find(|lane| lane.channel == channel);
+        let Some(lane) = lane.filter(|lane| lane.channel != 0) else { return };
+        let sent = lane.open.as_ref().and_then(|open| lane.number(open.id));
+        if sent.is_some_and(|sent| low(sent) == number)
+            && let Some(open) = &mut lane.open
+        {
+            open.window.more(bytes);
+        }
+    }
+
+    /// A frame of a streamed answer was taken, or its reader has room again: asks for as much as has come.
+    fn ask_more(&mut self, index: usize, out: &mut Vec<u8>) {
+        let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.channel != 0) else { return };
+        let Some(bytes) = lane.taken.due().filter(|_| !lane.holding) else { return };
+        let notice = path::say_more(lane.channel, low(lane.answered.saturating_add(1)), bytes);
+        if self.system(notice.as_bytes(), out)
+            && let Some(lane) = self.lanes.get_mut(index)
+        {
+            lane.taken.said();
+        }
+    }
+
+    /// Whoever reads an answer has no room, or has room again. Whether the server waits for that.
+    pub(super) fn hold(&mut self, id: u64, hold: bool, out: Option<&mut Vec<u8>>) -> bool {
+        let is_read = |lane: &Lane| lane.channel != 0 && lane.asked.front() == Some(&Some(id));
+        let Some(index) = self.lanes.iter().position(is_read).filter(|_| self.trunkline) else {
+            return false;
+        };
+        if let Some(lane) = self.lanes.get_mut(index) {
+            lane.holding = hold && lane.arriving == Arriving::Answer;
+        }
+        if let Some(out) = out {
+            self.ask_more(index, out);
+        }
+        true
     }
 
     /// Makes the calls that wait, as long as there is a channel for them.
@@ -339,11 +395,12 @@ impl Client {
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
         self.traffic.received(head.is_last(), head.total());
         let next = if !head.is_answer() {
+            self.more(head.uri);
             notice(&head)?
         } else if own {
             self.answered_system(&head, data, out)?
         } else {
-            self.answered(lane, &head, data)
+            self.answered(lane, &head, data, out)
         };
         Ok(Step { consumed: head.total(), next })
     }
@@ -413,13 +470,16 @@ impl Client {
     }
 
     /// An answer to a call, or a part of one.
-    fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8]) -> Next<'a> {
+    fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8], out: &mut Vec<u8>) -> Next<'a> {
         let (first, end) = (head.is_first(), head.is_last());
         let Some(lane) = self.lanes.get_mut(index) else { return Next::Again };
         let asked = lane.asked.front().copied().flatten();
         lane.arriving = Arriving::Answer;
         if end {
             lane.ended();
+        } else if self.trunkline {
+            lane.taken.add(head.total());
+            self.ask_more(index, out);
         }
         let Some(id) = asked else { return Next::Again };
         if end && let Some((code, message)) = json::failure(data) {
@@ -473,6 +533,11 @@ impl Client {
         self.make_waiting(out);
         Ok(Next::Again)
     }
+}
+
+/// The number of a request as notices have it.
+fn low(number: u64) -> u32 {
+    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
 /// What a Trunkline server tells beside its answers.

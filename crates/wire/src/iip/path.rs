@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use base64::{Engine, alphabet};
 
 use super::frame::{check_length, check_path, without_query};
-use super::{MOST_PATH, too_large, unsupported};
+use super::{MORE, MOST_PATH, too_large, unsupported};
 use crate::metadata::append_pair;
 use crate::{CallFrame, InvalidMetadata, Limits, Metadata, Pairs, WireError};
 
@@ -131,6 +131,20 @@ pub(crate) fn parameter<'a>(uri: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// Whether a byte has no business in a path: it ends it early, or shows as what it is not in a log.
 pub(crate) fn is_control(byte: u8) -> bool {
     byte.is_ascii_control()
+}
+
+/// How much more of a body may be sent, where a notice says that: the channel, the number of the request on it as far as
+/// 32 bits go, and the bytes.
+pub(crate) fn more(uri: &[u8]) -> Option<(u32, u32, usize)> {
+    let text = std::str::from_utf8(parameter(uri, MORE)?).ok()?;
+    let mut parts = text.split('.');
+    let more = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(more)
+}
+
+/// The notice that says so.
+pub(crate) fn say_more(channel: u32, number: u32, bytes: usize) -> String {
+    format!("/sys/trunkline?more={channel}.{number}.{bytes}")
 }
 
 /// The query that carries these pairs between Trunkline peers, with its `?`; empty where there are none.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::channel::{Table, parts};
 use super::frame::write;
 use super::server::Server;
+use super::window::Window;
 use super::{ANSWER, MOST_DATA, NO_DATA, body_limit, json, path, status, too_large, unsupported};
 use crate::metadata::append_pair;
 use crate::rpcx::keys;
@@ -30,13 +31,14 @@ pub(super) struct Turn {
     begun: bool,
     /// The answer is whole.
     done: bool,
+    window: Window,
     /// The answer is the last that there is on its channel.
     pub(super) deletes: bool,
 }
 
 impl Turn {
     pub(super) fn new(path: Bytes) -> Self {
-        Self { bytes: Vec::new(), path, begun: false, done: false, deletes: false }
+        Self { bytes: Vec::new(), path, begun: false, done: false, window: Window::new(), deletes: false }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -148,6 +150,7 @@ impl Server {
         let written = to.len().saturating_sub(before);
         turn.begun |= written > 0;
         turn.done = part.end;
+        turn.window.sent(written);
         channel.traffic.sent(frames, part.end, written);
         self.traffic.sent(frames, part.end, written);
         if has_turn {
@@ -164,7 +167,20 @@ impl Server {
 
     pub(super) fn may_write(&self, id: u64) -> bool {
         let (channel, number) = parts(id);
-        self.table.get(channel).is_some_and(|channel| channel.place(number) == Some(0))
+        let bounded = self.trunkline && channel != 0;
+        self.table.get(channel).is_some_and(|channel| {
+            let has_room = || !bounded || channel.turns.front().is_some_and(|turn| turn.window.has_room());
+            channel.place(number) == Some(0) && has_room()
+        })
+    }
+
+    /// The client takes more of an answer.
+    pub(super) fn may_send(&mut self, channel: u32, number: u32, bytes: usize) {
+        let Some(channel) = self.table.get_mut(channel) else { return };
+        let turn = channel.place(number).and_then(|place| channel.turns.get_mut(place));
+        if let Some(turn) = turn {
+            turn.window.more(bytes);
+        }
     }
 
     #[inline]

@@ -197,12 +197,12 @@ fn a_slow_reader_holds_back_its_own_channel() {
     let (seen, ..) = events(&mut server, &frame(1, "/other", 2, "e"));
     assert_eq!(seen.len(), 1);
     // One frame at a time, if the reader says so.
-    server.release(head.id);
+    server.release(head.id, &mut vec![]);
     let frame = server.held().unwrap();
     assert!(matches!(server.receive(&frame, &mut out), Ok(step) if step.consumed == frame.len()));
     assert!(server.hold(head.id));
     assert_eq!(server.held(), None);
-    server.release(head.id);
+    server.release(head.id, &mut vec![]);
     let mut seen = vec![];
     super::common::follow(&mut server, &mut out, &mut seen).unwrap();
     assert!(matches!(&seen[..], [Seen::Data { end: true, .. }, Seen::Call { .. }]), "{seen:?}");
