@@ -356,7 +356,8 @@ async fn large_items_go_through_a_reader_that_is_slow() {
     let mut echoed = within(feed.parts(Streaming::iter(parts.clone())).send()).await.unwrap();
     for part in parts {
         for n in 0..20 {
-            assert_eq!(within(feed.whole(number(n)).send()).await.unwrap().n, n);
+            let answer = within(feed.whole(number(n)).send()).await;
+            assert_eq!(answer.unwrap_or_else(|e| panic!("{} {n} {e}", part[0])).n, n);
         }
         assert!(within(echoed.next()).await.unwrap().unwrap() == part);
     }

@@ -47,7 +47,8 @@ impl Inflows {
             inflow.behind =
                 inflow.behind.saturating_add(if inflow.held.is_empty() { 0 } else { frame.len() });
             inflow.held.push_back((frame, end));
-            inflow.alone = session.hold(id);
+            // Behind the last frame nothing comes that would have to be held back.
+            inflow.alone = end || session.hold(id);
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) struct Client {
     skip: usize,
     closed: bool,
     /// Channel 0, which is the session's own as long as there are others, and then the granted ones.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Questions on channel 0 that are not answered. Their answers are told from those of calls by their path.
     hellos: usize,
     grants: usize,
@@ -87,7 +87,7 @@ impl Client {
     }
 
     /// Writes the session's own request on channel 0, unless another one is being sent there frame by frame.
-    fn system(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn system(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
         let free = self.lanes.first().is_some_and(Lane::is_free);
         if free {
             self.send(WHOLE, path, 0, NO_DATA, out);
@@ -257,56 +257,6 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn may_write(&self, id: u64) -> bool {
-        let bounded = self.trunkline;
-        let has_room = |lane: &Lane| {
-            let room = lane.open.as_ref().is_some_and(|open| open.window.has_room());
-            room || !bounded || lane.channel == 0
-        };
-        self.lanes.iter().any(|lane| lane.is_open_for(id) && has_room(lane))
-    }
-
-    /// The server takes more of a request, or is told that it may send more of an answer.
-    #[cold]
-    fn more(&mut self, uri: &[u8]) {
-        let Some((channel, number, bytes)) = path::more(uri) else { return };
-        let lane = self.lanes.iter_mut().find(|lane| lane.channel == channel);
-        let Some(lane) = lane.filter(|lane| lane.channel != 0) else { return };
-        let sent = lane.open.as_ref().and_then(|open| lane.number(open.id));
-        if sent.is_some_and(|sent| low(sent) == number)
-            && let Some(open) = &mut lane.open
-        {
-            open.window.more(bytes);
-        }
-    }
-
-    /// A frame of a streamed answer was taken, or its reader has room again: asks for as much as has come.
-    fn ask_more(&mut self, index: usize, out: &mut Vec<u8>) {
-        let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.channel != 0) else { return };
-        let Some(bytes) = lane.taken.due().filter(|_| !lane.holding) else { return };
-        let notice = path::say_more(lane.channel, low(lane.answered.saturating_add(1)), bytes);
-        if self.system(notice.as_bytes(), out)
-            && let Some(lane) = self.lanes.get_mut(index)
-        {
-            lane.taken.said();
-        }
-    }
-
-    /// Whoever reads an answer has no room, or has room again. Whether the server waits for that.
-    pub(super) fn hold(&mut self, id: u64, hold: bool, out: Option<&mut Vec<u8>>) -> bool {
-        let is_read = |lane: &Lane| lane.channel != 0 && lane.asked.front() == Some(&Some(id));
-        let Some(index) = self.lanes.iter().position(is_read).filter(|_| self.trunkline) else {
-            return false;
-        };
-        if let Some(lane) = self.lanes.get_mut(index) {
-            lane.holding = hold && lane.arriving == Arriving::Answer;
-        }
-        if let Some(out) = out {
-            self.ask_more(index, out);
-        }
-        true
-    }
-
     /// Makes the calls that wait, as long as there is a channel for them.
     fn make_waiting(&mut self, out: &mut Vec<u8>) {
         while !self.queue.is_empty()
@@ -395,8 +345,7 @@ impl Client {
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
         self.traffic.received(head.is_last(), head.total());
         let next = if !head.is_answer() {
-            self.more(head.uri);
-            notice(&head)?
+            self.notice(&head)?
         } else if own {
             self.answered_system(&head, data, out)?
         } else {
@@ -533,20 +482,6 @@ impl Client {
         self.make_waiting(out);
         Ok(Next::Again)
     }
-}
-
-/// The number of a request as notices have it.
-fn low(number: u64) -> u32 {
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-/// What a Trunkline server tells beside its answers.
-fn notice<'a>(head: &Head<'_>) -> Result<Next<'a>, WireError> {
-    if head.path != TRUNKLINE {
-        return Err(malformed("a server sends no request", 0));
-    }
-    let drain = path::parameter(head.uri, b"drain").is_some();
-    Ok(if drain { Next::Event(Event::Draining) } else { Next::Again })
 }
 
 fn reply<'a>(id: u64, head: &Head<'a>, failure: Option<Failure<'a>>, data: &'a [u8], end: bool) -> Event<'a> {
