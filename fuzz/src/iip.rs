@@ -199,7 +199,7 @@ impl Watched {
                 }
             }
             11 => {
-                self.open.iter().for_each(|open| self.session.release(open.id));
+                self.open.iter().for_each(|open| self.session.release(open.id, &mut Vec::new()));
             }
             12 => {
                 let id = script.number() as u64;

@@ -16,7 +16,7 @@ fn step(name: &'static str, command: &str) -> Step {
 }
 
 /// The feature sets of the library that are linted: the lean core, each feature alone, all of them.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 10] = [
     "",
     "http",
     "protobuf",
@@ -25,7 +25,8 @@ const FEATURES: [&str; 9] = [
     "tower",
     "expressions",
     "file",
-    "http,protobuf,thrift,gzip,tower,expressions,file",
+    "gateway",
+    "http,protobuf,thrift,gzip,tower,expressions,file,gateway",
 ];
 
 /// The quick tier; with `--long` what takes minutes, too.
@@ -43,7 +44,7 @@ fn steps(long: bool) -> Vec<Step> {
     }
     steps.push(step(
         "test",
-        "cargo test --workspace --features trunkline/tower,trunkline/expressions,trunkline/file --no-fail-fast",
+        "cargo test --workspace --features trunkline/tower,trunkline/expressions,trunkline/file,trunkline/gateway --no-fail-fast",
     ));
     steps.push(Step {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],

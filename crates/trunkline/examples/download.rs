@@ -1,4 +1,4 @@
-//! Fetches a file; the first attempt is broken off, and the second goes on where it was.
+//! Fetches a file over IIP; the first attempt is broken off, and the second goes on where it was.
 //! Run it: `cargo run --features file --example download`
 
 use std::fs;
@@ -18,11 +18,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let files = FileService::open(folder.join("served"))?;
     let server = Server::builder().serve(files).listen("127.0.0.1:0").start().await?;
+    let url = server.url().replace("rpcx://", "iip://");
     let target = folder.join("film.bin");
 
     let half = Arc::new(Notify::new());
     let reached = Arc::clone(&half);
-    let client = FileClient::new(Channel::connect(server.url()).await?, server.url());
+    let client = FileClient::new(Channel::connect(&url).await?, &url);
     let client = client.on_progress(move |progress| {
         if Some(progress.done * 2) > progress.total {
             reached.notify_one();
@@ -34,7 +35,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         () = half.notified() => println!("broken off; the file shows: {}", target.exists()),
     }
 
-    let client = FileClient::new(Channel::connect(server.url()).await?, server.url());
+    let client = FileClient::new(Channel::connect(&url).await?, &url);
     let done = client.get("film.bin", &target).await?;
     println!("{} bytes, of which more than a third were here: {}", done.size, done.resumed * 3 > done.size);
     println!("BLAKE3 {}", done.hash.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Sends a file; the first attempt is broken off, and the second goes on where it was. Then what the server refuses.
+//! Sends a file over IIP; the first attempt is broken off, and the second goes on where it was. Then what the server refuses.
 //! Run it: `cargo run --features file --example upload`
 
 use std::fs;
@@ -19,11 +19,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let files = FileService::builder(folder.join("served")).file_limit(100 << 20).total_limit(100 << 20);
     let server = Server::builder().serve(files.open()?).listen("127.0.0.1:0").start().await?;
+    let url = server.url().replace("rpcx://", "iip://");
     let shown = folder.join("served/film.bin");
 
     let half = Arc::new(Notify::new());
     let reached = Arc::clone(&half);
-    let client = FileClient::new(Channel::connect(server.url()).await?, server.url());
+    let client = FileClient::new(Channel::connect(&url).await?, &url);
     let client = client.on_progress(move |progress| {
         if Some(progress.done * 2) > progress.total {
             reached.notify_one();
@@ -35,7 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         () = half.notified() => println!("broken off; the file shows: {}", shown.exists()),
     }
 
-    let client = FileClient::new(Channel::connect(server.url()).await?, server.url());
+    let client = FileClient::new(Channel::connect(&url).await?, &url);
     let done = client.put(&source, "film.bin").await?;
     println!("{} bytes, of which more than a third were there: {}", done.size, done.resumed * 3 > done.size);
     println!("the same: {}", fs::read(&shown)? == content);

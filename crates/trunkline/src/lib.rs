@@ -34,6 +34,7 @@
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.
+//! - `gateway` (feature `gateway`): HTTP in front of IIP.
 //! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
 
 // What the macros generate names this crate from outside; inside it must have that name too.
@@ -49,6 +50,8 @@ mod context;
 pub mod describe;
 #[cfg(all(feature = "file", target_os = "linux"))]
 pub mod file;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod layer;
 #[cfg(all(test, trunkline_loom))]
 mod loom_tests;

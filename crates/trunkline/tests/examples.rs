@@ -48,6 +48,43 @@ const EXAMPLES: &[Example] = &[
     ),
     Example("error", true, &["for everybody: 200 cents are missing", "for Rust: NotEnough { missing: 200 }"]),
     Example("gateway", cfg!(feature = "http"), &["HTTP/1.1 200 OK", r#"{"c":7}"#, "divide by zero"]),
+    Example(
+        "iip_balance",
+        true,
+        &[
+            r#"by weight: {"oslo": 10, "paris": 30}"#,
+            "the same: true",
+            "without paris: all at oslo",
+            "nobody: no endpoint can be called",
+        ],
+    ),
+    Example(
+        "iip_echo",
+        true,
+        &[
+            "serving on iip://127.0.0.1:",
+            "by its names: hello",
+            "by its path: hello",
+            "each with its own answer: true",
+            "an unknown path: not_found: ",
+        ],
+    ),
+    Example(
+        "iip_gateway",
+        cfg!(feature = "gateway"),
+        &[
+            "HTTP/1.1 200 OK rain in Oslo, Ann",
+            r#"no such method: HTTP/1.1 200 OK {"code":102,"message":"handle error"}"#,
+            "no route: HTTP/1.1 501 ",
+            "not for callers: HTTP/1.1 403 ",
+            "removed: HTTP/1.1 501 ",
+        ],
+    ),
+    Example(
+        "iip_stream",
+        true,
+        &["who: WHO", "there: THERE", "the end: true", "the first number: 1", "not many: true"],
+    ),
     Example("jsonrpc", cfg!(feature = "http"), &[r#"{"jsonrpc":"2.0","result":{"c":3},"id":1}"#, "-32601"]),
     Example("keepalive", true, &["ms: Failed { error: ", "connected again", "healthy"]),
     Example("layer", true, &["ann called Weather.Report: answered", "refused: eve is no tenant"]),

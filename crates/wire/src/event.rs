@@ -224,6 +224,13 @@ pub enum Refusal {
 }
 
 impl<'a> CallHead<'a> {
+    /// Whether the URI has more than the path, which the reply repeats: a query.
+    #[inline]
+    #[must_use]
+    pub fn has_query(&self) -> bool {
+        self.uri.len() > self.repeats.len()
+    }
+
     /// The same head without its metadata: what is kept to write the reply.
     #[must_use]
     pub fn without_metadata(self) -> Self {

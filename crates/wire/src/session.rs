@@ -170,15 +170,16 @@ pub trait Session: Send + 'static {
     }
 
     /// No more frames of this call's body, please, until [`release`](Session::release). Returns whether the
-    /// session can hold back this call alone; where it cannot, the driver stops reading the connection.
+    /// session can hold back this call alone, or knows that its peer soon does; what still comes until then is kept. Where
+    /// it cannot, the driver stops reading the connection.
     fn hold(&mut self, id: u64) -> bool {
         let _ = id;
         false
     }
 
-    /// The frames of this call's body may come again.
-    fn release(&mut self, id: u64) {
-        let _ = id;
+    /// The frames of this call's body may come again; the peer may have to be told.
+    fn release(&mut self, id: u64, out: &mut Vec<u8>) {
+        let _ = (id, out);
     }
 
     /// Counts what it sends by methods, too, from now on (server).

@@ -15,16 +15,21 @@ pub const CLIENT: &str = "__client";
 /// The call's path without a query: of its URI, else `/Service/Method`.
 #[cfg(feature = "expressions")]
 pub(super) fn path(call: &Call) -> Cow<'_, str> {
-    match call.metadata().get(URI) {
+    match uri(call) {
         Some(uri) => Cow::Borrowed(uri.split_once('?').map_or(uri, |(path, _)| path)),
-        None if call.service().is_empty() => Cow::Borrowed(call.method()),
         None => Cow::Owned(format!("/{}/{}", call.service(), call.method())),
     }
 }
 
+/// The URI that a call came by, or that it is made of: a method without a service is a path, with its query.
+fn uri(call: &Call) -> Option<&str> {
+    let path = || Some(call.method()).filter(|_| call.service().is_empty());
+    call.metadata().get(URI).or_else(path)
+}
+
 /// The parameters of the call's URI, in its order, decoded.
 pub(super) fn parameters(call: &Call) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
-    let query = call.metadata().get(URI).and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query);
+    let query = uri(call).and_then(|uri| uri.split_once('?')).map_or("", |(_, query)| query);
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))

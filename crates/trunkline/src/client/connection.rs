@@ -136,11 +136,10 @@ impl<W: Session> ClientRole<W> {
                     None => Status::new(Code::of_go_text(failure.message), text),
                 };
                 let said = self.said(state, head);
-                let details =
-                    failure.details.or_else(|| said.pairs().get_bytes(rpcx::keys::DETAILS.as_bytes()));
+                let details = said.pairs().get_bytes(rpcx::keys::DETAILS.as_bytes()).or(failure.details);
                 let details = details.map(Bytes::copy_from_slice);
                 let status = status.at(self.link.origin()).with_details_bytes(details);
-                if let Some(sender) = self.inflows.take(&mut state.session, head.id) {
+                if let Some(sender) = self.inflows.take(&mut state.session, head.id, &mut state.out) {
                     return sender.fail(status); // The body has begun, and fails midway.
                 }
                 Err(status)
@@ -321,6 +320,10 @@ impl<W: Session> Role for ClientRole<W> {
         self.heartbeat(state, now, out)?;
         self.expire(state, now);
         if !self.inflows.is_empty() {
+            let State { session, out: calls_out, .. } = &mut *state;
+            self.inflows.pass_on(session, cx, out, |session, id| {
+                session.cancel(id, calls_out);
+            });
             self.drop_unread(state, cx);
         }
         self.write_outflows(state, cx);
@@ -377,13 +380,14 @@ impl<W: Session> Role for ClientRole<W> {
         let mut guard = link.lock();
         let state = &mut *guard;
         state.heard = true;
+        let waiting = state.waiting_outflows();
         let mut at = start;
         let received = loop {
             let State { session, out: calls_out, .. } = &mut *state;
             let tell = |session: &mut W, id| {
                 session.cancel(id, calls_out);
             };
-            if self.inflows.pass_on(session, cx, tell) {
+            if self.inflows.pass_on(session, cx, out, tell) {
                 break Ok(Received::Blocked(at));
             }
             let input = batch.get(at..).unwrap_or_default();
@@ -401,6 +405,10 @@ impl<W: Session> Role for ClientRole<W> {
         };
         if !self.inflows.is_empty() {
             self.drop_unread(state, cx);
+        }
+        if state.waiting_outflows() < waiting {
+            // What came has made room for a request that is streamed.
+            cx.waker().wake_by_ref();
         }
         self.note(state);
         if at > start && !state.outflows.is_empty() {

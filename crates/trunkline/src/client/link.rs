@@ -455,6 +455,13 @@ impl<W: Session> Link<W> {
     }
 }
 
+impl<W: Session> State<W> {
+    /// How many streamed requests wait for their turn, or for room.
+    pub(crate) fn waiting_outflows(&self) -> usize {
+        self.outflows.iter().filter(|(id, _)| !self.session.may_write(*id)).count()
+    }
+}
+
 impl<W> State<W> {
     fn place(&self) -> Place {
         if self.closed {

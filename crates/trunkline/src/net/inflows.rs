@@ -1,11 +1,16 @@
 //! Bodies that arrive frame by frame, on their way to whoever reads them.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use trunkline_wire::Session;
 
 use crate::{BodySender, BodyStream, Status};
+
+/// So many bytes of a body, and one frame, may wait behind a frame that has no room; beyond it the connection is not
+/// read.
+const MOST_BEHIND: usize = 256 << 10;
 
 /// The streamed bodies of one connection that have not ended.
 #[derive(Debug, Default)]
@@ -15,9 +20,11 @@ pub(crate) struct Inflows(Vec<Inflow>);
 struct Inflow {
     id: u64,
     sender: BodySender,
-    /// A frame whose reader had no room. There is never a second one: the session holds this call back, or
-    /// the connection is not read.
-    held: Option<(Bytes, bool)>,
+    /// Frames whose reader had no room. Mostly one: the session holds this call back, or the connection is not read.
+    /// Where the peer has to be told to wait, what was on its way.
+    held: VecDeque<(Bytes, bool)>,
+    /// How many bytes those behind the first one have.
+    behind: usize,
     /// The session holds this call back by itself.
     alone: bool,
 }
@@ -29,7 +36,7 @@ impl Inflows {
         if !first.is_empty() {
             sender.push(first);
         }
-        self.0.push(Inflow { id, sender, held: None, alone: false });
+        self.0.push(Inflow { id, sender, held: VecDeque::new(), behind: 0, alone: false });
         stream
     }
 
@@ -37,17 +44,25 @@ impl Inflows {
     /// there is read past.
     pub(crate) fn hold<W: Session>(&mut self, session: &mut W, id: u64, frame: Bytes, end: bool) {
         if let Some(inflow) = self.0.iter_mut().find(|inflow| inflow.id == id) {
-            inflow.held = Some((frame, end));
-            inflow.alone = session.hold(id);
+            inflow.behind =
+                inflow.behind.saturating_add(if inflow.held.is_empty() { 0 } else { frame.len() });
+            inflow.held.push_back((frame, end));
+            // Behind the last frame nothing comes that would have to be held back.
+            inflow.alone = end || session.hold(id);
         }
     }
 
     /// The body comes to an end in another way than by its last frame: what is still on its way is read past.
-    pub(crate) fn take<W: Session>(&mut self, session: &mut W, id: u64) -> Option<BodySender> {
+    pub(crate) fn take<W: Session>(
+        &mut self,
+        session: &mut W,
+        id: u64,
+        out: &mut Vec<u8>,
+    ) -> Option<BodySender> {
         let index = self.0.iter().position(|inflow| inflow.id == id)?;
         let inflow = self.0.swap_remove(index);
-        if inflow.held.is_some() {
-            session.release(id);
+        if !inflow.held.is_empty() {
+            session.release(id, out);
         }
         Some(inflow.sender)
     }
@@ -73,7 +88,7 @@ impl Inflows {
         let mut index = 0;
         while let Some(inflow) = self.0.get(index) {
             // A frame that is held is what its body is looked at for.
-            if inflow.held.is_some() || !inflow.sender.poll_unread(cx) {
+            if !inflow.held.is_empty() || !inflow.sender.poll_unread(cx) {
                 index += 1;
                 continue;
             }
@@ -89,21 +104,25 @@ impl Inflows {
         &mut self,
         session: &mut W,
         cx: &mut Context<'_>,
+        out: &mut Vec<u8>,
         mut unread: impl FnMut(&mut W, u64),
     ) -> bool {
         let mut stalled = false;
         let mut index = 0;
         while let Some(inflow) = self.0.get_mut(index) {
-            let Some((frame, end)) = inflow.held.take() else {
+            if inflow.held.is_empty() {
                 index += 1;
                 continue;
-            };
+            }
             let Poll::Ready(room) = inflow.sender.poll_ready(cx) else {
-                inflow.held = Some((frame, end));
-                stalled |= !inflow.alone;
+                let last = inflow.held.back().map_or(0, |(frame, _)| frame.len());
+                stalled |= !inflow.alone || inflow.behind.saturating_sub(last) > MOST_BEHIND;
                 index += 1;
                 continue;
             };
+            let Some((frame, end)) = inflow.held.pop_front() else { continue };
+            let next = inflow.held.front().map_or(0, |(frame, _)| frame.len());
+            inflow.behind = inflow.behind.saturating_sub(next);
             let id = inflow.id;
             if room.is_ok() && !frame.is_empty() {
                 inflow.sender.push(frame);
@@ -113,10 +132,13 @@ impl Inflows {
             } else if room.is_err() {
                 self.0.swap_remove(index);
                 unread(session, id);
+            } else if !inflow.held.is_empty() {
+                // The next one may have room, too.
+                continue;
             } else {
                 index += 1;
             }
-            session.release(id);
+            session.release(id, out);
         }
         stalled
     }

@@ -40,7 +40,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             },
         };
         // What the URI says is metadata that a call on the spot would not see.
-        let by_uri = head.uri.contains(&b'?');
+        let by_uri = head.has_query();
         if let Some((route, _)) = found
             && route.in_place
             && end

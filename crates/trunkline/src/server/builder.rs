@@ -75,6 +75,8 @@ pub struct ServerBuilder<L = NoLayer> {
     patience: Patience,
     threads: usize,
     describe: bool,
+    #[cfg(feature = "gateway")]
+    front: Option<Arc<dyn super::http::Front>>,
     error: Option<ServerError>,
 }
 
@@ -91,6 +93,8 @@ impl Default for ServerBuilder {
             patience: Patience::USUAL,
             threads: 0,
             describe: false,
+            #[cfg(feature = "gateway")]
+            front: None,
             error: None,
         }
     }
@@ -158,6 +162,8 @@ impl<L> ServerBuilder<L> {
             patience: self.patience,
             threads: self.threads,
             describe: self.describe,
+            #[cfg(feature = "gateway")]
+            front: self.front,
             error: self.error,
         }
     }
@@ -171,6 +177,14 @@ impl<L> ServerBuilder<L> {
     /// The most calls in flight on one connection; the next one waits unread. Default 1,024.
     pub fn calls_per_connection(mut self, calls: usize) -> Self {
         self.limits.calls = calls;
+        self
+    }
+
+    /// Has all requests of HTTP answered by this, and serves no other wire. Policies and layers are for services and
+    /// do not stand around it.
+    #[cfg(feature = "gateway")]
+    pub(crate) fn front(mut self, front: Arc<dyn super::http::Front>) -> Self {
+        self.front = Some(front);
         self
     }
 
@@ -270,6 +284,8 @@ where
         let core = Core { patience: self.patience, sys, ..core };
         #[cfg(feature = "http")]
         let core = Core { document, ..core };
+        #[cfg(feature = "gateway")]
+        let core = Core { front: self.front, ..core };
         let core = Arc::new(core);
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
@@ -356,8 +372,8 @@ impl<S> Server<S> {
         known.map(|address| address.to_string()).collect()
     }
 
-    /// The URL at which a client reaches the first of its addresses, on the rpcx wire. Empty where the system does
-    /// not say where it listens.
+    /// The URL at which a client reaches the first of its addresses, on the rpcx wire (a gateway's: over
+    /// HTTP). Empty where the system does not say where it listens.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), trunkline::server::ServerError> {
@@ -370,9 +386,13 @@ impl<S> Server<S> {
     #[must_use]
     pub fn url(&self) -> String {
         let mut known = self.listeners.iter().filter_map(|listener| listener.local_address().ok());
+        #[cfg(feature = "gateway")]
+        let wire = if self.core.front.is_some() { "http" } else { "rpcx" };
+        #[cfg(not(feature = "gateway"))]
+        let wire = "rpcx";
         match known.next() {
-            Some(Address::Tcp(address)) => format!("rpcx://{address}"),
-            Some(other) => format!("{other}?wire=rpcx"),
+            Some(Address::Tcp(address)) => format!("{wire}://{address}"),
+            Some(other) => format!("{other}?wire={wire}"),
             None => String::new(),
         }
     }

@@ -122,7 +122,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             self.outflows.swap_remove(index);
             self.session.forget(id, out);
         }
-        drop(self.inflows.take(&mut self.session, id));
+        drop(self.inflows.take(&mut self.session, id, out));
     }
 
     /// Writes what came of a call, after what it pushed.
@@ -184,7 +184,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             // Whoever understands it makes its other calls elsewhere.
             self.session.drain(out);
         }
-        drop(self.inflows.take(&mut self.session, head.id));
+        drop(self.inflows.take(&mut self.session, head.id, out));
         let frame = ReplyFrame {
             failure: Some(failure(status)),
             metadata: Pairs::empty(),
@@ -257,7 +257,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             if is_full(out) {
                 return Ok(Received::Full(at));
             }
-            if self.inflows.pass_on(&mut self.session, cx, |_, _| {}) {
+            if self.inflows.pass_on(&mut self.session, cx, out, |_, _| {}) {
                 // The reader may be a handler that is new and has not been asked with a waker of its own.
                 self.poll_pending(cx, out);
                 return Ok(Received::Blocked(at));
@@ -306,7 +306,7 @@ impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
         if is_full(out) {
             cx.waker().wake_by_ref();
         }
-        self.inflows.pass_on(&mut self.session, cx, |_, _| {});
+        self.inflows.pass_on(&mut self.session, cx, out, |_, _| {});
         self.follow_up(cx, out).map(|_| ())
     }
 

@@ -77,6 +77,9 @@ pub(crate) struct Core<S> {
     pub(crate) sys: Arc<sys::Sys>,
     #[cfg(feature = "http")]
     pub(crate) document: http::OpenApi,
+    /// Answers all requests of HTTP, where it is there; no other wire is served then.
+    #[cfg(feature = "gateway")]
+    pub(crate) front: Option<Arc<dyn http::Front>>,
 }
 
 impl<S> Core<S> {
@@ -91,6 +94,8 @@ impl<S> Core<S> {
             sys: Arc::default(),
             #[cfg(feature = "http")]
             document: http::OpenApi::default(),
+            #[cfg(feature = "gateway")]
+            front: None,
         }
     }
 }

@@ -34,6 +34,11 @@ pub(crate) fn serve<S: Service>(
         let Some((wire, first)) = first_bytes(&core, &mut stream, &peer).await else {
             return;
         };
+        #[cfg(feature = "gateway")]
+        if core.front.is_some() && wire != Detected::Http {
+            tracing::warn!(%peer, ?wire, "closed: only HTTP is served here");
+            return;
+        }
         match wire {
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
             Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,

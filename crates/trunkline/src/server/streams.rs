@@ -65,7 +65,16 @@ impl<W: Session, S: Service> ServerRole<'_, W, S> {
         if !self.session.may_write(flow.to.id) {
             return false;
         }
-        while let Poll::Ready(next) = flow.stream.poll_next(cx) {
+        loop {
+            let Poll::Ready(next) = flow.stream.poll_next(cx) else {
+                // The caller learns that the reply begins, where the wire can say it without a frame.
+                if !flow.begun {
+                    let (metadata, compression) = (flow.metadata.pairs(), Compression::None);
+                    let frame = ReplyFrame { failure: None, metadata, compression, body: &[], end: false };
+                    flow.begun = self.session.reply(&flow.to.head(&self.core.router), &frame, out).is_ok();
+                }
+                return false;
+            };
             let (frame, failure) = match next {
                 Some(Ok(frame)) if frame.len() > self.core.limits.body => {
                     (Bytes::new(), Some(reply_over_limit(self.core.limits.body)))
@@ -92,11 +101,10 @@ impl<W: Session, S: Service> ServerRole<'_, W, S> {
             if end {
                 return true;
             }
-            if is_full(out) {
+            if is_full(out) || !self.session.may_write(flow.to.id) {
                 return false;
             }
         }
-        false
     }
 
     /// Writes all pushes that wait now, whatever their size: they are bounded in number, and a reply of the call

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::methods::{Methods, Place};
 use super::reply::Turn;
+use super::window::Taken;
 use crate::{Limits, Traffic};
 
 /// How many bytes of raw frames a channel keeps that cannot be looked at yet, and all channels of a connection
@@ -47,6 +48,8 @@ pub(super) struct Channel {
     pub(super) arriving: Arriving,
     /// No more of the body that arrives, please.
     holding: bool,
+    /// Of the request that arrives.
+    taken: Taken,
     /// No more requests come: the one that deletes the channel waits for its turn.
     pub(super) deleted: bool,
     /// Whole frames that cannot be looked at yet.
@@ -81,6 +84,7 @@ impl Channel {
             first: 1,
             arriving: Arriving::Nothing,
             holding: false,
+            taken: Taken::default(),
             deleted: false,
             parked: VecDeque::new(),
             parked_bytes: 0,
@@ -99,8 +103,20 @@ impl Channel {
             self.last_place = methods.place(path);
         }
         let number = self.first.wrapping_add(u32::try_from(self.turns.len()).unwrap_or(u32::MAX));
+        self.taken = Taken::default();
         self.turns.push_back(Turn::new(self.last_path.clone(), self.last_place));
         number
+    }
+
+    /// A frame of the request that arrives was given on: the request's number and how much more of it may come, where the
+    /// client has to be told that.
+    pub(super) fn took(&mut self, bytes: usize) -> Option<(u32, usize)> {
+        self.taken.add(bytes);
+        let bytes = self.taken.due()?;
+        self.taken.said();
+        // Requests come in order, so it is the last one.
+        let count = u32::try_from(self.turns.len()).unwrap_or(u32::MAX);
+        Some((self.first.wrapping_add(count).wrapping_sub(1), bytes))
     }
 
     /// Where in the order the call of this number is; `None` where its answer is written.
@@ -236,20 +252,23 @@ impl Table {
         }
     }
 
-    /// Whether a frame may be looked at; `first` says that a request begins with it, `again` that it was kept before.
+    /// Whether a frame may be looked at; `first` says that a request begins with it, `again` that it was kept before,
+    /// `windows` that the client keeps to windows.
     pub(super) fn room(
         &self,
         channel: &Channel,
         first: bool,
         again: bool,
-        length: usize,
+        (length, windows): (usize, bool),
         limits: &Limits,
     ) -> Room {
+        // A window is not kept to the byte.
+        let most = if windows && channel.parked_bytes < PARKED { usize::MAX } else { PARKED };
         let behind = !again && !channel.parked.is_empty();
         if !behind && !channel.is_blocked(first, limits) {
             Room::Now
         } else if !again
-            && channel.parked_bytes.saturating_add(length) <= PARKED
+            && channel.parked_bytes.saturating_add(length) <= most
             && self.parked.saturating_add(length) <= PARKED_ALL
         {
             Room::Later

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::frame::{Head, write};
 use super::lane::{Arriving, Asked, Lane, Open, Queued};
 use super::reply::NOT_FOUND;
+use super::window::Window;
 use super::{
     ANSWER, CLOSE, MOST_DATA, NEW_CHANNEL, NO_DATA, TRUNKLINE, WHOLE, body_limit, json, malformed, path,
     status, too_large, unsupported, wide,
@@ -35,7 +36,7 @@ pub(super) struct Client {
     skip: usize,
     closed: bool,
     /// Channel 0, which is the session's own as long as there are others, and then the granted ones.
-    lanes: Vec<Lane>,
+    pub(super) lanes: Vec<Lane>,
     /// Questions on channel 0 that are not answered. Their answers are told from those of calls by their path.
     hellos: usize,
     grants: usize,
@@ -88,7 +89,7 @@ impl Client {
     }
 
     /// Writes the session's own request on channel 0, unless another one is being sent there frame by frame.
-    fn system(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
+    pub(super) fn system(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
         let free = self.lanes.first().is_some_and(Lane::is_free);
         if free {
             self.send(WHOLE, path, 0, NO_DATA, out);
@@ -178,11 +179,33 @@ impl Client {
         let Some(to) = self.lanes.get_mut(lane) else { return Ok(()) };
         // Each frame says the path; what is only ours it says once.
         let later = if self.trunkline { call.path.clone() } else { uri.clone() };
-        to.open = Some(Open { id: call.id, one_way: call.one_way, uri, later, begun: false });
+        to.open = Some(Open {
+            id: call.id,
+            one_way: call.one_way,
+            uri,
+            later,
+            begun: false,
+            window: Window::new(),
+        });
         if !body.is_empty() || call.end {
             self.write(lane, body, call.end, out);
+        } else if self.trunkline {
+            self.begin(lane, out);
         }
         Ok(())
+    }
+
+    /// Says that a request begins, before any of its body is there, so that its handler can begin, too. Others than
+    /// Trunkline learn of it with the first data.
+    fn begin(&mut self, lane: usize, out: &mut Vec<u8>) {
+        let Some(to) = self.lanes.get_mut(lane) else { return };
+        let Some(open) = &mut to.open else { return };
+        let mut uri = std::mem::take(&mut open.uri);
+        path::mark_empty(&mut uri);
+        open.begun = true;
+        to.asked.push_back(if open.one_way { Asked::Nobody } else { Asked::Call(open.id) });
+        let channel = to.channel;
+        self.send(status(true, false), &uri, channel, NO_DATA, out);
     }
 
     /// Writes frames of the request that is open on a channel.
@@ -198,9 +221,7 @@ impl Client {
             // The wire has no empty data.
             let mut uri = std::mem::take(if open.begun { &mut open.later } else { &mut open.uri });
             if trunkline {
-                let with = if uri.contains(&b'?') { b'&' } else { b'?' };
-                uri.push(with);
-                uri.extend_from_slice(path::EMPTY_QUERY.get(1..).unwrap_or_default());
+                path::mark_empty(&mut uri);
             }
             let none = if trunkline || !open.begun { NO_DATA } else { END };
             self.send(status(!open.begun, true), &uri, channel, none, out);
@@ -209,7 +230,9 @@ impl Client {
         while !data.is_empty() {
             let (chunk, rest) = data.split_at(data.len().min(MOST_DATA));
             let uri = if open.begun { &open.later } else { &open.uri };
+            let before = out.len();
             self.send(status(!open.begun, end && rest.is_empty()), uri, channel, chunk, out);
+            open.window.sent(out.len().saturating_sub(before));
             (open.begun, data) = (true, rest);
         }
         if !end && let Some(to) = self.lanes.get_mut(lane) {
@@ -234,10 +257,6 @@ impl Client {
             self.make_waiting(out);
         }
         Ok(())
-    }
-
-    pub(super) fn may_write(&self, id: u64) -> bool {
-        self.lanes.iter().any(|lane| lane.is_open_for(id))
     }
 
     /// Makes the calls that wait, as long as there is a channel for them.
@@ -329,11 +348,11 @@ impl Client {
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
         self.traffic.received(head.is_last(), wide(head.total()));
         let next = if !head.is_answer() {
-            notice(&head)?
+            self.notice(&head)?
         } else if own {
             self.answered_system(&head, data, out)?
         } else {
-            self.answered(lane, &head, data)
+            self.answered(lane, &head, data, out)
         };
         Ok(Step { consumed: head.total(), next })
     }
@@ -404,7 +423,7 @@ impl Client {
     }
 
     /// An answer to a call, or a part of one.
-    fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8]) -> Next<'a> {
+    fn answered<'a>(&mut self, index: usize, head: &Head<'a>, data: &'a [u8], out: &mut Vec<u8>) -> Next<'a> {
         let (first, end) = (head.is_first(), head.is_last());
         let Some(lane) = self.lanes.get_mut(index) else { return Next::Again };
         let Some(front) = lane.asked.front_mut() else { return Next::Again };
@@ -415,6 +434,9 @@ impl Client {
         lane.arriving = Arriving::Answer;
         if end {
             lane.ended();
+        } else if self.trunkline {
+            lane.taken.add(head.total());
+            self.ask_more(index, out);
         }
         let id = match asked {
             Asked::Call(id) => id,
@@ -422,7 +444,13 @@ impl Client {
             Asked::Nobody => return Next::Again,
         };
         if end && let Some((code, message)) = json::failure(data) {
-            return Next::Event(reply(id, head, Some(self.failure(head.uri, code, message)), &[], true));
+            return Next::Event(reply(
+                id,
+                head,
+                Some(self.failure(head.uri, code, message, data)),
+                &[],
+                true,
+            ));
         }
         let data = if self.trunkline && path::is_empty(head.uri) { &[] } else { data };
         Next::Event(if first {
@@ -432,11 +460,12 @@ impl Client {
         })
     }
 
-    fn failure<'a>(&self, uri: &[u8], code: i64, message: &'a [u8]) -> Failure<'a> {
+    /// The failure that data is, which stays at hand as it came: it may be an answer of a handler's own.
+    fn failure<'a>(&self, uri: &[u8], code: i64, message: &'a [u8], data: &'a [u8]) -> Failure<'a> {
         let told = self.trunkline.then(|| path::metadata(uri, &self.limits).ok()).flatten();
         let told = told.and_then(|pairs| pairs.get(keys::CODE)?.parse().ok());
         let unknown = (code == json::UNKNOWN).then_some(NOT_FOUND);
-        Failure { message, code: told.or(unknown), details: None }
+        Failure { message, code: told.or(unknown), details: Some(data) }
     }
 
     /// An answer to one of the session's own questions.
@@ -465,15 +494,6 @@ impl Client {
         self.make_waiting(out);
         Ok(Next::Again)
     }
-}
-
-/// What a Trunkline server tells beside its answers.
-fn notice<'a>(head: &Head<'_>) -> Result<Next<'a>, WireError> {
-    if head.path != TRUNKLINE {
-        return Err(malformed("a server sends no request", 0));
-    }
-    let drain = path::parameter(head.uri, b"drain").is_some();
-    Ok(if drain { Next::Event(Event::Draining) } else { Next::Again })
 }
 
 fn reply<'a>(id: u64, head: &Head<'a>, failure: Option<Failure<'a>>, data: &'a [u8], end: bool) -> Event<'a> {

@@ -135,8 +135,10 @@ pub(crate) fn around(path: usize) -> usize {
     path.saturating_add(10)
 }
 
-/// The most bytes of a path with its query: metadata in base64 has to fit.
-fn most_uri(limits: &Limits) -> usize {
+/// The most bytes of a path with its query under these limits: metadata in base64 has to fit. 34 KiB by default; a Go
+/// server takes 512 KiB.
+#[must_use]
+pub fn most_uri(limits: &Limits) -> usize {
     limits.metadata.saturating_mul(2).saturating_add(MOST_PATH)
 }
 
@@ -155,11 +157,18 @@ pub(crate) fn check_path<'a>(uri: &'a [u8], limits: &Limits) -> Result<&'a [u8],
     if path.len() > most {
         return Err(too_large("path", most.saturating_add(1), most, "names"));
     }
-    let most = most_uri(limits);
-    if uri.len() > most {
-        return Err(too_large("path with its query", most.saturating_add(1), most, "metadata"));
-    }
+    check_length(uri.len(), limits)?;
     Ok(path)
+}
+
+/// Checks the length of a path with its query.
+pub(crate) fn check_length(uri: usize, limits: &Limits) -> Result<(), WireError> {
+    let most = most_uri(limits);
+    if uri > most {
+        Err(too_large("path with its query", most.saturating_add(1), most, "metadata"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Refuses a path that is too long already, although its end has not come.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::window::{Taken, Window};
 use crate::Metadata;
 
 /// A channel that calls may be made on.
@@ -17,6 +18,10 @@ pub(super) struct Lane {
     /// A request was given up within its body, and the server cannot be told: nothing more is sent.
     pub(super) dead: bool,
     pub(super) arriving: Arriving,
+    /// Of the answer that arrives.
+    pub(super) taken: Taken,
+    /// Whoever reads that answer has no room.
+    pub(super) holding: bool,
 }
 
 /// What comes next on a channel.
@@ -48,6 +53,7 @@ pub(super) struct Open {
     pub(super) later: Vec<u8>,
     /// A frame of it was written.
     pub(super) begun: bool,
+    pub(super) window: Window,
 }
 
 /// A call that waits for a channel.
@@ -72,6 +78,8 @@ impl Lane {
             open: None,
             dead: false,
             arriving: Arriving::Nothing,
+            taken: Taken::default(),
+            holding: false,
         }
     }
 
@@ -104,6 +112,7 @@ impl Lane {
     /// The first answer is whole.
     pub(super) fn ended(&mut self) {
         self.arriving = Arriving::Nothing;
+        (self.taken, self.holding) = (Taken::default(), false);
         self.asked.pop_front();
         self.answered = self.answered.saturating_add(1);
     }

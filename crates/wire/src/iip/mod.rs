@@ -19,7 +19,8 @@
 //!
 //! **Between Trunkline peers** (the client has asked `/sys/trunkline`, and was answered `{"code":0,"trunkline":2}`) metadata
 //! travels in the query ([`metadata`]), a body of no bytes is marked there (the wire has no empty data), and further
-//! frames on channel 0 tell of calls that are cancelled and of servers that stop. Nobody else sees any of it. To others
+//! frames on channel 0 tell of calls that are cancelled, of servers that stop, and how much more of a streamed body may be
+//! sent. Nobody else sees any of it. To others
 //! a reply without a body is what a Go server says of a handler that gives no data (code 101), a request without a body
 //! is `{}`, and a body of several frames whose end comes without data ends with a line feed.
 //!
@@ -35,8 +36,9 @@ mod path;
 mod reply;
 mod server;
 mod session;
+mod window;
 
-pub use frame::Frame;
+pub use frame::{Frame, most_uri};
 pub use path::{bare, headers, metadata, names};
 pub use session::Iip;
 
@@ -50,8 +52,9 @@ pub(crate) const NAME: &str = "iip";
 /// The most data of one frame in bytes.
 pub(crate) const MOST_DATA: usize = 16 << 20;
 
-/// The longest path without its query in bytes: a Go server could not write the answer to a longer one.
-pub(crate) const MOST_PATH: usize = 2048;
+/// The longest path without its query in bytes: a Go server could not write the answer to a longer one, and closes
+/// the connection.
+pub const MOST_PATH: usize = 2048;
 
 /// The system paths that the session answers itself.
 pub(crate) const NEW_CHANNEL: &[u8] = b"/sys/new_channel";
@@ -60,6 +63,9 @@ pub(crate) const TRUNKLINE: &[u8] = b"/sys/trunkline";
 
 /// What a file is sent to: its data may have all that a frame holds, whatever the limit of bodies is.
 const UPLOAD: &[u8] = b"/upload_file";
+
+/// The parameter that says how many more bytes of a body may be sent: `more=CHANNEL.NUMBER.BYTES`.
+pub(crate) const MORE: &[u8] = b"more";
 
 /// What stands for no data where the wire needs some.
 pub(crate) const NO_DATA: &[u8] = b"{}";

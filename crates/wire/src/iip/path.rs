@@ -7,8 +7,8 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE, URL_SAFE_NO_PAD};
 use base64::{Engine, alphabet};
 
-use super::frame::{check_path, without_query};
-use super::{MOST_PATH, too_large, unsupported};
+use super::frame::{check_length, check_path, without_query};
+use super::{MORE, MOST_PATH, too_large, unsupported};
 use crate::metadata::append_pair;
 use crate::{CallFrame, InvalidMetadata, Limits, Metadata, Pairs, WireError};
 
@@ -118,6 +118,12 @@ fn is_own(name: &[u8]) -> bool {
     name == PAIRS || name == EMPTY
 }
 
+/// Says in the query that the data stands for none.
+pub(crate) fn mark_empty(uri: &mut Vec<u8>) {
+    uri.push(if uri.contains(&b'?') { b'&' } else { b'?' });
+    uri.extend_from_slice(EMPTY);
+}
+
 /// Whether the data of a frame with this URI stands for none.
 pub(crate) fn is_empty(uri: &[u8]) -> bool {
     parameters(uri).any(|(name, _)| name == EMPTY)
@@ -131,6 +137,20 @@ pub(crate) fn parameter<'a>(uri: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 /// Whether a byte has no business in a path: it ends it early, or shows as what it is not in a log.
 pub(crate) fn is_control(byte: u8) -> bool {
     byte.is_ascii_control()
+}
+
+/// How much more of a body may be sent, where a notice says that: the channel, the number of the request on it as far as
+/// 32 bits go, and the bytes.
+pub(crate) fn more(uri: &[u8]) -> Option<(u32, u32, usize)> {
+    let text = std::str::from_utf8(parameter(uri, MORE)?).ok()?;
+    let mut parts = text.split('.');
+    let more = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    parts.next().is_none().then_some(more)
+}
+
+/// The notice that says so.
+pub(crate) fn say_more(channel: u32, number: u32, bytes: usize) -> String {
+    format!("/sys/trunkline?more={channel}.{number}.{bytes}")
 }
 
 /// The query that carries these pairs between Trunkline peers, with its `?`; empty where there are none.
@@ -200,7 +220,8 @@ pub(crate) fn add_metadata(
         if !pairs.is_empty() {
             append(uri, PAIRS, &URL_SAFE_NO_PAD.encode(&pairs));
         }
-        return Ok(());
+        // What is too long for the server would end the connection for all; the mark of an empty body may follow.
+        return check_length(uri.len().saturating_add(EMPTY_QUERY.len()), limits);
     }
     // The time that is left and the like mean nothing to others, and what Trunkline peers say among themselves is not for
     // them.

@@ -6,6 +6,7 @@ use super::channel::{Table, parts};
 use super::frame::write;
 use super::methods::Place;
 use super::server::Server;
+use super::window::Window;
 use super::{ANSWER, MOST_DATA, NO_DATA, body_limit, json, path, status, too_large, unsupported, wide};
 use crate::metadata::append_pair;
 use crate::rpcx::keys;
@@ -33,13 +34,15 @@ pub(super) struct Turn {
     begun: bool,
     /// The answer is whole.
     done: bool,
+    window: Window,
     /// The answer is the last that there is on its channel.
     pub(super) deletes: bool,
 }
 
 impl Turn {
     pub(super) fn new(path: Bytes, counted: Place) -> Self {
-        Self { bytes: Vec::new(), path, counted, begun: false, done: false, deletes: false }
+        let window = Window::new();
+        Self { bytes: Vec::new(), path, counted, begun: false, done: false, window, deletes: false }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -151,6 +154,7 @@ impl Server {
         let written = to.len().saturating_sub(before);
         turn.begun |= written > 0;
         turn.done = part.end;
+        turn.window.sent(written);
         self.methods.add(turn.counted, frames, part.end, written);
         channel.traffic.sent(frames, part.end, wide(written));
         self.traffic.sent(frames, part.end, wide(written));
@@ -168,7 +172,20 @@ impl Server {
 
     pub(super) fn may_write(&self, id: u64) -> bool {
         let (channel, number) = parts(id);
-        self.table.get(channel).is_some_and(|channel| channel.place(number) == Some(0))
+        let bounded = self.trunkline && channel != 0;
+        self.table.get(channel).is_some_and(|channel| {
+            let has_room = || !bounded || channel.turns.front().is_some_and(|turn| turn.window.has_room());
+            channel.place(number) == Some(0) && has_room()
+        })
+    }
+
+    /// The client takes more of an answer.
+    pub(super) fn may_send(&mut self, channel: u32, number: u32, bytes: usize) {
+        let Some(channel) = self.table.get_mut(channel) else { return };
+        let turn = channel.place(number).and_then(|place| channel.turns.get_mut(place));
+        if let Some(turn) = turn {
+            turn.window.more(bytes);
+        }
     }
 
     #[inline]
@@ -251,7 +268,8 @@ fn pairs_of(frame: &ReplyFrame<'_>, limits: &Limits) -> Result<Vec<u8>, WireErro
 fn encode(path: &[u8], channel: u32, part: Part<'_>, begun: bool, trunkline: bool, out: &mut Vec<u8>) -> u64 {
     let Part { query, mut data, end } = part;
     if data.is_empty() {
-        if !end {
+        // A Trunkline peer learns that the answer begins; others do with its first data.
+        if !end && (begun || !trunkline) {
             return 0;
         }
         // The wire has no empty data.
@@ -260,7 +278,7 @@ fn encode(path: &[u8], channel: u32, part: Part<'_>, begun: bool, trunkline: boo
                 [] => path::EMPTY_QUERY.to_vec(),
                 query => [query, b"&", path::EMPTY_QUERY.get(1..).unwrap_or_default()].concat(),
             };
-            write(ANSWER | status(!begun, true), &[path, &query], channel, NO_DATA, out);
+            write(ANSWER | status(!begun, end), &[path, &query], channel, NO_DATA, out);
         } else {
             let data = if begun { END } else { json::NO_RESPONSE };
             write(ANSWER | status(!begun, true), &[path], channel, data, out);

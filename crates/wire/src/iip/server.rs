@@ -92,7 +92,7 @@ impl Server {
             return Err(malformed("the channel is deleted", channel_at));
         }
         let (first, total) = (head.is_first(), head.total());
-        match self.table.room(channel, first, again, total, &self.limits) {
+        match self.table.room(channel, first, again, (total, self.trunkline), &self.limits) {
             Room::Now => {}
             Room::None => return nothing(Next::Blocked),
             Room::Later => {
@@ -146,6 +146,9 @@ impl Server {
             (false, system) => Arriving::Past(system.map(|system| (number, system))),
         };
         self.table.in_flight = self.table.in_flight.saturating_add(1);
+        if !end {
+            self.took(head, out);
+        }
         match system {
             None => {
                 let head = call_head(head, number);
@@ -171,6 +174,8 @@ impl Server {
         let arriving = channel.arriving;
         if end {
             channel.arrived();
+        } else {
+            self.took(head, out);
         }
         match arriving {
             Arriving::Call(number) => {
@@ -181,6 +186,17 @@ impl Server {
                 self.system(head.channel, number, system, again, out)
             }
             _ => Ok(Next::Again),
+        }
+    }
+
+    /// A frame of a request that goes on is dealt with: a Trunkline client may send as much more.
+    fn took(&mut self, head: &Head<'_>, out: &mut Vec<u8>) {
+        if !self.trunkline || head.channel == 0 {
+            return;
+        }
+        let more = self.table.get_mut(head.channel).and_then(|channel| channel.took(head.total()));
+        if let Some((number, bytes)) = more {
+            self.tell(path::say_more(head.channel, number, bytes).as_bytes(), out);
         }
     }
 
@@ -277,6 +293,10 @@ impl Server {
             return Err(malformed("a notice comes in one frame", 0));
         }
         Self::count(&mut self.traffic, &mut self.table, head);
+        if let Some((channel, number, bytes)) = path::more(head.uri) {
+            self.may_send(channel, number, bytes);
+            return Ok(Next::Again);
+        }
         let cancelled = path::parameter(head.uri, CANCEL).and_then(|value| {
             let (channel, number) = std::str::from_utf8(value).ok()?.split_once('.')?;
             let (channel, number) = (channel.parse().ok()?, number.parse::<u64>().ok()?);

@@ -27,6 +27,9 @@ use crate::{
 /// - A call whose request has begun and is given up within its body: a Trunkline server is told; with others that
 ///   channel is used no more, so that nobody takes what was sent for the whole. After 64 of those the session says
 ///   [`Draining`](crate::Event::Draining), as if the server had.
+/// - Between Trunkline peers a streamed body has a window: 64 KiB of frames, and what goes beyond them in one, are on
+///   their way until its reader has taken some. So one that nobody reads stalls its channel alone. Others send as they
+///   like, and stall the connection.
 /// - There are no pushes, no compression, and bodies are JSON or bytes as they are.
 #[derive(Debug)]
 pub struct Iip(Side);
@@ -207,13 +210,16 @@ impl Session for Iip {
                 server.table.hold(id, true);
                 true
             }
-            Side::Client(_) => false,
+            Side::Client(client) => client.hold(id, true, None),
         }
     }
 
-    fn release(&mut self, id: u64) {
-        if let Side::Server(server) = &mut self.0 {
-            server.table.hold(id, false);
+    fn release(&mut self, id: u64, out: &mut Vec<u8>) {
+        match &mut self.0 {
+            Side::Server(server) => server.table.hold(id, false),
+            Side::Client(client) => {
+                client.hold(id, false, Some(out));
+            }
         }
     }
 

@@ -75,7 +75,11 @@ fn own(event: &Event<'_>, input: &[u8]) -> Seen {
         Event::Reply { head, body: data, end } => Seen::Reply {
             id: head.id,
             failure: head.failure.map(|failure| {
-                assert_eq!(failure.details, None);
+                // The object as it came.
+                if let Some(object) = failure.details {
+                    let object = serde_json::from_slice::<serde_json::Value>(object).unwrap();
+                    assert!(object["code"] != 0 && object["message"].is_string(), "{object}");
+                }
                 (Iip::text(failure.message).into_owned().into_bytes(), failure.code)
             }),
             uri: head.uri.to_vec(),

@@ -175,7 +175,7 @@ fn i11_memory_follows_what_has_come() {
     assert_eq!(feed(&mut server, &mut input, &mut out, &mut seen), Stop::Blocked);
     assert_eq!((seen.len(), input.len()), (0, many.len() / 10 * 4));
     assert_eq!(server.channels().nth(1).unwrap().1, 6);
-    server.release(id);
+    server.release(id, &mut vec![]);
     assert_eq!(feed(&mut server, &mut input, &mut out, &mut seen), Stop::NeedMore(0));
     assert_eq!((seen.len(), input.len()), (10, 0));
 }

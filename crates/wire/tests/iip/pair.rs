@@ -121,8 +121,9 @@ impl World {
         let body = format!("c{id}");
         // A stream whose first frame is not there yet, and one whose is.
         let begins = frames == 0 || id.is_multiple_of(2);
+        let path = format!("/m?{id}");
         let frame =
-            CallFrame { end: frames == 0, ..call(id, "", "/m", if begins { body.as_bytes() } else { b"" }) };
+            CallFrame { end: frames == 0, ..call(id, "", &path, if begins { body.as_bytes() } else { b"" }) };
         self.wires.client.call(&frame, &mut self.wires.up).unwrap();
         self.asked.insert(id, Asked { left: frames, ..Asked::default() });
     }
@@ -162,7 +163,10 @@ impl World {
         for seen in seen {
             match seen {
                 Seen::Call { head, body, .. } => {
-                    let asked = std::str::from_utf8(&body[1..]).unwrap().parse().unwrap();
+                    let text = std::str::from_utf8(&head.uri).unwrap();
+                    let digits = text.strip_prefix("/m?").unwrap().split('&').next().unwrap();
+                    let asked = digits.parse().unwrap();
+                    assert!(body.is_empty() || body == format!("c{asked}").into_bytes());
                     self.order.entry(head.place().0).or_default().push(asked);
                     self.open.push(Open { head, asked, frames: 0, ended: false });
                 }

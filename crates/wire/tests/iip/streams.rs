@@ -1,5 +1,6 @@
 //! Bodies of several frames, both ways.
 
+use trunkline_wire::iip::Iip;
 use trunkline_wire::{CallFrame, Failure, Limits, ReplyFrame, Session};
 
 use super::common::{Head, Seen, Stop, call, calls, events, frame, frames, good, server, texts};
@@ -54,7 +55,7 @@ fn frames_without_data() {
         (false, &[b"", b"", b""], &[(5, "/count", whole)]),
         (false, &[b"", b"a", b"", b"b", b""], &[(4, "/count", "a"), (6, "/count", "b"), (7, "/count", "\n")]),
         (true, &[b""], &[(5, "/count?__trunkline_empty", "{}")]),
-        (true, &[b"", b""], &[(5, "/count?__trunkline_empty", "{}")]),
+        (true, &[b"", b""], &[(4, "/count?__trunkline_empty", "{}"), (7, "/count?__trunkline_empty", "{}")]),
         (true, &[b"a", b""], &[(4, "/count", "a"), (7, "/count?__trunkline_empty", "{}")]),
     ];
     for (trunkline, parts, expected) in cases {
@@ -94,7 +95,7 @@ fn empty_bodies_arrive_empty_between_trunkline_peers() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(bodies, [(&b""[..], true), (b"a", false), (b"", true)]);
+    assert_eq!(bodies, [(&b""[..], true), (b"", false), (b"a", false), (b"", true)]);
     let heads = calls(&seen);
     wires.server.reply(&heads[0].call(), &good(b""), &mut wires.down).unwrap();
     wires.server.reply(&heads[1].call(), &part(b"a", false), &mut wires.down).unwrap();
@@ -197,12 +198,12 @@ fn a_slow_reader_holds_back_its_own_channel() {
     let (seen, ..) = events(&mut server, &frame(1, "/other", 2, "e"));
     assert_eq!(seen.len(), 1);
     // One frame at a time, if the reader says so.
-    server.release(head.id);
+    server.release(head.id, &mut vec![]);
     let frame = server.held().unwrap();
     assert!(matches!(server.receive(&frame, &mut out), Ok(step) if step.consumed == frame.len()));
     assert!(server.hold(head.id));
     assert_eq!(server.held(), None);
-    server.release(head.id);
+    server.release(head.id, &mut vec![]);
     let mut seen = vec![];
     super::common::follow(&mut server, &mut out, &mut seen).unwrap();
     assert!(matches!(&seen[..], [Seen::Data { end: true, .. }, Seen::Call { .. }]), "{seen:?}");
@@ -375,4 +376,94 @@ fn channel_0_is_the_last_hope() {
     let (seen, _, stop) = events(&mut client, &frame(5, "/x", 0, "z"));
     assert!(matches!(&seen[..], [Seen::Draining, Seen::Reply { id: 9, .. }]), "{seen:?}");
     assert_eq!(stop, Stop::NeedMore(0));
+}
+
+/// What a Trunkline peer may still send of a body that nobody takes: no more than a window and the frame that reaches it.
+#[test]
+fn a_body_has_a_window_between_trunkline_peers_and_none_with_others() {
+    let frame = [b'x'; 4000];
+    for trunkline in [true, false] {
+        let mut wires = Wires::new(2, trunkline, &Limits::default());
+        wires.client.call(&begin(1, b"a"), &mut wires.up).unwrap();
+        let head = calls(&wires.at_server()).remove(0);
+        wires.server.reply(&head.call(), &part(b"a", false), &mut wires.down).unwrap();
+        let (mut asked, mut answered) = (0, 0);
+        while asked < 100 && wires.client.may_write(1) {
+            wires.client.data(1, &frame, false, &mut wires.up).unwrap();
+            asked += 1;
+        }
+        while answered < 100 && wires.server.may_write(head.id) {
+            wires.server.data(head.id, &frame, false, &mut wires.down).unwrap();
+            answered += 1;
+        }
+        assert_eq!((asked, answered), if trunkline { (17, 17) } else { (100, 100) });
+        if !trunkline {
+            continue;
+        }
+        // A call on another channel goes out all the same.
+        wires.client.call(&call(2, "S", "M", b"b"), &mut wires.up).unwrap();
+        // What was taken may be followed by as much, in both directions.
+        assert_eq!(wires.at_server().len(), 18);
+        wires.at_client();
+        assert!(wires.client.may_write(1));
+        // The client's reader has no room, so the server is not told until it has.
+        wires.server.data(head.id, &frame, false, &mut wires.down).unwrap_or_default();
+        assert!(wires.client.hold(1));
+        wires.at_server();
+        while wires.server.may_write(head.id) {
+            wires.server.data(head.id, &frame, false, &mut wires.down).unwrap();
+        }
+        wires.at_client();
+        wires.at_server();
+        assert!(!wires.server.may_write(head.id), "nobody has taken what was sent");
+        wires.client.release(1, &mut wires.up);
+        wires.at_server();
+        assert!(wires.server.may_write(head.id));
+    }
+}
+
+/// Notices that are broken, or of calls that are not there, change nothing; what they promise is bounded.
+#[test]
+fn notices_of_room_are_not_believed_beyond_the_window() {
+    let mut wires = Wires::new(1, true, &Limits::default());
+    wires.client.call(&begin(1, b"a"), &mut wires.up).unwrap();
+    let head = calls(&wires.at_server()).remove(0);
+    wires.server.reply(&head.call(), &part(b"a", false), &mut wires.down).unwrap();
+    let notice = |text: &str| frame(1, format!("/sys/trunkline?more={text}"), 0, "{}");
+    let full = |server: &mut Iip| {
+        let (mut frames, mut out) = (0, vec![]);
+        while server.may_write(head.id) {
+            server.data(head.id, &[b'x'; 4000], false, &mut out).unwrap();
+            frames += 1;
+        }
+        frames
+    };
+    assert_eq!(full(&mut wires.server), 17);
+    for text in [
+        "",
+        "1",
+        "1.1",
+        "1.1.x",
+        "1.1.-1",
+        "1.1.1.1",
+        "9.1.9000",
+        "1.2.9000",
+        "0.1.9000",
+        "1.1.99999999999999999999",
+    ] {
+        events(&mut wires.server, &notice(text));
+        assert_eq!(full(&mut wires.server), 0, "{text}");
+    }
+    events(&mut wires.server, &notice("1.1.9999999"));
+    assert_eq!(full(&mut wires.server), 17);
+    // At the client, too.
+    let seen = events(&mut wires.client, &notice("1.9.1000")).0;
+    assert_eq!(seen, []);
+    let mut out = vec![];
+    let mut frames = 0;
+    while wires.client.may_write(1) {
+        wires.client.data(1, &[b'x'; 4000], false, &mut out).unwrap();
+        frames += 1;
+    }
+    assert_eq!(frames, 17);
 }

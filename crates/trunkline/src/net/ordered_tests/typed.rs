@@ -286,7 +286,7 @@ async fn a_sender_learns_that_its_reader_is_gone() {
     assert_eq!(client.first(Streaming::iter(["ok".to_owned()])).await.unwrap(), "ok");
     // The call was dropped.
     let (sender, words) = Streaming::channel(4);
-    let given_up = tokio::time::timeout(Duration::from_millis(20), client.upper(words).send()).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(20), client.first(words).send()).await;
     assert!(given_up.is_err());
     sender.closed().await;
     assert_eq!(client.first(Streaming::iter(["ok".to_owned()])).await.unwrap(), "ok");

@@ -67,7 +67,7 @@ pub(super) async fn read(
     limits: &Limits,
 ) -> Result<Bytes, BadBody> {
     // Who asks before it sends the body may not send it when it was told no, so nothing can follow.
-    let asks = headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(ASK));
+    let asks = asks(headers);
     let coding = coding(headers);
     if asks && let Err(bad) = coding {
         return Err(bad.closing());
@@ -89,6 +89,23 @@ pub(super) async fn read(
             Err(BadBody::new(StatusCode::BAD_REQUEST, Code::InvalidInput, text))
         }
     }
+}
+
+/// Reads a body as it is on the wire, compressed or not.
+#[cfg(feature = "gateway")]
+pub(super) async fn as_it_came(
+    headers: &HeaderMap,
+    body: Incoming,
+    gate: &Gate,
+    limits: &Limits,
+) -> Result<Bytes, BadBody> {
+    let most_announced = if asks(headers) { limits.body } else { limits.skip() };
+    whole(body, limits, most_announced, gate).await
+}
+
+/// Whether the caller waits for a word before it sends the body.
+fn asks(headers: &HeaderMap) -> bool {
+    headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(ASK))
 }
 
 const ASK: &[u8] = b"100-continue";

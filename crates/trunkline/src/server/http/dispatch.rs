@@ -88,6 +88,10 @@ pub(super) async fn answer<S: Service>(
 ) -> Answer {
     let arrived = Instant::now();
     let (parts, body) = request.into_parts();
+    #[cfg(feature = "gateway")]
+    if let Some(front) = &gateway.core.front {
+        return Box::pin(super::front::answer(gateway, &**front, gate, parts, body)).await;
+    }
     let form = Form::of(&parts.headers);
     if form == Form::Plain && streams::are_meant(gateway, &parts) {
         return Box::pin(streams::answer(gateway, gate, running, parts, body, arrived)).await;

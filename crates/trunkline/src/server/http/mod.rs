@@ -9,6 +9,8 @@ mod dispatch;
 mod easymicro_headers;
 mod framer;
 pub mod frames;
+#[cfg(feature = "gateway")]
+mod front;
 mod gate;
 mod handshake;
 mod head;
@@ -45,6 +47,8 @@ use crate::server::Core;
 use crate::server::drain::DrainWatch;
 use crate::{Peer, Service};
 use dispatch::Gateway;
+#[cfg(feature = "gateway")]
+pub(crate) use front::{Front, Request as FrontRequest};
 use gate::{End, Gate, Slow};
 use head::{MAX_HEAD, Refusal};
 pub(crate) use page::OpenApi;
@@ -99,6 +103,13 @@ async fn end<S: Service>(gateway: &Gateway<S>, gate: &Gate, drain: &mut DrainWat
             // Where the peer is gone there is nobody to tell.
             let _ = stream.write_all(&refused(refusal)).await;
             goodbye(stream, left.may_send).await;
+        }
+        // A front has nothing to leave HTTP for.
+        #[cfg(feature = "gateway")]
+        Some(End::Leave(_)) if gateway.core.front.is_some() => {
+            let refusal = Refusal::new(501, "nothing but HTTP is spoken here");
+            let _ = stream.write_all(&refused(refusal)).await;
+            goodbye(stream, true).await;
         }
         Some(End::Leave(handover)) => handshake::leave(gateway, drain, stream, handover, left).await,
     }
