@@ -120,7 +120,7 @@ struct State {
 }
 
 /// What a frame counts against the credit: tiny ones take memory, too.
-fn cost(frame: &Bytes) -> usize {
+pub(crate) fn cost(frame: &Bytes) -> usize {
     frame.len().saturating_add(64)
 }
 
@@ -154,6 +154,18 @@ impl BodyStream {
         Self { source, limit: Limits::default().body }
     }
 
+    /// The same where a whole body may have so many bytes.
+    pub(crate) fn pulled_within(limit: usize, frames: impl Frames + 'static) -> Self {
+        let mut stream = Self::pulled(frames);
+        stream.limit = limit;
+        stream
+    }
+
+    /// The largest body that may be made of it.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Notes that every frame is bytes as they are, whatever codec the call is in.
     pub(crate) fn raw(mut self) -> Self {
         if let Source::Pulled(pulled) = &mut self.source {
@@ -179,9 +191,7 @@ impl BodyStream {
     /// The same stream, which fails when it has not ended by then.
     pub(crate) fn until(self, deadline: Instant) -> Self {
         let limit = self.limit;
-        let mut stream = Self::pulled(Until::new(self, deadline));
-        stream.limit = limit;
-        stream
+        Self::pulled_within(limit, Until::new(self, deadline))
     }
 
     /// The same stream for somebody who cannot run what makes its frames: a task of its own does that.

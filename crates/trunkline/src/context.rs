@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,6 +44,10 @@ pub(crate) struct ConnectionInfo {
     pub(crate) wire: &'static str,
     /// Whether the wire carries messages of the server's own.
     pub(crate) can_push: bool,
+    /// Whether replies go out frame by frame on the wire, and calls of names that nobody has reach the layers.
+    pub(crate) can_resume: bool,
+    /// The server stops: the peer makes its further calls elsewhere.
+    pub(crate) leaving: AtomicBool,
     pub(crate) pushes: PushQueue,
 }
 

@@ -141,6 +141,7 @@ struct Inner {
     origin: Option<Origin>,
     not_begun: bool,
     ends_connection: bool,
+    connection_lost: bool,
 }
 
 /// The bit of a travelling code that says that the call was surely not begun.
@@ -157,6 +158,7 @@ impl Status {
             origin: None,
             not_begun: false,
             ends_connection: false,
+            connection_lost: false,
         }))
     }
 
@@ -253,6 +255,18 @@ impl Status {
 
     pub(crate) fn ends_connection(&self) -> bool {
         self.0.ends_connection
+    }
+
+    /// Marks that our own connection to the peer was lost: the peer itself has said nothing. It does not travel, so a
+    /// peer that tells of a connection that it has lost is not taken for one that is lost.
+    #[must_use]
+    pub(crate) fn connection_lost(mut self) -> Self {
+        self.0.connection_lost = true;
+        self
+    }
+
+    pub(crate) fn is_connection_lost(&self) -> bool {
+        self.0.connection_lost
     }
 }
 

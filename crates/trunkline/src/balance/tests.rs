@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -257,6 +258,8 @@ fn from(address: &str) -> Call {
         peer: Peer::Tcp(address.parse::<SocketAddr>().unwrap()),
         wire: "rpcx",
         can_push: false,
+        can_resume: false,
+        leaving: AtomicBool::new(false),
         pushes: PushQueue::open(),
     }));
     call

@@ -17,7 +17,7 @@ use crate::net::inflows::Inflows;
 use crate::{Body, BodyStream, Code, Push, Reply, Result, Status};
 
 /// The client's role on one connection.
-pub(crate) struct ClientRole<W> {
+pub(crate) struct ClientRole<W: Session> {
     link: Arc<Link<W>>,
     /// Wakers of calls that ended in this round; they are woken when the lock is free.
     wakers: Vec<Waker>,
@@ -297,6 +297,16 @@ impl<W: Session> ClientRole<W> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+impl<W: Session> Drop for ClientRole<W> {
+    /// The connection is gone. Readers are told so, and not that the stream was cut: that is what its maker says.
+    fn drop(&mut self) {
+        self.inflows.fail_all(|| {
+            let text = "the connection was lost within the reply";
+            self.link.status(Code::Unavailable, text).connection_lost()
+        });
     }
 }
 

@@ -20,6 +20,9 @@ mod http_streams;
 pub(crate) mod link;
 mod node;
 mod outgoing;
+mod resuming;
+#[cfg(test)]
+mod resuming_tests;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};
@@ -28,4 +31,5 @@ pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
 pub use dial::ConnectionState;
 pub use failover::Attempt;
 pub use outgoing::Outgoing;
+pub use resuming::Resuming;
 pub use url::{InvalidUrl, Url, Wire};

@@ -9,6 +9,7 @@ mod deadline;
 mod from_fn;
 mod guarded;
 mod policy;
+pub(crate) mod resume;
 mod stack;
 mod token;
 
@@ -18,6 +19,7 @@ pub use deadline::{Deadline, DeadlineLayer};
 pub use from_fn::{Around, LayerFn, Next, layer_fn};
 pub use guarded::Guarded;
 pub use policy::{Facts, Policy};
+pub use resume::{Resumable, Resume};
 pub use stack::{NoLayer, Stacked};
 pub use token::Token;
 

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use trunkline_wire::Session;
 
-use crate::{BodySender, BodyStream};
+use crate::{BodySender, BodyStream, Status};
 
 /// The streamed bodies of one connection that have not ended.
 #[derive(Debug, Default)]
@@ -50,6 +50,11 @@ impl Inflows {
             session.release(id);
         }
         Some(inflow.sender)
+    }
+
+    /// Nothing more of any body will come.
+    pub(crate) fn fail_all(&mut self, why: impl Fn() -> Status) {
+        self.0.drain(..).for_each(|inflow| inflow.sender.fail(why()));
     }
 
     /// Whether no body arrives.

@@ -1,6 +1,7 @@
 //! The server's side of a connection: from the session's events to the service, and back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -458,6 +459,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
 impl<W: Session, S: Service> Role for ServerRole<'_, W, S> {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         if self.draining.is_none() && self.drain.poll_begun(cx).is_ready() {
+            self.info.leaving.store(true, Ordering::Relaxed);
             let told = self.session.drain(out);
             self.draining = Some(Instant::now() + if told { DRAIN_TOLD } else { DRAIN_UNTOLD });
         }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,8 +53,14 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     peer: Peer,
     first: Bytes,
 ) -> impl Future<Output = ()> + Send {
-    let info =
-        Arc::new(ConnectionInfo { peer, wire: W::NAME, can_push: W::PUSHES, pushes: PushQueue::open() });
+    let info = Arc::new(ConnectionInfo {
+        peer,
+        wire: W::NAME,
+        can_push: W::PUSHES,
+        can_resume: W::STREAMS,
+        leaving: AtomicBool::new(false),
+        pushes: PushQueue::open(),
+    });
     async move {
         let role = ServerRole::<W, S>::new(&core, Arc::clone(&info));
         let close = Connection::new(stream, role, &core.patience, first).run().await;

@@ -196,15 +196,17 @@ pub(crate) fn add_metadata(
         }
         return Ok(());
     }
-    // The time that is left and the like mean nothing to others.
-    if metadata.is_empty() {
+    // The time that is left and the like mean nothing to others, and what Trunkline peers say among themselves is not for
+    // them.
+    let mut said = metadata.iter().filter(|(key, _)| !key.starts_with(PAIRS)).peekable();
+    if said.peek().is_none() {
         return Ok(());
     }
     if parameter(uri, HTTP).is_some() {
         return Err(unsupported("metadata beside a query that has headers"));
     }
     let mut headers = BTreeMap::<_, Vec<_>>::new();
-    for (key, value) in metadata {
+    for (key, value) in said {
         headers.entry(String::from_utf8_lossy(key)).or_default().push(String::from_utf8_lossy(value));
     }
     let text = serde_json::to_vec(&headers).unwrap_or_default();
@@ -270,8 +272,11 @@ mod tests {
         );
         assert!(headers(b"/query?__http_hdr__=%").is_empty() && headers(b"/query").is_empty());
         assert!(add_metadata(&mut uri, pairs.pairs(), &[], false, &limits).is_err());
-        let mut plain = b"/query".to_vec();
-        add_metadata(&mut plain, Pairs::empty(), &extra, false, &limits).unwrap();
-        assert_eq!(plain, b"/query");
+        let own: Metadata = [("__trunkline_stream", "new")].into_iter().collect();
+        for ours in [Pairs::empty(), own.pairs()] {
+            let mut plain = b"/query".to_vec();
+            add_metadata(&mut plain, ours, &extra, false, &limits).unwrap();
+            assert_eq!(plain, b"/query");
+        }
     }
 }

@@ -62,7 +62,14 @@ pub(crate) fn serve<S: Service>(
     peer: Peer,
     first: Bytes,
 ) -> impl Future<Output = ()> + Send {
-    let info = ConnectionInfo { peer, wire: "http", can_push: false, pushes: PushQueue::open() };
+    let info = ConnectionInfo {
+        peer,
+        wire: "http",
+        can_push: false,
+        can_resume: false,
+        leaving: AtomicBool::new(false),
+        pushes: PushQueue::open(),
+    };
     let gateway = Arc::new(Gateway { core, info: Arc::new(info), refused: AtomicBool::new(false) });
     let gate = Gate::new(stream, &first);
     drop(first);
