@@ -55,6 +55,7 @@ const EXAMPLES: &[Example] = &[
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),
     Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
     Example("push", true, &["Market.Price: Price { cents: 100 }", "Market.Price: Price { cents: 300 }"]),
+    Example("resume", true, &["line 1", "the connection is cut", "line 9", "each came once"]),
     Example(
         "serialize",
         cfg!(all(feature = "protobuf", feature = "thrift")),

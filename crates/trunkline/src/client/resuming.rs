@@ -157,7 +157,14 @@ impl<S: Service> Line<S> {
         let (line, heard) = (Arc::clone(self), Arc::clone(heard));
         heard.unanswered.fetch_add(1, Ordering::Relaxed);
         runtime.spawn(async move {
-            let answer = line.service.call(line.control(path, after)).await;
+            let mut answer = line.service.call(line.control(path, after)).await;
+            let (mut attempts, over) = (0, Instant::now() + ATTEMPT);
+            while path == END && answer.as_ref().is_err_and(is_passing) && Instant::now() < over {
+                // Nobody will say it again.
+                attempts += 1;
+                tokio::time::sleep(wait(attempts)).await;
+                answer = line.service.call(line.control(path, after)).await;
+            }
             match answer.map_err(|status| status.code()) {
                 // It may still be in somebody's way.
                 Err(Code::DeadlineExceeded) => return,
@@ -207,8 +214,12 @@ impl<S: Service> Line<S> {
                 Ok(Ok(body)) => return Ok(body),
                 Ok(Err(failure)) if is_passing(&failure) => failure.message().clone_into(&mut last),
                 Ok(Err(failure)) => {
-                    let why = failure.message();
-                    let text = format!("the connection was lost within the stream, which cannot go on: {why}");
+                    // Of this one wires say no more than that it is so.
+                    let unknown = failure.code() == Code::NotFound;
+                    let why =
+                        if unknown { "the server does not know it any more" } else { failure.message() };
+                    let text =
+                        format!("the connection was lost within the stream, which cannot go on: {why}");
                     return Err(at(Status::new(Code::Unavailable, text)));
                 }
                 Err(_) => "the server did not answer in time".clone_into(&mut last),
@@ -219,8 +230,9 @@ impl<S: Service> Line<S> {
             return Err(at(Status::new(Code::DeadlineExceeded, "context deadline exceeded")));
         }
         let seconds = self.grace.as_secs_f64();
-        let text =
-            format!("the connection was lost within the stream, which could not go on in {seconds} s: {last}");
+        let text = format!(
+            "the connection was lost within the stream, which could not go on in {seconds} s: {last}"
+        );
         Err(at(Status::new(Code::Unavailable, text)))
     }
 }

@@ -129,7 +129,13 @@ impl Proxy {
     /// `budget` says after how many bytes to the client a connection is cut.
     async fn start(name: &str, budget: impl FnMut() -> u64 + Send + 'static) -> Self {
         let address = Address::Memory(format!("{name}-proxy"));
-        let mut listener = Listener::bind(&address).await.unwrap();
+        // The one before may not have gone yet.
+        let mut listener = loop {
+            match Listener::bind(&address).await {
+                Ok(listener) => break listener,
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+        };
         let (cuts, cut) = watch::channel(0);
         let connections = Arc::<AtomicU64>::default();
         let (count, server) = (Arc::clone(&connections), Address::Memory(name.to_owned()));
@@ -212,28 +218,41 @@ async fn until(mut holds: impl FnMut() -> bool) {
     panic!("it did not come true");
 }
 
+/// At every byte of the first fifty frames, which come in one go, so that a cut is within and behind each of them.
 #[tokio::test(start_paused = true)]
-async fn a_cut_behind_each_of_the_first_frames_is_not_noticed() {
+async fn a_cut_at_every_byte_of_the_first_frames_is_not_noticed() {
     let name = "resuming-first";
     let (_server, seen) = serve(name).await;
-    let proxy = Proxy::plain(name).await;
-    let feed = feed(name);
-    for place in 1..=50 {
-        let mut stream = feed.count(number(60)).await.unwrap();
-        let before = proxy.connections();
-        read(&mut stream, 1, place).await;
-        proxy.cut();
-        read(&mut stream, place + 1, 60).await;
-        assert!(stream.next().await.is_none());
-        // What a small stream has is there already.
-        assert!(proxy.connections() <= before + 1);
+    let (mut cuts, mut place, mut noticed) = (0, 1, 0);
+    loop {
+        let mut budgets = [place].into_iter();
+        let proxy = Proxy::start(name, move || budgets.next().unwrap_or(u64::MAX)).await;
+        let feed = feed(name);
+        match feed.count(number(50)).await {
+            Ok(mut stream) => {
+                read(&mut stream, 1, 50).await;
+                assert!(stream.next().await.is_none());
+                if proxy.connections() == 1 {
+                    break;
+                }
+                // Before the reply began the call was made on the second connection at once.
+                cuts += u64::from(noticed > 0);
+            }
+            // The reply had not begun; it does not go on with what nobody knows.
+            Err(status) => {
+                assert_eq!((status.code(), cuts), (Code::Unavailable, 0), "{place}: {status}");
+                noticed += 1;
+            }
+        }
+        place += 1;
     }
-    assert_eq!((Seen::get(&seen.begun), Seen::get(&seen.made)), (50, 50 * 60));
+    // A frame has some 20 bytes.
+    assert!(cuts > 50 * 20 && noticed > 0, "{cuts} {noticed}");
+    assert!(Seen::get(&seen.begun) <= cuts + noticed + 1);
 }
 
-/// Each frame leaves by itself here, so that the cut is between it and the next one.
 #[tokio::test(start_paused = true)]
-async fn a_cut_between_frames_that_come_slowly_is_not_noticed() {
+async fn cuts_between_frames_that_come_slowly_are_not_noticed() {
     let name = "resuming-slow";
     let (_server, seen) = serve(name).await;
     let proxy = Proxy::plain(name).await;
@@ -243,7 +262,8 @@ async fn a_cut_between_frames_that_come_slowly_is_not_noticed() {
         proxy.cut();
     }
     read(&mut stream, 51, 60).await;
-    assert!(proxy.connections() > 50, "{}", proxy.connections());
+    // Of those that come together only the last one has a cut behind it.
+    assert!(proxy.connections() > 25, "{}", proxy.connections());
     assert_eq!(Seen::get(&seen.begun), 1);
 }
 
@@ -326,7 +346,10 @@ async fn a_server_that_was_started_anew_does_not_know_the_stream() {
         }
     };
     assert_eq!(status.code(), Code::Unavailable);
-    assert!(status.message().contains("which cannot go on: no such stream is kept here"), "{status}");
+    assert!(
+        status.message().contains("which cannot go on: the server does not know it any more"),
+        "{status}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!(Seen::get(&seen.ended), 1);
 }
@@ -350,8 +373,7 @@ async fn a_server_that_stays_away_is_waited_for_and_no_longer() {
             break (status, begun.elapsed().as_secs());
         }
     };
-    let ((status, after), (timed, timed_after)) =
-        tokio::join!(failure(&mut forever), failure(&mut timed));
+    let ((status, after), (timed, timed_after)) = tokio::join!(failure(&mut forever), failure(&mut timed));
     assert_eq!(status.code(), Code::Unavailable);
     assert!(status.message().contains("could not go on in 20 s: "), "{status}");
     assert!((19..=21).contains(&after), "{after}");

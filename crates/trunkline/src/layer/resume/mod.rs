@@ -125,12 +125,7 @@ impl Resume {
     /// With the usual settings.
     #[must_use]
     pub fn new() -> Self {
-        Self(Settings {
-            buffer: 256 << 10,
-            grace: Duration::from_secs(30),
-            parked: 1024,
-            streams: 4096,
-        })
+        Self(Settings { buffer: 256 << 10, grace: Duration::from_secs(30), parked: 1024, streams: 4096 })
     }
 
     /// How many bytes of a stream wait for their acknowledgement before its maker has to; each frame counts 64 bytes more

@@ -106,7 +106,6 @@ async fn waits(stream: &mut BodyStream) -> bool {
     std::future::poll_fn(|cx| Poll::Ready(stream.poll_next(cx).is_pending())).await
 }
 
-
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_behind_any_frame_that_is_not_acknowledged() {
     let (service, seen) = served(Resume::new(), 10, 8);
@@ -164,8 +163,7 @@ async fn its_maker_waits_for_acknowledgements_and_no_more_is_held() {
     assert!(waits(&mut stream).await);
     assert_eq!(seen.made(), 15);
     // A reader that waits is woken by an acknowledgement.
-    let (read, acknowledged) =
-        tokio::join!(next(&mut stream), service.call(control(ACK, &name, 5, "a")));
+    let (read, acknowledged) = tokio::join!(next(&mut stream), service.call(control(ACK, &name, 5, "a")));
     acknowledged.unwrap();
     assert_eq!(read, 15);
     // Nobody acknowledges what was not made.
