@@ -11,8 +11,8 @@ pub const RPCX_ERROR: &str = "__rpcx_error__";
 pub const EASYMICRO_ERROR: &str = "easymicro_error__";
 /// The prefix of the keys that Trunkline peers use among themselves.
 pub const TRUNKLINE_PREFIX: &str = "__trunkline";
-/// Where a caller asks for a stream that goes on over the next connection (`new`), and the reply names it
-/// ([`Resume`](crate::layer::Resume)).
+/// Where a caller asks for a stream that goes on over the next connection (`new`), and the reply names it: the
+/// layer `Resume`.
 pub const STREAM: &str = "__trunkline_stream";
 /// How many bytes of such a stream wait for their acknowledgement, as decimal text.
 pub const STREAM_WINDOW: &str = "__trunkline_stream_window";

@@ -21,8 +21,6 @@ pub(crate) mod link;
 mod node;
 mod outgoing;
 mod resuming;
-#[cfg(test)]
-mod resuming_tests;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};

@@ -418,3 +418,6 @@ impl<S: Service> Drop for Resumable<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,6 @@
 
 mod flow;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,7 +47,7 @@ pub(crate) struct Resumed {
 const MOST_CONTROL: usize = 4 << 10;
 
 /// Lets streamed replies outlive their connection: a caller that has lost it goes on with the same stream over the next
-/// one, without a frame lost or doubled. [`client::Resuming`](crate::client::Resuming) is such a caller.
+/// one, without a frame lost or doubled. `client::Resuming` is such a caller.
 ///
 /// ```
 /// use trunkline::client::{Channel, Resuming};
@@ -262,3 +260,6 @@ impl<S: Service> Service for Resumable<S> {
         self.inner.serialization()
     }
 }
+
+#[cfg(test)]
+mod tests;
