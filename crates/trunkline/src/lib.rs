@@ -30,6 +30,7 @@
 //! - [`Streaming`]: requests that are read as they arrive, replies that leave as they are made.
 //! - [`Status`] says why a call failed; [`Context`] is what a handler may know of its call.
 //! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
+//! - [`layer::Resume`] and [`client::Resuming`]: streams that survive a lost connection.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.

@@ -74,6 +74,9 @@ use crate::{Body, BodyStream, Code, Result, Status};
 /// with [`Code::Cancelled`], and a service that makes the items is dropped. A sender that is dropped before it says
 /// that all is sent ends the stream with a failure, so that a part is never taken for the whole.
 ///
+/// When the connection is lost the stream fails at its reader with [`Code::Unavailable`], unless it is one that goes on over
+/// the next connection: the layer `Resume` at the server, `Resuming` around the caller's channel.
+///
 /// # Time
 /// A deadline that the call says itself (`Outgoing::timeout`, `within`, a caller's `X-Timeout`) covers the stream to
 /// its end. The timeout that a channel gives to calls without one covers the time until the stream begins: on wires

@@ -52,6 +52,8 @@ const LAST_REMINDER: Duration = Duration::from_secs(64);
 /// Dropping the stream ends it at the server. That needs the runtime; without one the server's own time for parked streams
 /// has to pass.
 ///
+/// A call that fails before its stream has begun is not made again.
+///
 /// It is for calls whose reply is wanted frame by frame, and not for those whose request is a stream, too: all others are
 /// made as they are. It belongs around a [`Channel`](super::Channel), which calls one server: the streams are there and
 /// nowhere else.
