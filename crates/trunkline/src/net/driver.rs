@@ -331,7 +331,11 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
             let rest = out.get(written..).unwrap_or_default();
             let rest = rest.get(..BATCH).unwrap_or(rest);
             match poll_write(&mut self.io, cx, rest) {
-                Poll::Ready(n) => written += n?,
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Err(error)) => {
+                    self.lost(error)?;
+                    break;
+                }
                 Poll::Pending => {
                     self.unsent.extend_from_slice(out.get(written..).unwrap_or_default());
                     break;
@@ -342,13 +346,23 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
         Ok(())
     }
 
+    /// The peer takes nothing more. A client reads on: what a server has said before it went away is still there, and a
+    /// call that it did not get fails with the connection.
+    fn lost(&mut self, error: io::Error) -> Result<(), Close> {
+        if R::ANSWERS { Err(error.into()) } else { Ok(()) }
+    }
+
     /// Goes on with what the peer did not take; whether all of it is gone. Nothing new is taken to be written
     /// before that, so there is never more of it than one round makes.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Result<bool, Close> {
         while self.sent < self.unsent.len() {
             let rest = self.unsent.get(self.sent..).unwrap_or_default();
             match poll_write(&mut self.io, cx, rest) {
-                Poll::Ready(n) => self.sent += n?,
+                Poll::Ready(Ok(n)) => self.sent += n,
+                Poll::Ready(Err(error)) => {
+                    self.lost(error)?;
+                    self.sent = self.unsent.len();
+                }
                 Poll::Pending => return Ok(false),
             }
         }

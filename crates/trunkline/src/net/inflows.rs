@@ -67,9 +67,15 @@ impl Inflows {
         Some(inflow.sender)
     }
 
-    /// The connection is gone: nothing more comes of any body.
+    /// The connection is gone: readers get what has come, whether they have room or not, and a body that is not whole
+    /// fails.
     pub(crate) fn fail_all(&mut self, status: impl Fn() -> Status) {
-        self.0.drain(..).for_each(|inflow| inflow.sender.fail(status()));
+        for Inflow { sender, held, .. } in self.0.drain(..) {
+            let whole = held.back().is_some_and(|(_, end)| *end);
+            let frames = held.into_iter().map(|(frame, _)| frame);
+            frames.filter(|frame| !frame.is_empty()).for_each(|frame| sender.push(frame));
+            if whole { sender.finish() } else { sender.fail(status()) }
+        }
     }
 
     /// Whether no body arrives.
