@@ -15,7 +15,9 @@ import (
 
 var noLimit = &stand.Difference{ID: "iip-no-limit", Why: "Go's server has no limit of a body but the 16 MiB of a frame"}
 
-func callCases() []stand.Case {
+func callCases() []stand.Case { return append(bodyCases(), nameCases()...) }
+
+func bodyCases() []stand.Case {
 	return []stand.Case{
 		{Name: "iip-json", Run: generatedCalls},
 		{Name: "iip-bytes", Run: func() error {
@@ -55,6 +57,11 @@ func callCases() []stand.Case {
 					namesLimit(c, "/Fault/Big", fmt.Sprintf(`{"Bytes":%d}`, flags.BodyLimit)), works(c))
 			})
 		}, Go: noLimit},
+	}
+}
+
+func nameCases() []stand.Case {
+	return []stand.Case{
 		{Name: "iip-paths", Run: oddPaths},
 		{Name: "iip-failures", Run: failures},
 		{Name: "iip-unknown", Run: func() error {
