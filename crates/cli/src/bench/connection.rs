@@ -329,10 +329,7 @@ impl<X: Exchange> Connection<X> {
             figures.started(start.begun, now);
             let carried = plan.bodies.get(start.seq, scratch);
             let made = match carried {
-                Ok(Carried::Call(call)) => {
-                    self.exchange.repeat(id, call, out);
-                    Ok(())
-                }
+                Ok(Carried::Call(call)) => self.exchange.repeat(&plan.target, id, call, out),
                 Ok(Carried::Body(body)) => self.exchange.call(&plan.target, id, body, out),
                 Err(why) => Err(why),
             };

@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use trunkline::client::Wire;
+use trunkline::wire::iip::Iip;
 use trunkline::wire::rpcx::Rpcx;
 
 use super::connection::{self, DIAL_TIMEOUT};
@@ -87,6 +88,7 @@ async fn load(
         let thread = Rc::clone(&thread);
         match plan.wire {
             Wire::Http => tasks.spawn_local(connection::run::<Http>(thread, stream)),
+            Wire::Iip => tasks.spawn_local(connection::run::<Iip>(thread, stream)),
             _ => tasks.spawn_local(connection::run::<Rpcx>(thread, stream)),
         };
     }

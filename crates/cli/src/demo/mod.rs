@@ -82,7 +82,8 @@ fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
         builder = builder.token(token);
     }
     if let Some(directory) = &args.files {
-        let refused = |error| Failure::usage(format!("cannot serve files of {}: {error}", directory.display()));
+        let refused =
+            |error| Failure::usage(format!("cannot serve files of {}: {error}", directory.display()));
         builder = builder.serve(FileService::open(directory).map_err(refused)?);
     }
     Ok(args.listen.iter().fold(builder, |builder, address| builder.listen(address)))
