@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::net::SocketAddrAny;
 use tokio::time::Instant;
 use trunkline::client::{Url, Wire};
 use trunkline::wire::iip::Iip;
@@ -13,7 +14,7 @@ use super::args::{Bench, MOST_PLACES};
 use super::bodies::Bodies;
 use super::exchange::Exchange as _;
 use super::http::Http;
-use super::http_head;
+use super::{http_head, stream};
 use crate::endpoint::{self, DEFAULT_TIMEOUT};
 use crate::exit::Failure;
 use crate::{call, demo, values};
@@ -57,6 +58,8 @@ pub(super) struct Plan {
     /// As it was given.
     pub(super) url: String,
     pub(super) address: Address,
+    /// Where it leads, to be dialled in turn.
+    pub(super) addresses: Vec<SocketAddrAny>,
     pub(super) wire: Wire,
     /// As it was given.
     pub(super) method: String,
@@ -112,9 +115,12 @@ impl Plan {
         };
         let prepare = |body: &[u8]| prepare(&target, body);
         let bodies = Bodies::new(args.codec, given, &how(args, &url, &metadata).await?, prepare)?;
+        let resolved = stream::resolve(&url.address).await;
+        let addresses = resolved.map_err(|why| unreachable(&url.address, &why))?;
         Ok(Self {
             url: args.target.url.clone(),
             address: url.address,
+            addresses,
             wire: url.wire,
             method: args.method.clone(),
             target,
@@ -128,6 +134,11 @@ impl Plan {
             html: args.html.clone(),
         })
     }
+}
+
+/// Nothing is called.
+pub(super) fn unreachable(address: &Address, why: &str) -> Failure {
+    Failure::transport(format!("cannot reach {address}: {why}"))
 }
 
 /// Service and method, or on IIP a path.
