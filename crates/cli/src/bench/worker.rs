@@ -4,7 +4,6 @@
 //! and the session, since it would cost more than the session does.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -12,8 +11,11 @@ use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
-use rustix::event::epoll::{self, CreateFlags, Event};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 use tokio::sync::mpsc::UnboundedSender;
 use trunkline::client::Wire;
 use trunkline::wire::iip::Iip;
@@ -24,6 +26,7 @@ use super::figures::Figures;
 use super::http::Http;
 use super::place::Place;
 use super::plan::Plan;
+use super::schedule::Schedule;
 use super::thread::{Thread, Times, nanos};
 
 /// What waits for the sockets of a thread.
@@ -34,6 +37,8 @@ const EVENTS: usize = 256;
 /// How often timeouts are looked for, in nanoseconds: a tenth of the timeout within these; where a connection is not
 /// there, the shortest.
 const TICKS: (u64, u64) = (5_000_000, 250_000_000);
+/// What epoll calls the timer; places are called by their index.
+const TIMER: u64 = u64::MAX;
 /// The shortest time that the open loop sleeps: calls that are nearer to each other than this start together.
 const SHORTEST: u64 = 10_000;
 
@@ -83,10 +88,6 @@ fn load<X: Exchange>(
     tell: &UnboundedSender<Told>,
     orders: &Orders,
 ) -> std::io::Result<Option<Figures>> {
-    if plan.rate.is_some() {
-        // Where the kernel knows no such thing, pauses end somewhat later.
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    }
     // Dials have a clock of their own.
     let before = Times::start(plan.stop);
     let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))?;
@@ -103,6 +104,8 @@ fn load<X: Exchange>(
 
 struct Worker<X> {
     epoll: Epoll,
+    /// Wakes the open loop for the next start, and when that is: epoll's own time is in milliseconds.
+    timer: Option<(OwnedFd, u64)>,
     thread: Thread,
     places: Vec<Place<X>>,
     events: Vec<Event>,
@@ -117,8 +120,16 @@ struct Worker<X> {
 impl<X: Exchange> Worker<X> {
     fn new(thread: Thread) -> std::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut timer = None;
+        if thread.schedule.is_some() {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let made = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            // Once each time that it goes off, so that nobody has to read it.
+            epoll::add(&epoll, &made, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
+            timer = Some((made, 0));
+        }
         let (events, waiting) = (Vec::with_capacity(EVENTS), VecDeque::new());
-        Ok(Self { epoll, thread, places: Vec::new(), events, waiting, next_tick: 0, begun: false })
+        Ok(Self { epoll, timer, thread, places: Vec::new(), events, waiting, next_tick: 0, begun: false })
     }
 
     /// Dials so many connections: how many were made, and what went wrong with another.
@@ -156,7 +167,8 @@ impl<X: Exchange> Worker<X> {
             if self.places.iter().all(Place::is_done) {
                 return Ok(());
             }
-            self.turns(self.pause())?;
+            let pause = self.pause()?;
+            self.turns(pause)?;
         }
     }
 
@@ -164,7 +176,7 @@ impl<X: Exchange> Worker<X> {
     fn turns(&mut self, most: u64) -> std::io::Result<()> {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let most = Timespec::try_from(Duration::from_nanos(most)).map_err(std::io::Error::other)?;
+        let most = timespec(most)?;
         match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&most)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -210,16 +222,25 @@ impl<X: Exchange> Worker<X> {
         }
     }
 
-    /// How long nothing is to be done but for sockets.
-    fn pause(&self) -> u64 {
+    /// How long nothing is to be done but for sockets and the timer, which is set where a call can start next.
+    fn pause(&mut self) -> std::io::Result<u64> {
         let now = self.thread.now();
         let to_tick = self.next_tick.saturating_sub(now);
         if self.waiting.is_empty() || self.thread.over(now) {
-            return to_tick;
+            return Ok(to_tick);
         }
-        let next = self.thread.schedule.as_ref().map_or(Some(0), |schedule| schedule.next());
-        let to_next = next.map_or(u64::MAX, |next| next.saturating_sub(now));
-        if to_next == 0 { 0 } else { to_next.max(SHORTEST).min(to_tick) }
+        let Some((timer, set_to)) = &mut self.timer else { return Ok(0) };
+        let Some(next) = self.thread.schedule.as_ref().and_then(Schedule::next) else { return Ok(to_tick) };
+        if next <= now {
+            return Ok(0);
+        }
+        if next != *set_to {
+            *set_to = next;
+            let it_value = timespec((next - now).max(SHORTEST))?;
+            let once = Itimerspec { it_interval: Timespec::default(), it_value };
+            timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)?;
+        }
+        Ok(to_tick)
     }
 
     /// What is to be done from time to time at all places.
@@ -235,4 +256,8 @@ impl<X: Exchange> Worker<X> {
         }
         self.thread.publish();
     }
+}
+
+fn timespec(nanos: u64) -> std::io::Result<Timespec> {
+    Timespec::try_from(Duration::from_nanos(nanos)).map_err(std::io::Error::other)
 }

@@ -29,6 +29,7 @@ mod channel;
 mod client;
 mod frame;
 mod json;
+mod known;
 mod lane;
 mod path;
 mod reply;
