@@ -186,6 +186,9 @@ fn call<S: Session>(
 
 #[inline]
 fn receive<S: Session>(session: &mut S, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
+    if input.is_empty() {
+        return Ok((0, Heard::NeedMore(0)));
+    }
     let step = session.receive(input, out).map_err(|error| error.to_string())?;
     let heard = match step.next {
         Next::Event(Event::Reply { head, end, .. }) => match head.failure {
