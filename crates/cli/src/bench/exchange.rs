@@ -189,25 +189,32 @@ fn receive<S: Session>(session: &mut S, input: &[u8], out: &mut Vec<u8>) -> Resu
     if input.is_empty() {
         return Ok((0, Heard::NeedMore(0)));
     }
-    let step = session.receive(input, out).map_err(|error| error.to_string())?;
-    let heard = match step.next {
-        Next::Event(Event::Reply { head, end, .. }) => match head.failure {
-            None if end => Heard::Answer(head.id),
+    // An event is large: it is looked at where it is, not moved.
+    match &session.receive(input, out) {
+        Ok(step) => Ok((step.consumed, heard::<S>(&step.next))),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[inline]
+fn heard<S: Session>(next: &Next<'_>) -> Heard {
+    match next {
+        Next::Event(Event::Reply { head, end, .. }) => match &head.failure {
+            None if *end => Heard::Answer(head.id),
             None => Heard::Nothing,
             Some(failure) => Heard::Failure(head.id, message(S::text(failure.message))),
         },
-        Next::Event(Event::Data { id, end: true, .. }) => Heard::Answer(id),
+        Next::Event(Event::Data { id, end: true, .. }) => Heard::Answer(*id),
         Next::Event(Event::ReplyTooLarge { id, got, limit }) => {
             let text = format!("the reply's body of {got} bytes is over the limit of {limit}");
-            Heard::Failure(id, text)
+            Heard::Failure(*id, text)
         }
         Next::Event(Event::Draining | Event::Closed) => Heard::Draining,
-        Next::NeedMore(length) => Heard::NeedMore(length),
+        Next::NeedMore(length) => Heard::NeedMore(*length),
         // A client's session never holds calls of its peer back.
         Next::Blocked => Heard::NeedMore(0),
         Next::Event(_) | Next::Again => Heard::Nothing,
-    };
-    Ok((step.consumed, heard))
+    }
 }
 
 /// A service's message as a text that is never empty.

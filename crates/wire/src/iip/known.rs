@@ -89,7 +89,7 @@ mod tests {
             write(1, &[path], 7, b"data", &mut frame);
             let whole = Head::decode(&frame, &limits).unwrap().unwrap();
             for cut in 0..frame.len() {
-                let begun = known.decode(&frame[..cut], &limits).unwrap();
+                let begun = known.decode(frame.get(..cut).unwrap(), &limits).unwrap();
                 assert_eq!(begun.is_some(), cut >= whole.length, "{cut}");
             }
             let (head, names) = known.decode(&frame, &limits).unwrap().unwrap();
