@@ -11,14 +11,87 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::Result;
 use crate::frame::{self, BATCH};
+use crate::iip;
 use crate::server::written;
 
 struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
     unsent: Vec<u8>,
-    /// When the call of each place was written.
+    places: Places,
+}
+
+/// The calls in flight on one connection, by when each was written.
+enum Places {
+    /// rpcx: by the number of the call.
+    Numbered(Vec<Instant>),
+    /// IIP: by channel, each in its order. As many are in flight on each all the time, so a ring is enough.
+    Ordered(Vec<Ring>),
+}
+
+struct Ring {
+    channel: u32,
     begun: Vec<Instant>,
+    /// Whose answer comes next.
+    next: usize,
+}
+
+/// What is called: on rpcx the number stands in the call, on IIP the channel.
+struct Call {
+    bytes: Vec<u8>,
+    /// IIP's path.
+    path: Option<String>,
+}
+
+impl Call {
+    fn whole(&self, bytes: &[u8]) -> Option<usize> {
+        if self.path.is_some() { iip::whole(bytes) } else { frame::whole(bytes) }
+    }
+
+    /// Appends the call with this number or on this channel.
+    fn append(&self, number: u64, out: &mut Vec<u8>) {
+        let at = out.len();
+        out.extend_from_slice(&self.bytes);
+        match &self.path {
+            None => frame::set_number(&mut out[at..], number),
+            Some(path) => {
+                let at = at + path.len() + 2;
+                out[at..at + 4].copy_from_slice(&(number as u32).to_be_bytes());
+            }
+        }
+    }
+}
+
+impl Places {
+    /// When the call of the answer was written, and now it is written again; its number or channel.
+    fn take(&mut self, answer: &[u8], call: &Call, now: Instant) -> Result<(Instant, u64, bool)> {
+        match self {
+            Self::Numbered(begun) => {
+                let number = frame::number(answer);
+                let begun = begun.get_mut(number as usize).ok_or("an answer to no call")?;
+                Ok((std::mem::replace(begun, now), number, frame::is_good(answer)))
+            }
+            Self::Ordered(rings) => {
+                let path = call.path.as_deref().unwrap_or_default();
+                let channel = iip::answered(answer, &call.bytes, path).ok_or("not the answer to the call")?;
+                let ring = rings.iter_mut().find(|ring| ring.channel == channel).ok_or("no such channel")?;
+                let begun = std::mem::replace(&mut ring.begun[ring.next], now);
+                ring.next = (ring.next + 1) % ring.begun.len();
+                Ok((begun, u64::from(channel), true))
+            }
+        }
+    }
+
+    /// The numbers or channels of all calls, in turn.
+    fn all(&self) -> Vec<u64> {
+        match self {
+            Self::Numbered(begun) => (0..begun.len() as u64).collect(),
+            Self::Ordered(rings) => {
+                let depth = rings.first().map_or(0, |ring| ring.begun.len());
+                (0..depth).flat_map(|_| rings.iter().map(|ring| u64::from(ring.channel))).collect()
+            }
+        }
+    }
 }
 
 /// What is counted between the end of the warm-up and the end.
@@ -36,30 +109,44 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let calls: u64 = crate::option(arguments, "--calls", u64::MAX)?;
     let warmup = Duration::from_millis(crate::option(arguments, "--warmup-ms", 120)?);
     let method: String = crate::option(arguments, "--method", "Echo.Echo".to_owned())?;
-    let (service, method) = method.split_once('.').ok_or("--method wants Service.Method")?;
+    let iip = crate::is_iip(arguments)?;
+    let channels: usize = crate::option(arguments, "--channels", 1)?;
+    if iip && (channels == 0 || !in_flight.is_multiple_of(channels)) {
+        return Err("--in-flight wants to be the same on each of --channels".into());
+    }
     let file: String = crate::option(arguments, "--body", String::new())?;
     let body = match file.as_str() {
         "" => vec![b'x'; crate::option(arguments, "--size", 581)?],
         file => std::fs::read(file)?,
     };
-    let call = frame::call(service, method, crate::option(arguments, "--format", 0)?, &body);
+    let call = if iip {
+        Call { bytes: iip::call(&method, 0, &body), path: Some(method) }
+    } else {
+        let (service, method) = method.split_once('.').ok_or("--method wants Service.Method")?;
+        let format = crate::option(arguments, "--format", 0)?;
+        Call { bytes: frame::call(service, method, format, &body), path: None }
+    };
 
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     let mut table = Vec::new();
     for place in 0..connections {
-        let stream = TcpStream::connect(address)?;
+        let mut stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
+        let places = if iip {
+            let granted = iip::channels(&mut stream, channels)?.into_iter();
+            let ring = |channel| Ring { channel, begun: vec![Instant::now(); in_flight / channels], next: 0 };
+            Places::Ordered(granted.map(ring).collect())
+        } else {
+            Places::Numbered(vec![Instant::now(); in_flight])
+        };
         stream.set_nonblocking(true)?;
         epoll::add(&poll, &stream, EventData::new_u64(place as u64), EventFlags::IN)?;
-        let begun = vec![Instant::now(); in_flight];
-        table.push(Connection { stream, rest: Vec::new(), unsent: Vec::new(), begun });
+        table.push(Connection { stream, rest: Vec::new(), unsent: Vec::new(), places });
     }
     for (place, connection) in table.iter_mut().enumerate() {
         let mut first = Vec::new();
-        for number in 0..in_flight {
-            let at = first.len();
-            first.extend_from_slice(&call);
-            frame::set_number(&mut first[at..], number as u64);
+        for number in connection.places.all() {
+            call.append(number, &mut first);
         }
         connection.write(&first)?;
         if !connection.unsent.is_empty() {
@@ -140,7 +227,7 @@ impl Connection {
         &mut self,
         now: Instant,
         ready: EventFlags,
-        call: &[u8],
+        call: &Call,
         buffer: &mut Vec<u8>,
         out: &mut Vec<u8>,
         figures: &mut Figures,
@@ -164,18 +251,14 @@ impl Connection {
         out.clear();
         let bytes = &buffer[..kept + read];
         let mut end = 0;
-        while let Some(length) = frame::whole(&bytes[end..]) {
+        while let Some(length) = call.whole(&bytes[end..]) {
             let answer = &bytes[end..end + length];
             end += length;
-            let number = frame::number(answer);
-            let begun = self.begun.get_mut(number as usize).ok_or("an answer to no call")?;
-            figures.latency.saturating_record((now - *begun).as_nanos() as u64);
-            *begun = now;
+            let (begun, number, good) = self.places.take(answer, call, now)?;
+            figures.latency.saturating_record((now - begun).as_nanos() as u64);
             figures.calls += 1;
-            figures.failed += u64::from(!frame::is_good(answer));
-            let at = out.len();
-            out.extend_from_slice(call);
-            frame::set_number(&mut out[at..], number);
+            figures.failed += u64::from(!good);
+            call.append(number, out);
         }
         self.rest.clear();
         self.rest.extend_from_slice(&bytes[end..]);

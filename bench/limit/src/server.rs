@@ -8,6 +8,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::Result;
 use crate::frame::{self, BATCH};
+use crate::iip;
 
 /// The listener's place; connections have theirs in the table.
 const LISTENER: u64 = u64::MAX;
@@ -17,11 +18,15 @@ struct Connection {
     stream: TcpStream,
     rest: Vec<u8>,
     unsent: Vec<u8>,
+    /// On IIP: the last channel that was granted, and answers that are not made in their place.
+    granted: Option<u32>,
+    other: Vec<u8>,
 }
 
 pub(crate) fn run(arguments: &[String]) -> Result {
     let listener = TcpListener::bind(crate::option(arguments, "--listen", "127.0.0.1:0".to_owned())?)?;
     listener.set_nonblocking(true)?;
+    let granted = crate::is_iip(arguments)?.then_some(0);
     println!("ready {}", listener.local_addr()?);
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&poll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
@@ -42,7 +47,13 @@ pub(crate) fn run(arguments: &[String]) -> Result {
                     stream.set_nodelay(true)?;
                     let place = connections.iter().position(Option::is_none).unwrap_or(connections.len());
                     epoll::add(&poll, &stream, EventData::new_u64(place as u64), EventFlags::IN)?;
-                    let connection = Connection { stream, rest: Vec::new(), unsent: Vec::new() };
+                    let connection = Connection {
+                        stream,
+                        rest: Vec::new(),
+                        unsent: Vec::new(),
+                        granted,
+                        other: Vec::new(),
+                    };
                     match connections.get_mut(place) {
                         Some(free) => *free = Some(connection),
                         None => connections.push(Some(connection)),
@@ -80,7 +91,8 @@ impl Connection {
             // A frame of more than a batch grows where it is.
             let read = self.stream.read(&mut buffer[..BATCH])?;
             self.rest.extend_from_slice(&buffer[..read]);
-            if frame::whole(&self.rest).is_some() {
+            let whole = if self.granted.is_some() { iip::whole } else { frame::whole };
+            if whole(&self.rest).is_some() {
                 let mut all = std::mem::take(&mut self.rest);
                 self.echo(&mut all)?;
             }
@@ -95,13 +107,18 @@ impl Connection {
 
     fn echo(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
         let mut end = 0;
-        while let Some(length) = frame::whole(&bytes[end..]) {
-            frame::answer(&mut bytes[end..]);
-            end += length;
+        if let Some(granted) = &mut self.granted {
+            end = iip::answer(bytes, granted, &mut self.other);
+        } else {
+            while let Some(length) = frame::whole(&bytes[end..]) {
+                frame::answer(&mut bytes[end..]);
+                end += length;
+            }
         }
-        if end > 0 {
-            let written = written(self.stream.write(&bytes[..end]))?;
-            self.unsent.extend_from_slice(&bytes[written..end]);
+        let answers = if self.other.is_empty() { &bytes[..end] } else { &self.other[..] };
+        if !answers.is_empty() {
+            let written = written(self.stream.write(answers))?;
+            self.unsent.extend_from_slice(&answers[written..]);
         }
         self.rest.extend_from_slice(&bytes[end..]);
         Ok(())

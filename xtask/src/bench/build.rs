@@ -16,12 +16,13 @@ pub(super) struct Programs {
 }
 
 /// Go's peers: the name, the folder of the module and the package.
-const GO: [(&str, &str, &str); 5] = [
+const GO: [(&str, &str, &str); 6] = [
     ("rpcx", "peers/go", "rpcx"),
     ("arpc", "peers/go", "arpc"),
     ("grpc-go", "peers/go", "grpc"),
     ("net/rpc", "peers/go", "netrpc"),
     ("easymicro", "peers/go/easymicro", "."),
+    ("iip", "peers/go/iip", "."),
 ];
 
 pub(super) fn build(options: &Options) -> Result<Programs, String> {

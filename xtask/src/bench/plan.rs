@@ -26,8 +26,8 @@ pub(super) struct System {
 pub(super) enum Client {
     /// The command line of `bench/peers/README.md`.
     Peer,
-    /// `trunkline bench`, in a closed loop, or at so many calls a second.
-    Bench { rate: Option<f64> },
+    /// `trunkline bench` on the wire of this scheme, in a closed loop, or at so many calls a second.
+    Bench { scheme: &'static str, rate: Option<f64> },
 }
 
 /// So many connections with so many calls in flight each, of so many bytes.
@@ -96,7 +96,7 @@ pub(super) fn open_loop(programs: &Programs, rate: f64) -> Plan {
         name: name.to_owned(),
         server,
         client: program(&programs.trunkline, &format!("bench {method}")),
-        kind: Client::Bench { rate: Some(rate) },
+        kind: Client::Bench { scheme: "rpcx", rate: Some(rate) },
     };
     Plan {
         name: "open loop at half the lower rate, by `trunkline bench -q`",
@@ -112,6 +112,57 @@ pub(super) fn open_loop(programs: &Programs, rate: f64) -> Plan {
 
 const DEMO: &str = "demo --no-calls --threads 1 --listen 127.0.0.1:0";
 const SERVER: &str = "server --threads 1 --listen 127.0.0.1:0";
+
+/// IIP's own tables: the server beside rpcx on the same shapes, and the benchmark of the Go library. There two calls are
+/// in flight, as on two cores: with more the Go client takes hundreds of milliseconds a call.
+fn iip(programs: &Programs) -> Vec<Plan> {
+    let peer = |name: &str, server: &Program, client: &Program| System {
+        name: name.to_owned(),
+        server: server.clone(),
+        client: client.clone(),
+        kind: Client::Peer,
+    };
+    let (demo, rpcx) = (program(&programs.trunkline, DEMO), "client --method Echo.Owned");
+    let limit = program(&programs.limit, &format!("{SERVER} --wire iip"));
+    let client = |method: &str, channels: usize| {
+        let line = format!("client --wire iip --method {method} --channels {channels}");
+        program(&programs.limit, &line)
+    };
+    let alone = |name, load: Load, channels| Plan {
+        stretch: 1.0,
+        name,
+        loads: vec![load],
+        systems: vec![
+            peer("rpcx Echo.Owned", &demo, &program(&programs.limit, rpcx)),
+            peer("limit", &limit, &client("/echo", channels)),
+            peer("/echo", &demo, &client("/echo", channels)),
+            peer("/Echo/Owned", &demo, &client("/Echo/Owned", channels)),
+        ],
+    };
+    let mut plans = vec![
+        alone("IIP, server alone, under the limit's client, 1 channel", load(1, 1000, 581), 1),
+        alone("IIP, server alone, under the limit's client, 4 channels a connection", MANY, 4),
+    ];
+    if let Some((_, path)) = programs.peers.iter().find(|(name, _)| *name == "iip") {
+        let (go_server, go_client) = (program(path, SERVER), program(path, "client --threads 1"));
+        let bench = System {
+            kind: Client::Bench { scheme: "iip", rate: None },
+            ..peer("trunkline, both", &demo, &program(&programs.trunkline, "bench /echo"))
+        };
+        plans.push(Plan {
+            stretch: 1.0,
+            name: "IIP, the Go library's own benchmark: 14 kB through one channel",
+            loads: vec![load(1, 2, 14_000)],
+            systems: vec![
+                peer("Go, both", &go_server, &go_client),
+                peer("Go client alone", &demo, &go_client),
+                bench,
+                peer("limit, both", &limit, &client("/echo", 1)),
+            ],
+        });
+    }
+    plans
+}
 
 pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let system = |name: &str, server: Program, client: Program| System {
@@ -140,7 +191,8 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         system("one thread", demo.clone(), limit_client("Echo.Owned")),
         system("two threads", two, limit_client("Echo.Owned")),
     ];
-    for (name, path) in &programs.peers {
+    // IIP's has a table of its own.
+    for (name, path) in programs.peers.iter().filter(|(name, _)| *name != "iip") {
         ends.push(system(name, program(path, SERVER), program(path, "client --threads 1")));
         let method = match *name {
             "rpcx" => "Echo.Echo",
@@ -152,7 +204,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let batches = program(&programs.peer_trunkline, "client --threads 1 --batches");
     let bench = program(&programs.trunkline, "bench Echo.Echo");
     let bench = System {
-        kind: Client::Bench { rate: None },
+        kind: Client::Bench { scheme: "rpcx", rate: None },
         ..system("trunkline bench", limit_server.clone(), bench)
     };
     // The server is there to have an address; it is not called.
@@ -182,6 +234,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
             systems: clients,
         },
     ];
+    plans.extend(iip(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {
             let mut first = true;

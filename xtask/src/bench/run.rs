@@ -93,7 +93,7 @@ fn whole(system: &System, load: Load, seconds: f64) -> Result<Figures, String> {
         }
         // One call at a time on one core shares the core, and a given rate leaves time.
         if load.cores == Cores::One
-            || matches!(system.kind, Client::Bench { rate: Some(_) })
+            || matches!(system.kind, Client::Bench { rate: Some(_), .. })
             || best.busy >= WHOLE
         {
             break;
@@ -235,10 +235,10 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
             );
             arguments.extend(rest.split(' ').map(str::to_owned));
         }
-        Client::Bench { rate } => {
+        Client::Bench { scheme, rate } => {
             let body = std::env::temp_dir().join(format!("trunkline-bench-{size}"));
             let _ = std::fs::write(&body, vec![b'x'; size]);
-            arguments.insert(1, format!("rpcx://{address}"));
+            arguments.insert(1, format!("{scheme}://{address}"));
             let rate = rate.map(|rate| format!(" -q {rate:.0}")).unwrap_or_default();
             let rest = format!(
                 "--codec raw -c {connections} -p {in_flight} -z {seconds}s --threads 1 --json -d @{}{rate}",

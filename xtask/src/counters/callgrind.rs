@@ -79,6 +79,9 @@ fn load(case: &Case, calls: usize, root: &Path) -> Vec<String> {
     if case.batches {
         line.push_str(" --batches");
     }
+    if let Some(channels) = case.channels {
+        line.push_str(&format!(" --wire iip --channels {channels}"));
+    }
     let mut arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
     if let Some(body) = case.body {
         let body = root.join(body).to_string_lossy().into_owned();

@@ -28,7 +28,8 @@ Each connection is warmed up for a twentieth of -z, at most 0.5 s, which is in n
 is warmed up: exactly so many calls are made, and all count. Calls in flight at the end are waited for, up to their
 timeout. The percentiles are of all calls, failed ones too.
 
-With -p on http that many requests are pipelined on a connection.
+With -p on http that many requests are pipelined on a connection. On iip each connection has -p channels, 4 at most;
+each call takes the one with the fewest in flight, and a method may be a path such as /echo.
 In JSON bodies {{seq}} is the number of the call, from 0, and {{rand}} a random whole number from 0 to 2147483647; a
 body that has one is encoded for each call. A connection that is lost is dialled again, with growing pauses up to
 0.5 s; with -n it is given up after 5 s without an answer.
@@ -45,11 +46,12 @@ Examples:
   trunkline bench rpcx://127.0.0.1:8972 Arith.Mul -d '{\"A\":6,\"B\":7}'
   trunkline bench rpcx://127.0.0.1:8972 Echo.Echo -d @body.bin --codec raw -c 10 -p 100 -z 5s --html report.html
   trunkline bench http://127.0.0.1:8972 Arith.Add -d '{\"A\":{{seq}},\"B\":{{rand}}}' -q 20k -z 30s
+  trunkline bench iip://127.0.0.1:8972 /echo -d @body.bin --codec raw -c 10 -p 100
   trunkline bench rpcx://127.0.0.1:8972 Hello.Say --codec protobuf -n 100k --json")]
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(super) target: Target,
-    /// Whom to call, for example Arith.Mul
+    /// Whom to call, for example Arith.Mul, or on iip /echo
     #[arg(value_name = "SERVICE.METHOD")]
     pub(super) method: String,
     /// The request, in turn where there are several: JSON, @FILE, or @- for standard input [default: {}; with

@@ -20,7 +20,7 @@ pub(super) struct Bodies {
 }
 
 enum Body {
-    /// A whole call on the wire.
+    /// What the wire repeats.
     Fixed(Vec<u8>),
     Template(Vec<Piece>),
 }
@@ -29,7 +29,7 @@ enum Body {
 pub(super) enum Carried<'a> {
     /// A body, to be encoded.
     Body(&'a [u8]),
-    /// A whole call on the wire, to be repeated with another id.
+    /// A call that was prepared, to be repeated.
     Call(&'a [u8]),
 }
 
@@ -49,13 +49,13 @@ pub(super) struct Scratch {
 }
 
 impl Bodies {
-    /// The bodies as they were given, each of which is encoded once to see that it fits; `encoded` makes a whole call
-    /// on the wire of a body.
+    /// The bodies as they were given, each of which is encoded once to see that it fits; `prepare` makes of a
+    /// body what the wire repeats.
     pub(super) fn new(
         codec: Serialization,
         given: Vec<Option<Vec<u8>>>,
         how: &call::Bodies,
-        encoded: impl Fn(&[u8]) -> Result<Vec<u8>, String>,
+        prepare: impl Fn(&[u8]) -> Result<Vec<u8>, String>,
     ) -> Result<Self, Failure> {
         let schema = match how {
             call::Bodies::Json { request, .. } => request.clone(),
@@ -70,7 +70,7 @@ impl Bodies {
             let body = match pieces {
                 None => {
                     let body = call::encode(codec, body, how)?;
-                    Body::Fixed(encoded(&body).map_err(Failure::usage)?)
+                    Body::Fixed(prepare(&body).map_err(Failure::usage)?)
                 }
                 Some(pieces) => {
                     let mut scratch = Scratch::default();

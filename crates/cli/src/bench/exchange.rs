@@ -1,10 +1,17 @@
 //! A wire as the load tool drives it: calls in, answers out. No I/O and no clock.
 
+use std::borrow::Cow;
+
+use trunkline::metadata::SERVER_TIMEOUT;
+use trunkline::wire::iip::Iip;
 use trunkline::wire::rpcx::{Header, Rpcx};
 use trunkline::wire::{CallFrame, Compression, Event, Limits, Next, Session};
 
 use super::plan::Target;
 use crate::endpoint::REPLY_LIMIT;
+
+/// How many channels an IIP connection has at most; each of its calls takes the one with the fewest in flight.
+const CHANNELS: u32 = 4;
 
 /// The client's side of one connection.
 pub(super) trait Exchange: 'static {
@@ -20,8 +27,24 @@ pub(super) trait Exchange: 'static {
     /// The wire cannot say it, and why; nothing was appended.
     fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 
-    /// Appends a call that [`call`](Exchange::call) has encoded on a connection of its own, with another id.
-    fn repeat(&mut self, id: u64, call: &[u8], out: &mut Vec<u8>);
+    /// A call with this body in the form that [`repeat`](Exchange::repeat) takes.
+    ///
+    /// # Errors
+    /// The wire cannot say it, and why.
+    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String>
+    where
+        Self: Sized,
+    {
+        let mut call = Vec::new();
+        Self::new(target).call(target, 0, body, &mut call)?;
+        Ok(call)
+    }
+
+    /// Appends a call that was [prepared](Exchange::prepare), with this id.
+    ///
+    /// # Errors
+    /// As for [`call`](Exchange::call).
+    fn repeat(&mut self, target: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 
     /// Looks at the unread bytes: how many of them are dealt with, and what they say.
     ///
@@ -53,9 +76,7 @@ pub(super) enum Heard {
 
 impl Exchange for Rpcx {
     fn new(_: &Target) -> Self {
-        let mut limits = Limits::default();
-        limits.body = REPLY_LIMIT;
-        Self::client(&limits)
+        Self::client(&limits())
     }
 
     fn greet(&mut self, out: &mut Vec<u8>) {
@@ -64,47 +85,20 @@ impl Exchange for Rpcx {
 
     #[inline]
     fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        let frame = CallFrame {
-            id,
-            service: &target.service,
-            method: &target.method,
-            metadata: target.metadata.pairs(),
-            extra: &[],
-            serialization: target.codec,
-            compression: Compression::None,
-            one_way: false,
-            body,
-            end: true,
-        };
-        Session::call(self, &frame, out).map_err(|error| error.to_string())
+        call(self, target, id, body, out)
     }
 
     #[inline]
-    fn repeat(&mut self, id: u64, call: &[u8], out: &mut Vec<u8>) {
+    fn repeat(&mut self, _: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         let at = out.len();
         out.extend_from_slice(call);
         Header::renumber(out.get_mut(at..).unwrap_or_default(), id);
+        Ok(())
     }
 
     #[inline]
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
-        let step = Session::receive(self, input, out).map_err(|error| error.to_string())?;
-        let heard = match step.next {
-            Next::Event(Event::Reply { head, .. }) => match head.failure {
-                None => Heard::Answer(head.id),
-                Some(failure) => Heard::Failure(head.id, message(failure.message)),
-            },
-            Next::Event(Event::ReplyTooLarge { id, got, limit }) => {
-                let text = format!("the reply's body of {got} bytes is over the limit of {limit}");
-                Heard::Failure(id, text)
-            }
-            Next::Event(Event::Draining | Event::Closed) => Heard::Draining,
-            Next::NeedMore(length) => Heard::NeedMore(length),
-            // A client's session never holds calls of its peer back.
-            Next::Blocked => Heard::NeedMore(0),
-            Next::Event(_) | Next::Again => Heard::Nothing,
-        };
-        Ok((step.consumed, heard))
+        receive(self, input, out)
     }
 
     fn give_up(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
@@ -117,20 +111,113 @@ impl Exchange for Rpcx {
     }
 }
 
-/// One encoded call with this body, to be repeated.
-///
-/// # Errors
-/// The wire cannot say it, and why.
-pub(super) fn encoded<X: Exchange>(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
-    let mut call = Vec::new();
-    X::new(target).call(target, 0, body, &mut call)?;
-    Ok(call)
+/// Calls have no id on this wire but a channel and a place in its order, so that the session writes each.
+impl Exchange for Iip {
+    fn new(target: &Target) -> Self {
+        let mut limits = limits();
+        limits.client_channels = target.in_flight.min(CHANNELS);
+        Self::client(&limits)
+    }
+
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        Session::greet(self, out);
+    }
+
+    #[inline]
+    fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        call(self, target, id, body, out)
+    }
+
+    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
+        call(&mut <Self as Exchange>::new(target), target, 0, body, &mut Vec::new())?;
+        Ok(body.to_vec())
+    }
+
+    #[inline]
+    fn repeat(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        call(self, target, id, body, out)
+    }
+
+    #[inline]
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
+        receive(self, input, out)
+    }
+
+    /// The call keeps its place in the order of its channel.
+    fn give_up(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
+        self.cancel(id, out);
+        true
+    }
+
+    fn ping(&mut self, out: &mut Vec<u8>) {
+        Session::ping(self, out);
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.body = REPLY_LIMIT;
+    limits
+}
+
+#[inline]
+fn call<S: Session>(
+    session: &mut S,
+    target: &Target,
+    id: u64,
+    body: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    let timeout = [(SERVER_TIMEOUT, target.timeout.as_deref().unwrap_or_default())];
+    let frame = CallFrame {
+        id,
+        service: &target.service,
+        method: &target.method,
+        metadata: target.metadata.pairs(),
+        extra: timeout.get(..usize::from(target.timeout.is_some())).unwrap_or_default(),
+        serialization: target.codec,
+        compression: Compression::None,
+        one_way: false,
+        body,
+        end: true,
+    };
+    session.call(&frame, out).map_err(|error| error.to_string())
+}
+
+#[inline]
+fn receive<S: Session>(session: &mut S, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
+    if input.is_empty() {
+        return Ok((0, Heard::NeedMore(0)));
+    }
+    // An event is large: it is looked at where it is, not moved.
+    match &session.receive(input, out) {
+        Ok(step) => Ok((step.consumed, heard::<S>(&step.next))),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[inline]
+fn heard<S: Session>(next: &Next<'_>) -> Heard {
+    match next {
+        Next::Event(Event::Reply { head, end, .. }) => match &head.failure {
+            None if *end => Heard::Answer(head.id),
+            None => Heard::Nothing,
+            Some(failure) => Heard::Failure(head.id, message(S::text(failure.message))),
+        },
+        Next::Event(Event::Data { id, end: true, .. }) => Heard::Answer(*id),
+        Next::Event(Event::ReplyTooLarge { id, got, limit }) => {
+            let text = format!("the reply's body of {got} bytes is over the limit of {limit}");
+            Heard::Failure(*id, text)
+        }
+        Next::Event(Event::Draining | Event::Closed) => Heard::Draining,
+        Next::NeedMore(length) => Heard::NeedMore(*length),
+        // A client's session never holds calls of its peer back.
+        Next::Blocked => Heard::NeedMore(0),
+        Next::Event(_) | Next::Again => Heard::Nothing,
+    }
 }
 
 /// A service's message as a text that is never empty.
-pub(super) fn message(bytes: &[u8]) -> String {
-    if bytes.is_empty() {
-        return "failed without a message".to_owned();
-    }
-    String::from_utf8_lossy(bytes).into_owned()
+pub(super) fn message(text: Cow<'_, str>) -> String {
+    if text.is_empty() { "failed without a message".to_owned() } else { text.into_owned() }
 }

@@ -60,9 +60,10 @@ impl Exchange for Http {
         Ok(())
     }
 
-    fn repeat(&mut self, id: u64, call: &[u8], out: &mut Vec<u8>) {
+    fn repeat(&mut self, _: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         out.extend_from_slice(call);
         self.waiting.push_back(id);
+        Ok(())
     }
 
     fn receive(&mut self, input: &[u8], _: &mut Vec<u8>) -> Result<(usize, Heard), String> {
@@ -122,10 +123,11 @@ fn failure(head: &Head, input: &[u8], body: &[u8]) -> String {
         // It was read before.
         let _ = answer.parse(input);
         let is = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("x-rpcx-errormessage");
-        return message(answer.headers.iter().find(is).map(|header| header.value).unwrap_or_default());
+        let value = answer.headers.iter().find(is).map(|header| header.value).unwrap_or_default();
+        return message(String::from_utf8_lossy(value));
     }
     match serde_json::from_slice(body) {
-        Ok(Failed { error }) => message(error.message.as_bytes()),
+        Ok(Failed { error }) => message(error.message.into()),
         Err(_) => match StatusCode::from_u16(head.status) {
             Ok(status) => format!("HTTP {status}"),
             Err(_) => format!("HTTP {}", head.status),

@@ -1,8 +1,8 @@
 //! `trunkline bench`: puts load on a method, and says how fast it was answered.
 //!
-//! `plan` reads the flags; each thread (`worker`) runs a task for each of its connections (`connection`), which drives
-//! the session of the wire itself (`exchange`, `http`); `schedule` and `pace` are the open loop; `figures` counts, and
-//! `report` and `html` say it.
+//! `plan` reads the flags; each thread (`worker`) runs an epoll loop over its connections (`place` dials them,
+//! `connection` makes calls), which drive the session of the wire themselves (`exchange`, `http`); `schedule` is the open
+//! loop's; `figures` counts, and `report` and `html` say it.
 
 mod args;
 mod bodies;
@@ -13,7 +13,7 @@ mod figures;
 mod html;
 mod http;
 mod http_head;
-mod pace;
+mod place;
 mod plan;
 mod progress;
 mod report;
@@ -25,10 +25,10 @@ pub(crate) mod units;
 mod worker;
 
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 pub(crate) use args::{ABOUT, Bench};
 use figures::Figures;
@@ -36,7 +36,7 @@ use plan::Plan;
 use progress::Progress;
 use report::Summary;
 use thread::Times;
-use worker::{Order, Told};
+use worker::{Orders, Told};
 
 use crate::exit::{Failure, print};
 
@@ -56,21 +56,26 @@ pub(crate) async fn run(args: Bench) -> Result<ExitCode, Failure> {
 
 /// Starts the threads and adds their figures up.
 async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let (order, orders) = watch::channel(Order::Wait);
+    let (tell, mut told) = unbounded_channel();
+    let (mut begins, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
     let progress: Arc<Vec<Arc<AtomicU64>>> = Arc::new((0..plan.threads).map(|_| Arc::default()).collect());
     for (number, ended) in progress.iter().enumerate() {
         let (plan, ended) = (Arc::clone(plan), Arc::clone(ended));
-        let (tell, orders) = (tell.clone(), orders.clone());
+        let (begins_one, begin) = mpsc::channel();
+        begins.push(begins_one);
+        let (tell, orders) = (tell.clone(), Orders { begin, stop: Arc::clone(&stop) });
         let thread = std::thread::Builder::new().name(format!("load-{number}"));
-        let spawned = thread.spawn(move || worker::run(plan, number, ended, &tell, orders));
+        let spawned = thread.spawn(move || worker::run(plan, number, ended, &tell, &orders));
         spawned.map_err(|error| Failure::transport(format!("cannot start a thread: {error}")))?;
     }
-    drop((tell, orders));
+    drop(tell);
     dialled(plan, &mut told).await?;
     let times = Times::start(plan.stop);
     let mut figures = Figures::new(times.begin, plan.html.is_some());
-    order.send_replace(Order::Begin(times));
+    for begin in begins {
+        // A thread that has ended has told so.
+        let _ = begin.send(times);
+    }
     let mut line = Progress::new(progress);
     let mut ticks = tokio::time::interval(progress::EVERY);
     let mut left = plan.threads;
@@ -86,7 +91,7 @@ async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
                 None => return Err(Failure::transport("a thread of the load has ended early")),
             },
             _ = ticks.tick() => line.show(plan, times),
-            _ = tokio::signal::ctrl_c() => { order.send_replace(Order::Stop); }
+            _ = tokio::signal::ctrl_c() => stop.store(true, Ordering::Relaxed),
         }
     }
     line.clear();
@@ -94,7 +99,7 @@ async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
 }
 
 /// Waits until all connections were dialled. One is enough to begin; the others are dialled on.
-async fn dialled(plan: &Plan, told: &mut mpsc::UnboundedReceiver<Told>) -> Result<(), Failure> {
+async fn dialled(plan: &Plan, told: &mut UnboundedReceiver<Told>) -> Result<(), Failure> {
     let (mut made, mut failure) = (0, None);
     for _ in 0..plan.threads {
         match told.recv().await {
@@ -107,7 +112,7 @@ async fn dialled(plan: &Plan, told: &mut mpsc::UnboundedReceiver<Told>) -> Resul
         }
     }
     match failure {
-        Some(why) if made == 0 => Err(Failure::transport(format!("cannot reach {}: {why}", plan.address))),
+        Some(why) if made == 0 => Err(plan::unreachable(&plan.address, &why)),
         _ => Ok(()),
     }
 }

@@ -3,17 +3,21 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use rustix::net::SocketAddrAny;
 use tokio::time::Instant;
 use trunkline::client::{Url, Wire};
+use trunkline::wire::iip::Iip;
 use trunkline::wire::rpcx::Rpcx;
-use trunkline::{Address, Metadata, Serialization, metadata};
+use trunkline::{Address, Metadata, Serialization};
 
 use super::args::{Bench, MOST_PLACES};
 use super::bodies::Bodies;
-use super::{exchange, http, http_head};
+use super::exchange::Exchange as _;
+use super::http::Http;
+use super::{http_head, stream};
 use crate::endpoint::{self, DEFAULT_TIMEOUT};
 use crate::exit::Failure;
-use crate::{call, demo, refuse, values};
+use crate::{call, demo, values};
 
 /// How long a run is where nobody says.
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
@@ -39,8 +43,12 @@ pub(super) struct Target {
     pub(super) service: String,
     pub(super) method: String,
     pub(super) codec: Serialization,
-    /// What goes with each call, the announced timeout too.
+    /// What goes with each call.
     pub(super) metadata: Metadata,
+    /// The timeout that is announced, in milliseconds.
+    pub(super) timeout: Option<String>,
+    /// How many calls may be in flight on each connection.
+    pub(super) in_flight: u32,
     /// Over HTTP: the head of a request up to the length of its body.
     pub(super) head: Vec<u8>,
 }
@@ -50,6 +58,8 @@ pub(super) struct Plan {
     /// As it was given.
     pub(super) url: String,
     pub(super) address: Address,
+    /// Where it leads, to be dialled in turn.
+    pub(super) addresses: Vec<SocketAddrAny>,
     pub(super) wire: Wire,
     /// As it was given.
     pub(super) method: String,
@@ -71,7 +81,7 @@ impl Plan {
         if let Address::Memory(_) = url.address {
             return Err(Failure::usage(format!("{url}: mem:// is for programs that call themselves")));
         }
-        let (service, method) = values::method(&args.method)?;
+        let names = names(url.wire, &args.method)?;
         let stop = match args.calls {
             Some(calls) => Stop::Calls(calls),
             None => Stop::After(args.duration.unwrap_or(DEFAULT_DURATION)),
@@ -97,18 +107,20 @@ impl Plan {
             given.push(None);
         }
         let metadata = values::metadata_of(&args.target.headers)?;
-        if url.wire == Wire::Iip {
-            return Err(refuse::later(&format!("bench over iip:// ({url})")));
-        }
-        let target = Target::new(args, &url, (service, method), &metadata)?;
-        let encoded = |body: &[u8]| match url.wire {
-            Wire::Http => exchange::encoded::<http::Http>(&target, body),
-            _ => exchange::encoded::<Rpcx>(&target, body),
+        let target = Target::new(args, &url, names, &metadata)?;
+        let prepare = match url.wire {
+            Wire::Http => Http::prepare,
+            Wire::Iip => Iip::prepare,
+            _ => Rpcx::prepare,
         };
-        let bodies = Bodies::new(args.codec, given, &how(args, &url, &metadata).await?, encoded)?;
+        let prepare = |body: &[u8]| prepare(&target, body);
+        let bodies = Bodies::new(args.codec, given, &how(args, &url, &metadata).await?, prepare)?;
+        let resolved = stream::resolve(&url.address).await;
+        let addresses = resolved.map_err(|why| unreachable(&url.address, &why))?;
         Ok(Self {
             url: args.target.url.clone(),
             address: url.address,
+            addresses,
             wire: url.wire,
             method: args.method.clone(),
             target,
@@ -124,6 +136,16 @@ impl Plan {
     }
 }
 
+/// Nothing is called.
+pub(super) fn unreachable(address: &Address, why: &str) -> Failure {
+    Failure::transport(format!("cannot reach {address}: {why}"))
+}
+
+/// Service and method, or on IIP a path.
+fn names(wire: Wire, text: &str) -> Result<(&str, &str), Failure> {
+    if wire == Wire::Iip && text.starts_with('/') { Ok(("", text)) } else { values::method(text) }
+}
+
 /// How the bodies are written: only protobuf and thrift have to ask.
 async fn how(args: &Bench, url: &Url, metadata: &Metadata) -> Result<call::Bodies, Failure> {
     match args.codec {
@@ -134,7 +156,7 @@ async fn how(args: &Bench, url: &Url, metadata: &Metadata) -> Result<call::Bodie
     let deadline = Instant::now() + DEFAULT_TIMEOUT;
     let connected = endpoint::connect(url, deadline).await;
     let channel = connected.map_err(|status| Failure::of_call(&status, &url.address.to_string()))?;
-    let (service, method) = values::method(&args.method)?;
+    let (service, method) = names(url.wire, &args.method)?;
     let sample = demo::description().method(service, method).cloned();
     let target = endpoint::Target::One(url.clone());
     call::bodies(&channel, args.codec, &args.method, &target, metadata, deadline, sample).await
@@ -152,16 +174,13 @@ impl Target {
             head = http_head::head(&url.address, (service, method), args.codec, metadata, args.timeout)
                 .map_err(Failure::usage)?;
         }
-        let mut all = Metadata::builder();
-        if let Some(timeout) = args.timeout {
-            all = all.with(metadata::SERVER_TIMEOUT, &timeout.as_millis().max(1).to_string());
-        }
         let (mut service, mut method) = (service.to_owned(), method.to_owned());
         if url.wire == Wire::Easymicro {
             service.make_ascii_lowercase();
             method.make_ascii_lowercase();
         }
-        let metadata = all.with_all(metadata.pairs()).build();
-        Ok(Self { service, method, codec: args.codec, metadata, head })
+        let timeout = args.timeout.map(|timeout| timeout.as_millis().max(1).to_string());
+        let (codec, metadata, in_flight) = (args.codec, metadata.clone(), args.in_flight);
+        Ok(Self { service, method, codec, metadata, timeout, in_flight, head })
     }
 }

@@ -1,60 +1,76 @@
-//! A connection's socket: TCP or Unix.
+//! A connection's socket, TCP or Unix. It never waits: epoll says when it is ready.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use rustix::io::Errno;
+use rustix::net::{self, AddressFamily, SendFlags, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType};
 use trunkline::Address;
 
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+pub(super) struct Stream(OwnedFd);
+
+/// Where an address may be dialled, in turn.
+///
+/// # Errors
+/// The kind of the failure.
+pub(super) async fn resolve(address: &Address) -> Result<Vec<SocketAddrAny>, String> {
+    let resolved = match address {
+        Address::Tcp(address) => {
+            let found = tokio::net::lookup_host(address.as_str()).await;
+            found.map(|found| found.map(SocketAddrAny::from).collect())
+        }
+        Address::Unix(path) => {
+            SocketAddrUnix::new(path).map(|address| vec![address.into()]).map_err(io::Error::from)
+        }
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    };
+    resolved.map_err(|error| kind(&error))
 }
 
 impl Stream {
-    /// Dials.
-    ///
-    /// # Errors
-    /// The kind of the failure.
-    pub(super) async fn dial(address: &Address, patience: Duration) -> Result<Self, String> {
-        let dial = async {
-            match address {
-                Address::Tcp(address) => {
-                    let stream = TcpStream::connect(address.as_str()).await?;
-                    stream.set_nodelay(true)?;
-                    Ok(Self::Tcp(stream))
-                }
-                Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-                _ => Err(io::ErrorKind::Unsupported.into()),
-            }
-        };
-        match tokio::time::timeout(patience, dial).await {
-            Ok(dialled) => dialled.map_err(|error| kind(&error)),
-            Err(_) => Err("connect timeout".to_owned()),
+    /// Begins to dial. What comes of it [`dialled`](Self::dialled) says once the socket is writable.
+    pub(super) fn dial(address: &SocketAddrAny) -> io::Result<Self> {
+        let family = address.address_family();
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        if family != AddressFamily::UNIX {
+            net::sockopt::set_tcp_nodelay(&socket, true)?;
+        }
+        match net::connect(&socket, address) {
+            Ok(()) | Err(Errno::INPROGRESS) => Ok(Self(socket)),
+            Err(error) => Err(error.into()),
         }
     }
 
-    /// Reads once: how many bytes, 0 at the end.
-    #[inline]
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(into);
-        ready!(match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut into),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, &mut into),
-        })?;
-        Poll::Ready(Ok(into.filled().len()))
+    /// Whether the dial has succeeded.
+    pub(super) fn dialled(&self) -> io::Result<()> {
+        Ok(net::sockopt::socket_error(&self.0)??)
     }
 
-    /// Writes once.
+    /// Reads once: how many bytes, 0 at the end; `None` where nothing is there.
     #[inline]
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+    pub(super) fn read(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        match rustix::io::read(&self.0, into) {
+            Ok(length) => Ok(Some(length)),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes once: how many bytes there was room for.
+    #[inline]
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match net::send(&self.0, bytes, SendFlags::NOSIGNAL) {
+            Ok(length) => Ok(length),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -1,12 +1,9 @@
 //! What the connections of one thread share: the clock, how many calls are left, the schedule, the figures.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
-use std::time::Instant;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::bodies::Scratch;
 use super::figures::Figures;
@@ -19,7 +16,8 @@ pub(super) const BATCH: usize = 64 << 10;
 /// The times of a run, in nanoseconds after `origin`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    pub(super) origin: Instant,
+    /// On the kernel's clock.
+    origin: u64,
     /// Where the figures begin, after the warm-up.
     pub(super) begin: u64,
     /// No call begins at or after this.
@@ -29,7 +27,7 @@ pub(super) struct Times {
 impl Times {
     /// The times of a run that starts now.
     pub(super) fn start(stop: Stop) -> Self {
-        let origin = Instant::now();
+        let origin = clock();
         match stop {
             Stop::Calls(_) => Self { origin, begin: 0, end: u64::MAX },
             Stop::After(time) => {
@@ -39,9 +37,18 @@ impl Times {
         }
     }
 
+    #[inline]
     pub(super) fn now(&self) -> u64 {
-        nanos(self.origin.elapsed())
+        clock().saturating_sub(self.origin)
     }
+}
+
+/// Nanoseconds on a clock that is never set.
+#[inline]
+fn clock() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let of = |part: i64| u64::try_from(part).unwrap_or_default();
+    of(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(of(now.tv_nsec))
 }
 
 /// Nanoseconds of 584 years at most.
@@ -56,33 +63,18 @@ pub(super) struct Thread {
     /// Which of the threads it is.
     number: u64,
     /// Calls that this thread may still start.
-    left: Cell<u64>,
+    left: u64,
     /// Calls that this thread has started.
-    started: Cell<u64>,
-    pub(super) schedule: Option<RefCell<Schedule>>,
-    /// Connections that have a free place and wait for a start that is due.
-    parked: RefCell<VecDeque<Rc<Parking>>>,
-    /// The pacer, where it waits for somebody to park.
-    pub(super) pacer: Cell<Option<Waker>>,
-    pub(super) figures: RefCell<Figures>,
-    pub(super) buffers: RefCell<Buffers>,
-    /// How many calls have ended, for whoever shows the progress.
-    pub(super) progress: Arc<AtomicU64>,
-}
-
-/// Memory that a connection needs while it is polled.
-#[derive(Default)]
-pub(super) struct Buffers {
+    started: u64,
+    /// The starts of the open loop.
+    pub(super) schedule: Option<Schedule>,
+    pub(super) figures: Figures,
+    /// Memory that a connection needs while it has its turn.
     pub(super) input: Vec<u8>,
     pub(super) out: Vec<u8>,
     pub(super) scratch: Scratch,
-}
-
-/// Where a connection of the open loop waits.
-#[derive(Default)]
-pub(super) struct Parking {
-    queued: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    /// How many calls have ended, for whoever shows the progress.
+    progress: Arc<AtomicU64>,
 }
 
 /// A call that may start.
@@ -102,23 +94,24 @@ impl Thread {
             // Thread 0 has calls 0, n, 2n …, thread 1 has calls 1, n + 1 …
             Stop::Calls(all) => all.saturating_sub(number).div_ceil(threads),
         };
-        let schedule = plan.rate.map(|rate| RefCell::new(Schedule::new(0, rate, number, threads, left)));
-        let figures = RefCell::new(Figures::new(times.begin, plan.html.is_some()));
+        let schedule = plan.rate.map(|rate| Schedule::new(0, rate, number, threads, left));
+        let figures = Figures::new(times.begin, plan.html.is_some());
         Self {
             plan,
             times,
             number,
-            left: Cell::new(left),
-            started: Cell::new(0),
+            left,
+            started: 0,
             schedule,
-            parked: RefCell::default(),
-            pacer: Cell::default(),
             figures,
-            buffers: RefCell::default(),
+            input: Vec::new(),
+            out: Vec::new(),
+            scratch: Scratch::default(),
             progress,
         }
     }
 
+    #[inline]
     pub(super) fn now(&self) -> u64 {
         self.times.now()
     }
@@ -126,62 +119,33 @@ impl Thread {
     /// Whether no call may start any more.
     #[inline]
     pub(super) fn over(&self, now: u64) -> bool {
-        now >= self.times.end || self.left.get() == 0
+        now >= self.times.end || self.left == 0
     }
 
-    /// How many calls one connection may start now: in the open loop its share of those that are due.
-    #[inline]
-    pub(super) fn share(&self, now: u64) -> u64 {
-        match &self.schedule {
-            None => u64::MAX,
-            Some(schedule) => schedule.borrow().due(now).div_ceil(self.parked.borrow().len() as u64 + 1),
-        }
+    /// How many calls may start now, on all connections together.
+    pub(super) fn due(&self, now: u64) -> u64 {
+        self.schedule.as_ref().map_or(u64::MAX, |schedule| schedule.due(now))
     }
 
     /// Starts a call, if one may start now.
     #[inline]
-    pub(super) fn start(&self, now: u64) -> Option<Start> {
+    pub(super) fn start(&mut self, now: u64) -> Option<Start> {
         if self.over(now) {
             return None;
         }
-        let begun = match &self.schedule {
+        let begun = match &mut self.schedule {
             None => now,
-            Some(schedule) => schedule.borrow_mut().take(now)?,
+            Some(schedule) => schedule.take(now)?,
         };
-        self.left.set(self.left.get().wrapping_sub(u64::from(self.left.get() != u64::MAX)));
-        let number = self.started.get();
-        self.started.set(number + 1);
+        self.left -= u64::from(self.left != u64::MAX);
+        let number = self.started;
+        self.started += 1;
+        self.figures.started(begun, now);
         Some(Start { begun, seq: number * self.plan.threads as u64 + self.number })
     }
 
-    /// The connection waits for a start that is due.
-    pub(super) fn park(&self, parking: &Rc<Parking>, waker: &Waker) {
-        if parking.queued.replace(true) {
-            return;
-        }
-        *parking.waker.borrow_mut() = Some(waker.clone());
-        self.parked.borrow_mut().push_back(Rc::clone(parking));
-        if let Some(pacer) = self.pacer.take() {
-            pacer.wake();
-        }
-    }
-
-    /// Wakes so many connections that wait, the longest first. Whether there were any.
-    pub(super) fn unpark(&self, most: u64) -> bool {
-        let mut parked = self.parked.borrow_mut();
-        let waiting = !parked.is_empty();
-        let most = usize::try_from(most).unwrap_or(usize::MAX).min(parked.len());
-        for parking in parked.drain(..most) {
-            parking.queued.set(false);
-            if let Some(waker) = parking.waker.borrow_mut().take() {
-                waker.wake();
-            }
-        }
-        waiting
-    }
-
     /// Shows how far it is.
-    pub(super) fn publish(&self, ended: u64) {
-        self.progress.store(ended, Ordering::Relaxed);
+    pub(super) fn publish(&self) {
+        self.progress.store(self.figures.n(), Ordering::Relaxed);
     }
 }

@@ -1,22 +1,46 @@
-//! One thread of the run: a runtime, a task for each of its connections, and its figures at the end.
+//! One thread of the run: an epoll loop over its connections, and its figures at the end.
+//!
+//! Level-triggered, and each socket that is ready has one turn: one read, one write. No runtime is between the kernel
+//! and the session, since it would cost more than the session does.
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use rustix::buffer::spare_capacity;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+use tokio::sync::mpsc::UnboundedSender;
 use trunkline::client::Wire;
+use trunkline::wire::iip::Iip;
 use trunkline::wire::rpcx::Rpcx;
 
-use super::connection::{self, DIAL_TIMEOUT};
+use super::exchange::Exchange;
 use super::figures::Figures;
 use super::http::Http;
-use super::pace;
+use super::place::Place;
 use super::plan::Plan;
-use super::stream::Stream;
-use super::thread::{Thread, Times};
+use super::schedule::Schedule;
+use super::thread::{Thread, Times, nanos};
+
+/// What waits for the sockets of a thread.
+pub(super) type Epoll = OwnedFd;
+
+/// The most sockets that have a turn before the clock is looked at again.
+const EVENTS: usize = 256;
+/// How often timeouts are looked for, in nanoseconds: a tenth of the timeout within these; where a connection is not
+/// there, the shortest.
+const TICKS: (u64, u64) = (5_000_000, 250_000_000);
+/// What epoll calls the timer; places are called by their index.
+const TIMER: u64 = u64::MAX;
+/// The shortest time that the open loop sleeps: calls that are nearer to each other than this start together.
+const SHORTEST: u64 = 10_000;
 
 /// What a thread tells.
 pub(super) enum Told {
@@ -28,14 +52,12 @@ pub(super) enum Told {
     Failed(String),
 }
 
-/// What the threads are told.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Order {
-    /// Nothing yet.
-    Wait,
-    Begin(Times),
+/// What a thread is told by.
+pub(super) struct Orders {
+    /// The run begins.
+    pub(super) begin: mpsc::Receiver<Times>,
     /// The user has seen enough: what is in flight is not waited for.
-    Stop,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 /// Runs one thread to its end.
@@ -43,66 +65,199 @@ pub(super) fn run(
     plan: Arc<Plan>,
     number: usize,
     progress: Arc<AtomicU64>,
-    tell: &mpsc::UnboundedSender<Told>,
-    orders: watch::Receiver<Order>,
+    tell: &UnboundedSender<Told>,
+    orders: &Orders,
 ) {
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    let told = match runtime {
-        Ok(runtime) => runtime.block_on(load(plan, number, progress, tell, orders)),
-        Err(error) => Err(format!("cannot start a runtime: {error}")),
+    let load = match plan.wire {
+        Wire::Http => load::<Http>,
+        Wire::Iip => load::<Iip>,
+        _ => load::<Rpcx>,
     };
     // Nobody listens any more where the run was called off.
-    let _ = match told {
+    let _ = match load(plan, number, progress, tell, orders) {
         Ok(Some(figures)) => tell.send(Told::Done(Box::new(figures))),
         Ok(None) => Ok(()),
-        Err(why) => tell.send(Told::Failed(why)),
+        Err(why) => tell.send(Told::Failed(format!("cannot wait for sockets: {why}"))),
     };
 }
 
-async fn load(
+fn load<X: Exchange>(
     plan: Arc<Plan>,
     number: usize,
     progress: Arc<AtomicU64>,
-    tell: &mpsc::UnboundedSender<Told>,
-    mut orders: watch::Receiver<Order>,
-) -> Result<Option<Figures>, String> {
-    let mine = (number..plan.connections).step_by(plan.threads);
-    let mut dials = JoinSet::new();
-    for _ in mine {
-        let plan = Arc::clone(&plan);
-        dials.spawn_local(async move { Stream::dial(&plan.address, plan.timeout.min(DIAL_TIMEOUT)).await });
-    }
-    let streams = dials.join_all().await;
-    let made = streams.iter().filter(|stream| stream.is_ok()).count();
-    let failure = streams.iter().find_map(|stream| stream.as_ref().err().cloned());
+    tell: &UnboundedSender<Told>,
+    orders: &Orders,
+) -> std::io::Result<Option<Figures>> {
+    // Dials have a clock of their own.
+    let before = Times::start(plan.stop);
+    let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))?;
+    let (made, failure) = worker.dial((number..plan.connections).step_by(plan.threads).len())?;
     if tell.send(Told::Dialled(made, failure)).is_err() {
         return Ok(None);
     }
-    let order = orders.wait_for(|order| !matches!(order, Order::Wait)).await.map(|order| *order);
-    let Ok(Order::Begin(times)) = order else { return Ok(None) };
+    let Ok(times) = orders.begin.recv() else { return Ok(None) };
+    worker.thread = Thread::new(plan, times, number, progress);
+    worker.begun = true;
+    worker.run(&orders.stop)?;
+    Ok(Some(worker.thread.figures))
+}
 
-    let thread = Rc::new(Thread::new(Arc::clone(&plan), times, number, progress));
-    let mut tasks = JoinSet::new();
-    for stream in streams {
-        let thread = Rc::clone(&thread);
-        match plan.wire {
-            Wire::Http => tasks.spawn_local(connection::run::<Http>(thread, stream)),
-            _ => tasks.spawn_local(connection::run::<Rpcx>(thread, stream)),
-        };
+struct Worker<X> {
+    epoll: Epoll,
+    /// Wakes the open loop for the next start, and when that is: epoll's own time is in milliseconds.
+    timer: Option<(OwnedFd, u64)>,
+    thread: Thread,
+    places: Vec<Place<X>>,
+    events: Vec<Event>,
+    /// The places that could take a call, who has waited longest first.
+    waiting: VecDeque<usize>,
+    /// When all places look at the clock next.
+    next_tick: u64,
+    /// The run has begun; before that there are only dials.
+    begun: bool,
+}
+
+impl<X: Exchange> Worker<X> {
+    fn new(thread: Thread) -> std::io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut timer = None;
+        if thread.schedule.is_some() {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let made = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            // Once each time that it goes off, so that nobody has to read it.
+            epoll::add(&epoll, &made, EventData::new_u64(TIMER), EventFlags::IN | EventFlags::ET)?;
+            timer = Some((made, 0));
+        }
+        let (events, waiting) = (Vec::with_capacity(EVENTS), VecDeque::new());
+        Ok(Self { epoll, timer, thread, places: Vec::new(), events, waiting, next_tick: 0, begun: false })
     }
-    let pacer = tokio::task::spawn_local(pace::run(Rc::clone(&thread)));
-    let all = async { while tasks.join_next().await.is_some() {} };
-    tokio::select! {
-        () = all => {}
-        _ = orders.wait_for(|order| matches!(order, Order::Stop)) => {}
+
+    /// Dials so many connections: how many were made, and what went wrong with another.
+    fn dial(&mut self, connections: usize) -> std::io::Result<(usize, Option<String>)> {
+        for number in (0..).take(connections) {
+            let mut place = Place::new(number);
+            place.dial(&self.epoll, &self.thread, 0, self.thread.now());
+            self.places.push(place);
+        }
+        while self.places.iter().any(Place::is_dialling) {
+            self.turns(TICKS.0)?;
+            let now = self.thread.now();
+            for place in self.places.iter_mut().filter(|place| place.is_dialling()) {
+                place.look_at_the_clock(&self.epoll, &mut self.thread, now);
+            }
+        }
+        let made = self.places.iter().filter(|place| place.is_open()).count();
+        Ok((made, self.places.iter().find_map(Place::failure).map(str::to_owned)))
     }
-    tasks.shutdown().await;
-    if pacer.is_finished() {
-        let paced = pacer.await.unwrap_or(Ok(()));
-        paced.map_err(|error| format!("cannot keep the time: {error}"))?;
-    } else {
-        pacer.abort();
-        let _ = pacer.await;
+
+    /// Makes calls until all is done.
+    fn run(&mut self, stop: &AtomicBool) -> std::io::Result<()> {
+        let mut was_over = false;
+        loop {
+            let now = self.thread.now();
+            let over = self.thread.over(now);
+            if now >= self.next_tick || over != was_over {
+                was_over = over;
+                self.look_at_the_clock(now);
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+            }
+            self.begin_calls();
+            if self.places.iter().all(Place::is_done) {
+                return Ok(());
+            }
+            let pause = self.pause()?;
+            self.turns(pause)?;
+        }
     }
-    Ok(Rc::into_inner(thread).map(|thread| thread.figures.into_inner()))
+
+    /// Waits for sockets, so many nanoseconds at most, and gives each its turn.
+    fn turns(&mut self, most: u64) -> std::io::Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let most = timespec(most)?;
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&most)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let now = self.thread.now();
+        for event in &events {
+            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if let Some(place) = self.places.get_mut(index).filter(|place| self.begun || place.is_dialling())
+            {
+                place.ready(&self.epoll, &mut self.thread, event.flags);
+                self.had_turn(index, now);
+            }
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    /// Has the places that wait make the calls that may start, as many each.
+    fn begin_calls(&mut self) {
+        for left in (1..=self.waiting.len() as u64).rev() {
+            let now = self.thread.now();
+            let due = self.thread.due(now);
+            let Some(index) = self.waiting.pop_front_if(|_| due > 0) else { return };
+            let Some(place) = self.places.get_mut(index) else { continue };
+            place.queued = false;
+            place.begin(&self.epoll, &mut self.thread, now, due.div_ceil(left));
+            self.had_turn(index, now);
+        }
+    }
+
+    /// A place that could take one more call waits for it, and one without a connection for the clock.
+    #[inline]
+    fn had_turn(&mut self, index: usize, now: u64) {
+        let Some(place) = self.places.get_mut(index) else { return };
+        match place.has_room() {
+            Some(false) => {}
+            Some(true) if place.queued || self.thread.over(now) => {}
+            Some(true) => {
+                place.queued = true;
+                self.waiting.push_back(index);
+            }
+            None => self.next_tick = self.next_tick.min(now.saturating_add(TICKS.0)),
+        }
+    }
+
+    /// How long nothing is to be done but for sockets and the timer, which is set where a call can start next.
+    fn pause(&mut self) -> std::io::Result<u64> {
+        let now = self.thread.now();
+        let to_tick = self.next_tick.saturating_sub(now);
+        if self.waiting.is_empty() || self.thread.over(now) {
+            return Ok(to_tick);
+        }
+        let Some((timer, set_to)) = &mut self.timer else { return Ok(0) };
+        let Some(next) = self.thread.schedule.as_ref().and_then(Schedule::next) else { return Ok(to_tick) };
+        if next <= now {
+            return Ok(0);
+        }
+        if next != *set_to {
+            *set_to = next;
+            let it_value = timespec((next - now).max(SHORTEST))?;
+            let once = Itimerspec { it_interval: Timespec::default(), it_value };
+            timerfd_settime(timer, TimerfdTimerFlags::empty(), &once)?;
+        }
+        Ok(to_tick)
+    }
+
+    /// What is to be done from time to time at all places.
+    fn look_at_the_clock(&mut self, now: u64) {
+        let end = Some(self.thread.times.end).filter(|end| *end > now).unwrap_or(u64::MAX);
+        let tick = nanos(self.thread.plan.timeout) / 10;
+        self.next_tick = now.saturating_add(tick.clamp(TICKS.0, TICKS.1)).min(end);
+        for index in 0..self.places.len() {
+            if let Some(place) = self.places.get_mut(index).filter(|place| !place.is_done()) {
+                place.look_at_the_clock(&self.epoll, &mut self.thread, now);
+                self.had_turn(index, now);
+            }
+        }
+        self.thread.publish();
+    }
+}
+
+fn timespec(nanos: u64) -> std::io::Result<Timespec> {
+    Timespec::try_from(Duration::from_nanos(nanos)).map_err(std::io::Error::other)
 }

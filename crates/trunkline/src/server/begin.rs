@@ -99,7 +99,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
     /// Ends a reply that is in the buffer; what the call pushed goes before it.
     #[inline]
     fn finish_written(&mut self, mark: Mark, out: &mut Vec<u8>) {
-        if self.info.pushes.may_have() {
+        if W::PUSHES && self.info.pushes.may_have() {
             return self.finish_after_pushes(mark, out);
         }
         self.session.finish(mark, out);

@@ -111,7 +111,7 @@ impl<W: Session, S: Service> ServerRole<'_, W, S> {
     /// that sent them may follow.
     #[inline]
     pub(crate) fn write_waiting_pushes(&mut self, out: &mut Vec<u8>) {
-        if self.info.pushes.may_have() {
+        if W::PUSHES && self.info.pushes.may_have() {
             self.write_all_pushes(out);
         }
     }

@@ -92,8 +92,23 @@ impl<'a> Head<'a> {
             return begun_path(within, limits).map(|()| None);
         };
         let uri = reader.bytes(end).unwrap_or_default();
-        let path = check_path(uri, limits)?;
-        reader.u8();
+        Self::decode_behind(input, uri, check_path(uri, limits)?, limits)
+    }
+
+    /// Reads what stands between the path and the data: the input begins with a status and this URI, which is good.
+    #[inline]
+    pub(crate) fn decode_behind(
+        input: &'a [u8],
+        uri: &'a [u8],
+        path: &'a [u8],
+        limits: &Limits,
+    ) -> Result<Option<Self>, WireError> {
+        let mut reader = Reader::new(input);
+        let status = reader.u8().unwrap_or_default();
+        if status >= CLOSE {
+            return Err(malformed("unknown status", 0));
+        }
+        reader.bytes(uri.len().saturating_add(1));
         let Some(channel) = reader.u32() else { return Ok(None) };
         let at = reader.offset();
         let Some(data) = reader.u32() else { return Ok(None) };
@@ -178,13 +193,14 @@ fn begun_path(begun: &[u8], limits: &Limits) -> Result<(), WireError> {
 }
 
 /// Appends a frame whose parts are known to be good; `path` is put together.
+#[inline]
 pub(crate) fn write(status: u8, path: &[&[u8]], channel: u32, data: &[u8], out: &mut Vec<u8>) {
     out.reserve(around(path.iter().map(|part| part.len()).sum()).saturating_add(data.len()));
     out.push(status);
     path.iter().for_each(|part| out.extend_from_slice(part));
-    out.push(0);
-    out.extend_from_slice(&channel.to_be_bytes());
     // At most [`MOST_DATA`], as all callers see to.
-    out.extend_from_slice(&u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let ([a, b, c, d], [e, f, g, h]) = (channel.to_be_bytes(), length.to_be_bytes());
+    out.extend_from_slice(&[0, a, b, c, d, e, f, g, h]);
     out.extend_from_slice(data);
 }

@@ -30,6 +30,7 @@ mod channel;
 mod client;
 mod frame;
 mod json;
+mod known;
 mod lane;
 mod methods;
 mod path;

@@ -22,7 +22,7 @@ const EMPTY: &[u8] = b"__trunkline_empty";
 const HTTP: &[u8] = b"__http_hdr__";
 
 /// What system paths begin with.
-const SYSTEM: &[u8] = b"/sys/";
+pub(crate) const SYSTEM: &[u8] = b"/sys/";
 
 /// What follows the path of a frame whose data stands for none.
 pub(crate) const EMPTY_QUERY: &[u8] = b"?__trunkline_empty";

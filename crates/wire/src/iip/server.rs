@@ -2,6 +2,7 @@
 
 use super::channel::{Arriving, Channel, Room, System, Table, id};
 use super::frame::{Head, write};
+use super::known::{Known, Names};
 use super::methods::Methods;
 use super::path::{self, is_control};
 use super::{
@@ -27,6 +28,7 @@ pub(super) struct Server {
     pub(super) table: Table,
     pub(super) traffic: Traffic,
     pub(super) methods: Methods,
+    known: Known,
 }
 
 impl Server {
@@ -39,6 +41,7 @@ impl Server {
             table: Table::new(),
             traffic: Traffic::default(),
             methods: Methods::default(),
+            known: Known::default(),
         }
     }
 
@@ -56,10 +59,10 @@ impl Server {
             Some(ANSWER..CLOSE) => return Err(malformed("a client sends no answer", 0)),
             _ => {}
         }
-        let Some(head) = Head::decode(input, &self.limits)? else {
+        let Some((head, names)) = self.known.decode(input, &self.limits)? else {
             return Ok(Step { consumed: 0, next: Next::NeedMore(0) });
         };
-        let step = self.look(&head, input, again, out)?;
+        let step = self.look(&head, names, input, again, out)?;
         if again && step.consumed > 0 {
             self.table.take_given();
         }
@@ -79,6 +82,7 @@ impl Server {
     fn look<'a>(
         &mut self,
         head: &Head<'a>,
+        names: Option<Names<'a>>,
         input: &'a [u8],
         again: bool,
         out: &mut Vec<u8>,
@@ -108,8 +112,11 @@ impl Server {
             return self.oversize(head, again, out);
         }
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(total)) };
-        let next =
-            if first { self.begun(head, data, again, out)? } else { self.went_on(head, data, again, out)? };
+        let next = if first {
+            self.begun(head, names, data, again, out)?
+        } else {
+            self.went_on(head, data, again, out)?
+        };
         Ok(Step { consumed: total, next })
     }
 
@@ -128,6 +135,7 @@ impl Server {
     fn begun<'a>(
         &mut self,
         head: &Head<'a>,
+        names: Option<Names<'a>>,
         data: &'a [u8],
         again: bool,
         out: &mut Vec<u8>,
@@ -135,7 +143,7 @@ impl Server {
         if self.trunkline && head.path == TRUNKLINE && head.uri.len() > head.path.len() {
             return self.told(head);
         }
-        let (end, system) = (head.is_last(), system(head.uri));
+        let (end, system) = (head.is_last(), if names.is_some() { None } else { system(head.uri) });
         let Some(channel) = Self::count(&mut self.traffic, &mut self.table, head) else {
             return Ok(Next::Again);
         };
@@ -151,7 +159,7 @@ impl Server {
         }
         match system {
             None => {
-                let head = call_head(head, number);
+                let head = call_head(head, names, number);
                 Ok(Next::Event(Event::Call { head, body: self.body(head.uri, data), end }))
             }
             Some(system) if end => self.system(head.channel, number, system, again, out),
@@ -219,7 +227,7 @@ impl Server {
         self.skip = self.skip.saturating_add(head.data.saturating_sub(here));
         let consumed = head.length.saturating_add(here);
         if head.is_first() && system(head.uri).is_some() {
-            return Ok(Step { consumed, next: self.begun(head, &[], again, out)? });
+            return Ok(Step { consumed, next: self.begun(head, None, &[], again, out)? });
         }
         let arriving = self.table.get(head.channel).map_or(Arriving::Nothing, |channel| channel.arriving);
         if matches!(arriving, Arriving::Past(_)) {
@@ -242,7 +250,7 @@ impl Server {
         }
         let (got, limit) = (wide(head.data), wide(body_limit(head.path, &self.limits)));
         let reason = Refusal::BodyTooLarge { got, limit };
-        let mut head = call_head(head, number);
+        let mut head = call_head(head, None, number);
         if system(head.uri).is_some() {
             // Nobody looked at the path of a later frame before.
             (head.service, head.method, head.repeats, head.uri) = (&[], &[], &[], &[]);
@@ -339,8 +347,8 @@ fn system(uri: &[u8]) -> Option<System> {
 }
 
 #[inline]
-fn call_head<'a>(head: &Head<'a>, number: u32) -> CallHead<'a> {
-    let (service, method) = path::names(head.path);
+fn call_head<'a>(head: &Head<'a>, names: Option<Names<'a>>, number: u32) -> CallHead<'a> {
+    let (service, method) = names.unwrap_or_else(|| path::names(head.path));
     CallHead {
         id: id(head.channel, number),
         service,
