@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use rustix::time::{ClockId, clock_gettime};
+use std::time::Instant;
 
 use super::bodies::Scratch;
 use super::figures::Figures;
@@ -16,8 +15,7 @@ pub(super) const BATCH: usize = 64 << 10;
 /// The times of a run, in nanoseconds after `origin`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Times {
-    /// On the kernel's clock.
-    origin: u64,
+    origin: Instant,
     /// Where the figures begin, after the warm-up.
     pub(super) begin: u64,
     /// No call begins at or after this.
@@ -27,7 +25,7 @@ pub(super) struct Times {
 impl Times {
     /// The times of a run that starts now.
     pub(super) fn start(stop: Stop) -> Self {
-        let origin = clock();
+        let origin = Instant::now();
         match stop {
             Stop::Calls(_) => Self { origin, begin: 0, end: u64::MAX },
             Stop::After(time) => {
@@ -39,16 +37,8 @@ impl Times {
 
     #[inline]
     pub(super) fn now(&self) -> u64 {
-        clock().saturating_sub(self.origin)
+        nanos(self.origin.elapsed())
     }
-}
-
-/// Nanoseconds on a clock that is never set.
-#[inline]
-fn clock() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let of = |part: i64| u64::try_from(part).unwrap_or_default();
-    of(now.tv_sec).saturating_mul(1_000_000_000).saturating_add(of(now.tv_nsec))
 }
 
 /// Nanoseconds of 584 years at most.
