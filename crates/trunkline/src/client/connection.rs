@@ -102,14 +102,17 @@ impl<W: Session> ClientRole<W> {
                     .pushes
                     .send(Push::received(&head, owned(&body, batch), |bytes| share(batch, bytes)));
             }
-            Event::Draining => {
-                state.closed = true;
-                self.link.room.notify_waiters();
-                self.link.draining.notify_one();
-            }
+            Event::Draining => self.retire(state),
             Event::Closed => self.peer_ended = true,
             _ => {}
         }
+    }
+
+    /// New calls go elsewhere; those in flight are waited for.
+    fn retire(&self, state: &mut State<W>) {
+        state.closed = true;
+        self.link.room.notify_waiters();
+        self.link.draining.notify_one();
     }
 
     fn on_reply(
@@ -426,6 +429,11 @@ impl<W: Session> Role for ClientRole<W> {
 
     fn is_done(&self) -> bool {
         self.peer_ended || self.idle
+    }
+
+    fn unheard(&mut self) {
+        let link = Arc::clone(&self.link);
+        self.retire(&mut link.lock());
     }
 
     fn heard(&mut self) {

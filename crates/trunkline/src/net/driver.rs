@@ -55,6 +55,9 @@ pub(crate) trait Role {
     /// counts: a time that nobody moves on would be waited for without a pause.
     fn wake_at(&self, unsent: bool) -> Option<Instant>;
 
+    /// The peer takes nothing any more; what it has said is still read.
+    fn unheard(&mut self) {}
+
     /// More of a frame has come that is not whole yet.
     fn heard(&mut self) {}
 
@@ -349,7 +352,11 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
     /// The peer takes nothing more. A client reads on: what a server has said before it went away is still there, and a
     /// call that it did not get fails with the connection.
     fn lost(&mut self, error: io::Error) -> Result<(), Close> {
-        if R::ANSWERS { Err(error.into()) } else { Ok(()) }
+        if R::ANSWERS {
+            return Err(error.into());
+        }
+        self.role.unheard();
+        Ok(())
     }
 
     /// Goes on with what the peer did not take; whether all of it is gone. Nothing new is taken to be written
