@@ -26,6 +26,7 @@
 //!
 //! Where the Go programs are lax this reader is strict; what they close the connection for, it closes it for too.
 
+mod answers;
 mod channel;
 mod client;
 mod frame;
