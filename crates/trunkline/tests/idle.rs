@@ -46,6 +46,31 @@ fn call_http(stream: &mut TcpStream) {
     }
 }
 
+/// The same over IIP, on a channel of its own.
+fn call_iip(stream: &mut TcpStream) {
+    let frame = |path: &str, channel: u32, data: &str| {
+        let mut frame = [b"\x01", path.as_bytes(), b"\0"].concat();
+        frame.extend_from_slice(&channel.to_be_bytes());
+        frame.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(data.as_bytes());
+        frame
+    };
+    let body = "x".repeat(581);
+    let asked = [("/sys/new_channel", 0, "{}"), ("/Test/Echo", 1, &body), ("/Test/Owned", 1, &body)];
+    for (path, channel, data) in asked {
+        stream.write_all(&frame(path, channel, data)).unwrap();
+        let end = if channel == 0 { b"}" } else { body.as_bytes() };
+        let mut reply = Vec::new();
+        while !reply.ends_with(end) {
+            let mut part = [0; 1024];
+            let length = stream.read(&mut part).unwrap();
+            assert!(length > 0, "the connection was closed");
+            reply.extend_from_slice(&part[..length]);
+        }
+        assert!(reply.starts_with(format!("\x05{path}\0").as_bytes()));
+    }
+}
+
 /// Bytes of resident memory for each of so many connections that were called on.
 fn bytes_per_connection(count: usize, call: impl Fn(&mut TcpStream)) -> u64 {
     let server = Serving::start();
@@ -79,6 +104,13 @@ fn two_thousand_idle_http_connections_take_at_most_3_kib_each() {
     let bytes = bytes_per_connection(2_000, call_http);
     println!("{bytes} bytes for each of 2,000 idle HTTP connections");
     assert!(bytes <= 3 << 10, "{bytes} bytes each");
+}
+
+#[test]
+fn two_thousand_idle_iip_connections_take_at_most_5_kib_each() {
+    let bytes = bytes_per_connection(2_000, call_iip);
+    println!("{bytes} bytes for each of 2,000 idle IIP connections");
+    assert!(bytes <= 5 << 10, "{bytes} bytes each");
 }
 
 #[test]
