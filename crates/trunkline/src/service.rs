@@ -23,7 +23,8 @@ pub trait Service: Send + Sync + 'static {
     /// Begins a call and asks it once: a server does so, since most calls are ready then. What is ready costs no future
     /// of the layers around it, and its reply's body goes to where it leaves from. What came of it is left in `asked`.
     ///
-    /// A service that says nothing of it is called by [`Service::call`], and asked once.
+    /// A service that says nothing of it is called by [`Service::call`], and asked once. One that does has to end the call
+    /// ([`Asked::end`]) or have it asked ([`Asked::ask`]): else its caller gets an empty reply.
     fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
         let call = asked.take_call();
         asked.ask(self.call(call));
