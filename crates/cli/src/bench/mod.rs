@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 
 pub(crate) use args::{ABOUT, Bench};
 use figures::Figures;
@@ -56,7 +56,8 @@ pub(crate) async fn run(args: Bench) -> Result<ExitCode, Failure> {
 
 /// Starts the threads and adds their figures up.
 async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
-    let (tell, mut told) = unbounded_channel();
+    // Each thread tells of its dials and of its end.
+    let (tell, mut told) = channel(plan.threads.saturating_mul(2).max(1));
     let (mut begins, stop) = (Vec::new(), Arc::new(AtomicBool::new(false)));
     let progress: Arc<Vec<Arc<AtomicU64>>> = Arc::new((0..plan.threads).map(|_| Arc::default()).collect());
     for (number, ended) in progress.iter().enumerate() {
@@ -99,7 +100,7 @@ async fn load(plan: &Arc<Plan>) -> Result<(Times, Figures), Failure> {
 }
 
 /// Waits until all connections were dialled. One is enough to begin; the others are dialled on.
-async fn dialled(plan: &Plan, told: &mut UnboundedReceiver<Told>) -> Result<(), Failure> {
+async fn dialled(plan: &Plan, told: &mut Receiver<Told>) -> Result<(), Failure> {
     let (mut made, mut failure) = (0, None);
     for _ in 0..plan.threads {
         match told.recv().await {

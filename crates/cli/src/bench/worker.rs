@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use trunkline::client::Wire;
 use trunkline::wire::iip::Iip;
 use trunkline::wire::rpcx::Rpcx;
@@ -65,7 +65,7 @@ pub(super) fn run(
     plan: Arc<Plan>,
     number: usize,
     progress: Arc<AtomicU64>,
-    tell: &UnboundedSender<Told>,
+    tell: &Sender<Told>,
     orders: &Orders,
 ) {
     let load = match plan.wire {
@@ -75,9 +75,9 @@ pub(super) fn run(
     };
     // Nobody listens any more where the run was called off.
     let _ = match load(plan, number, progress, tell, orders) {
-        Ok(Some(figures)) => tell.send(Told::Done(Box::new(figures))),
+        Ok(Some(figures)) => tell.blocking_send(Told::Done(Box::new(figures))),
         Ok(None) => Ok(()),
-        Err(why) => tell.send(Told::Failed(format!("cannot wait for sockets: {why}"))),
+        Err(why) => tell.blocking_send(Told::Failed(format!("cannot wait for sockets: {why}"))),
     };
 }
 
@@ -85,14 +85,14 @@ fn load<X: Exchange>(
     plan: Arc<Plan>,
     number: usize,
     progress: Arc<AtomicU64>,
-    tell: &UnboundedSender<Told>,
+    tell: &Sender<Told>,
     orders: &Orders,
 ) -> std::io::Result<Option<Figures>> {
     // Dials have a clock of their own.
     let before = Times::start(plan.stop);
     let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))?;
     let (made, failure) = worker.dial((number..plan.connections).step_by(plan.threads).len())?;
-    if tell.send(Told::Dialled(made, failure)).is_err() {
+    if tell.blocking_send(Told::Dialled(made, failure)).is_err() {
         return Ok(None);
     }
     let Ok(times) = orders.begin.recv() else { return Ok(None) };

@@ -410,14 +410,10 @@ impl<W: Session> Role for ClientRole<W> {
             self.drop_unread(state, cx);
         }
         if state.waiting_outflows() < waiting {
-            // What came has made room for a request that is streamed.
+            // What came has given a streamed request its turn, or room.
             cx.waker().wake_by_ref();
         }
         self.note(state);
-        if at > start && !state.outflows.is_empty() {
-            // What came may have given a streamed request its turn.
-            cx.waker().wake_by_ref();
-        }
         drop(guard);
         self.wake();
         received

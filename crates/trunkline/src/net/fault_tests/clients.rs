@@ -251,3 +251,29 @@ async fn there_is_one_connection_at_a_time() {
         assert_eq!((status.code(), status.may_retry()), (Code::Unavailable, false), "{status}");
     }
 }
+
+/// What a server has said before it went away is read, although the next call cannot be written any more; that call
+/// fails with the connection, and the one after it goes to the next.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_gone_is_read_to_its_end() {
+    let mut listener = listen("fault-unheard").await;
+    let client = Client::<Rpcx>::new("fault-unheard");
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.call(call("Any", "1")).await }
+    });
+    let mut peer = Peer::accept(&mut listener).await;
+    let asked = peer.call().await.unwrap();
+    peer.send(&frame(0x80, asked.seq, "Any", b"said")).await.unwrap();
+    drop(peer);
+    // Before the connection's task learns of any of it.
+    let mut second = Box::pin(client.call(call("Any", "2")));
+    assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(second.as_mut().poll(cx))).await.is_pending());
+    assert_eq!(text(first.await.unwrap().unwrap()), "said");
+    assert_eq!(second.await.unwrap_err().code(), Code::Unavailable);
+    let third = tokio::spawn(async move { client.call(call("Any", "3")).await });
+    let mut peer = Peer::accept(&mut listener).await;
+    let asked = peer.call().await.unwrap();
+    peer.send(&frame(0x80, asked.seq, "Any", b"next")).await.unwrap();
+    assert_eq!(text(third.await.unwrap().unwrap()), "next");
+}
