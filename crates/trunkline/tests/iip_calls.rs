@@ -175,3 +175,42 @@ async fn a_connection_lost_within_a_reply_is_said_to_be_lost() {
         server.await.unwrap();
     }
 }
+
+/// Dropping a call ends its handler, and a server that stops finishes what it has: on this wire, too.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_call_ends_its_handler_and_a_stop_waits_for_the_others() {
+    let (begun, mut calls) = tokio::sync::mpsc::channel(4);
+    let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
+    let held = std::sync::Arc::clone(&go_on);
+    let layer = trunkline::layer::layer_fn(move |_: Call, _| {
+        let (begun, held) = (begun.clone(), std::sync::Arc::clone(&held));
+        async move {
+            // Told when the handler is dropped.
+            let (guard, dropped) = tokio::sync::oneshot::channel::<()>();
+            begun.send(dropped).await.unwrap();
+            held.notified().await;
+            drop(guard);
+            Ok(trunkline::Reply::new("done"))
+        }
+    });
+    let server = Server::builder().serve(ProbeServer::new(Here)).layer(layer).listen("mem://iip-drop");
+    let server = server.start().await.unwrap();
+    let channel = Channel::connect("mem://iip-drop?wire=iip").await.unwrap();
+    let call = || {
+        let channel = channel.clone();
+        tokio::spawn(async move { channel.call(Call::new("Probe", "Waits", Serialization::Raw, "{}")).await })
+    };
+    let (given_up, waited_for) = (call(), call());
+    let ended = calls.recv().await.unwrap();
+    let mut other = calls.recv().await.unwrap();
+    given_up.abort();
+    // The sender is dropped without a word.
+    assert!(tokio::time::timeout(Duration::from_secs(1), ended).await.unwrap().is_err());
+    assert!(other.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Empty));
+    let stop = tokio::spawn(server.stop(Duration::from_secs(5)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    go_on.notify_waiters();
+    let reply = waited_for.await.unwrap().unwrap();
+    assert_eq!(reply.into_body().whole(9).await.unwrap(), "done");
+    stop.await.unwrap().unwrap();
+}
