@@ -14,6 +14,7 @@ mod limits;
 mod metadata;
 mod read;
 pub mod rpcx;
+pub mod saber;
 mod session;
 mod traffic;
 

@@ -8,6 +8,8 @@
 
 #[path = "../../../fuzz/src/iip.rs"]
 mod iip;
+#[path = "../../../fuzz/src/saber.rs"]
+mod saber;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -38,6 +40,7 @@ fn the_corpora_hold() {
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
         ("iip_channels", iip::iip_channels),
+        ("saber", saber::saber),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
@@ -46,7 +49,7 @@ fn the_corpora_hold() {
 
 #[test]
 fn what_was_recorded_holds() {
-    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip"] {
+    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip", "testdata/saber"] {
         let count = replay(folder, |bytes| {
             wire::rpcx_frame(bytes);
             wire::rpcx_session(bytes);
@@ -54,6 +57,7 @@ fn what_was_recorded_holds() {
             wire::detect(bytes);
             iip::iip_session(bytes);
             iip::iip_channels(bytes);
+            saber::saber(bytes);
         });
         assert!(count > 50, "{folder}: {count}");
     }
