@@ -28,7 +28,7 @@ pub(crate) enum Seen {
     RequestTooLarge(u32, Vec<u8>, usize),
     ResponseTooLarge(u32, Vec<u8>, usize),
     Hello(bool, String),
-    Hint(Option<u32>, Vec<(u64, String)>),
+    Hint(Option<u32>, Vec<String>),
     PassedOver,
 }
 
@@ -51,7 +51,7 @@ fn seen(next: &Next<'_>) -> Option<Seen> {
         ),
         Next::Frame(Frame::Hello(hello)) => Seen::Hello(hello.asks, hello.cluster.to_owned()),
         Next::Frame(Frame::Hint(hint)) => {
-            let chain = hint.chain.iter().map(|link| (link.handle.0, link.name.to_owned()));
+            let chain = hint.chain.iter().map(str::to_owned);
             Seen::Hint(hint.left, chain.collect())
         }
         Next::RequestTooLarge(request, got) => {

@@ -34,7 +34,7 @@ mod own;
 pub use decode::{Decoder, Next, Step};
 pub use encode::{Mark, begin_request, begin_response, fail, finish};
 pub use handle::{Handle, cluster_hash};
-pub use own::{Chain, Hello, Hint, Link};
+pub use own::{Chain, Hello, Hint};
 
 use crate::WireError;
 
@@ -54,7 +54,7 @@ pub const FAILED: u32 = 10001;
 const FIXED: usize = 4 + 1 + 8 + 4 + 8;
 
 /// The longest frame of our own. Every head is shorter.
-const LONGEST_OWN: usize = 32 << 10;
+const LONGEST_OWN: usize = 64 << 10;
 
 const REQUEST: u8 = 4;
 const RESPONSE: u8 = 5;

@@ -5,11 +5,11 @@
 //! | 4+1 | length, type 6 | length, type 6 |
 //! | 1 | 1 | 2 |
 //! | 1 / 4 | 1: an answer is wanted, 0: this is it | milliseconds that the caller waits; all ones: not said |
-//! | 1+n | name of the node | number of services in the chain, then for each: handle (8), name (1+n) |
+//! | 1+n | name of the node | number of services in the chain, then for each: name (2+n) |
 //!
 //! What follows these fields is for later versions, and passed over.
 
-use super::{Handle, OWN};
+use super::OWN;
 use crate::Reader;
 
 const HELLO: u8 = 1;
@@ -17,6 +17,9 @@ const HINT: u8 = 2;
 
 /// The longest chain that travels; of a longer one the end does.
 const LINKS: usize = 64;
+
+/// The longest name of a service in a chain, in bytes: its node's name, its own and its number.
+const LONGEST_NAME: usize = 600;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +39,9 @@ pub struct Hint<'a> {
     pub chain: Chain<'a>,
 }
 
-/// A chain of services, as it lies in the frame. All of it was checked.
+/// The names of a chain of services, as it lies in the frame. All of it was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Chain<'a>(&'a [u8]);
-
-/// One service of a chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link<'a> {
-    /// Its handle.
-    pub handle: Handle,
-    /// What it is called, for people.
-    pub name: &'a str,
-}
 
 impl<'a> Chain<'a> {
     /// Whether nobody waits.
@@ -56,15 +50,16 @@ impl<'a> Chain<'a> {
         self.0.is_empty()
     }
 
-    /// The services, the first caller first.
-    pub fn iter(&self) -> impl Iterator<Item = Link<'a>> + use<'a> {
+    /// The names of the services, the first caller first.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut reader = Reader::new(self.0);
         std::iter::from_fn(move || link(&mut reader))
     }
 }
 
-fn link<'a>(reader: &mut Reader<'a>) -> Option<Link<'a>> {
-    Some(Link { handle: Handle(reader.u64()?), name: text(reader)? })
+fn link<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
+    let length = usize::from(u16::from_be_bytes(reader.array()?));
+    std::str::from_utf8(reader.bytes(length)?).ok()
 }
 
 fn text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
@@ -130,17 +125,17 @@ impl Hello<'_> {
 }
 
 impl Hint<'_> {
-    /// Appends a hint: how long the caller waits, in milliseconds, and the chain, of which at most the last 64 services
+    /// Appends a hint: how long the caller waits, in milliseconds, and the names of the chain, of which at most the last 64
     /// are said.
-    pub fn write<'n>(left: Option<u32>, chain: &[(Handle, &'n str)], out: &mut Vec<u8>) {
+    pub fn write<'n>(left: Option<u32>, chain: impl ExactSizeIterator<Item = &'n str>, out: &mut Vec<u8>) {
         let skipped = chain.len().saturating_sub(LINKS);
-        let chain: &[(Handle, &'n str)] = chain.get(skipped..).unwrap_or_default();
         frame(HINT, out, |out| {
             out.extend_from_slice(&left.unwrap_or(u32::MAX).to_be_bytes());
-            out.push(u8::try_from(chain.len()).unwrap_or(0));
-            for (handle, name) in chain {
-                out.extend_from_slice(&handle.0.to_be_bytes());
-                short(name, out);
+            out.push(u8::try_from(chain.len().min(LINKS)).unwrap_or(0));
+            for name in chain.skip(skipped) {
+                let name = cut(name, LONGEST_NAME);
+                out.extend_from_slice(&u16::try_from(name.len()).unwrap_or(0).to_be_bytes());
+                out.extend_from_slice(name.as_bytes());
             }
         });
     }
