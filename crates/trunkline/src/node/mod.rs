@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "the mailboxes and the cluster, which use it, are being built")]
 
 mod chain;
+mod cluster;
 mod deliver;
 mod identity;
 mod registry;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use chain::Chain;
+pub use cluster::{Cluster, ClusterStats, ClusterTable, RemoteService, RemoteState};
 pub(crate) use deliver::{Deliver, Delivery, Destination, From, Outbound, Remote, Slot};
 pub use identity::{Identity, METHOD_LIMIT, handle_of};
 

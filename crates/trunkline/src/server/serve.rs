@@ -44,6 +44,12 @@ pub(crate) fn serve<S: Service>(
             Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
+            #[cfg(feature = "node")]
+            Detected::Saber if core.saber.is_some() => {
+                if let Some(saber) = core.saber.clone() {
+                    super::saber::serve(saber, core, stream, peer, first).await;
+                }
+            }
             other => {
                 tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
             }
@@ -73,7 +79,7 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     }
 }
 
-fn log_close(info: &ConnectionInfo, close: &Close) {
+pub(crate) fn log_close(info: &ConnectionInfo, close: &Close) {
     let (peer, wire) = (&info.peer, info.wire);
     match close {
         Close::Done | Close::Io(_) => tracing::debug!(%peer, wire, reason = %close, "closed"),
