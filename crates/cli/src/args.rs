@@ -85,7 +85,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT or unix://PATH[?wire=rpcx]; for call also several with
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT, saber://HOST:PORT[/CLUSTER] (whose
+    /// services are NAME/ID) or unix://PATH[?wire=rpcx]; for call also several with
     /// commas, each with #WEIGHT from 1 to 100 where they differ: rpcx://a:1#3,b:2
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
@@ -104,6 +105,7 @@ Examples:
   trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{{\"A\":6,\"B\":7}}'
   trunkline call http://127.0.0.1:8972 Arith.Div @args.json -v
   trunkline call rpcx://127.0.0.1:8972 Hello.Say --codec protobuf --timeout 200ms
+  trunkline call saber://127.0.0.1:8972 lobby/101.ReqLogin '{{\"Gid\":10100002,\"Name\":\"ada\"}}'
   trunkline call 'rpcx://127.0.0.1:8972#3,127.0.0.1:8973' Arith.Mul '{{\"A\":6,\"B\":7}}' -v
   head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c
   echo 'Arith.Mul {{\"A\":6,\"B\":7}}' | trunkline call rpcx://127.0.0.1:8972 --batch -"))]
@@ -133,6 +135,12 @@ pub(crate) struct Call {
     /// Wants no answer
     #[arg(long)]
     pub(crate) oneway: bool,
+    /// On saber: the node that calls [default: trunkline_call]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// On saber: where the node that calls listens for the answer [default: a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
     /// Says address, attempts, time and metadata on stderr
     #[arg(short, long)]
     pub(crate) verbose: bool,

@@ -17,6 +17,7 @@ mod place;
 mod plan;
 mod progress;
 mod report;
+mod saber;
 mod schedule;
 mod slots;
 mod stream;
@@ -42,6 +43,10 @@ use crate::exit::{Failure, print};
 
 /// Runs the load and reports.
 pub(crate) async fn run(args: Bench) -> Result<ExitCode, Failure> {
+    if saber::is_saber(&args.target.url) {
+        return saber::run(&args).await;
+    }
+    args.refuse_saber()?;
     let plan = Arc::new(Plan::new(&args).await?);
     // What cannot be written is better known before the run than after it.
     let page = plan.html.as_deref().map(html::create).transpose()?;

@@ -20,7 +20,7 @@ use crate::exit::Failure;
 use crate::{call, demo, values};
 
 /// How long a run is where nobody says.
-const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+pub(super) const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// The longest warm-up.
 const LONGEST_WARM_UP: Duration = Duration::from_millis(500);
 
