@@ -55,6 +55,7 @@ Examples:
   trunkline demo
   trunkline demo --listen 127.0.0.1:0 --once
   trunkline demo --listen 0.0.0.0:8972 --listen unix:///tmp/demo.sock --no-calls
+  trunkline demo --node game --remote gate=127.0.0.1:8907
   trunkline demo --token secret")]
 pub(crate) struct Demo {
     /// Where to listen: HOST:PORT, tcp://HOST:PORT or unix://PATH; port 0 picks one; may repeat
@@ -78,6 +79,12 @@ pub(crate) struct Demo {
     /// Asks every caller for this token
     #[arg(long, value_name = "T", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) token: Option<String>,
+    /// The name of the node that other nodes call on saber
+    #[arg(long, value_name = "NAME", default_value = "trunkline")]
+    pub(crate) node: String,
+    /// Another node, and where it listens (repeats); answers to its callers go there
+    #[arg(long, value_name = "NAME=HOST:PORT", value_parser = values::remote)]
+    pub(crate) remote: Vec<(String, String)>,
     /// Serves the files below this directory to IIP's file programs and to put and get
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,

@@ -83,9 +83,7 @@ pub(crate) fn log_close(info: &ConnectionInfo, close: &Close) {
     let (peer, wire) = (&info.peer, info.wire);
     match close {
         Close::Done | Close::Io(_) => tracing::debug!(%peer, wire, reason = %close, "closed"),
-        Close::Cut | Close::Wire(_) | Close::Slow(_) => {
-            tracing::warn!(%peer, wire, reason = %close, "closed");
-        }
+        _ => tracing::warn!(%peer, wire, reason = %close, "closed"),
     }
 }
 

@@ -140,9 +140,13 @@ impl<'a> Load<'a> {
             };
             match ready {
                 Ready::Writable => {}
-                Ready::Read(index, Ok(n @ 1..)) => self.read(index, input.get(..n).unwrap_or_default()).await?,
+                Ready::Read(index, Ok(n @ 1..)) => {
+                    self.read(index, input.get(..n).unwrap_or_default()).await?;
+                }
                 Ready::Read(0, ended) => {
-                    self.lost(&ended.map_or_else(|error| error.to_string(), |_| "connection closed".to_owned()));
+                    self.lost(
+                        &ended.map_or_else(|error| error.to_string(), |_| "connection closed".to_owned()),
+                    );
                     break;
                 }
                 Ready::Read(index, _) => {
@@ -179,8 +183,11 @@ impl<'a> Load<'a> {
             match step.next {
                 Next::Frame(Frame::Response(response, body)) => self.answered(&response, body.len(), now),
                 Next::ResponseTooLarge(response, _) => self.answered(&response, 0, now),
-                Next::Frame(Frame::Hello(hello)) if index == 0 && *hello.cluster != *self.plan.target.cluster => {
-                    let text = format!("{address} is the node {}, not {}", hello.cluster, self.plan.target.cluster);
+                Next::Frame(Frame::Hello(hello))
+                    if index == 0 && *hello.cluster != *self.plan.target.cluster =>
+                {
+                    let text =
+                        format!("{address} is the node {}, not {}", hello.cluster, self.plan.target.cluster);
                     return Err(Failure::transport(text));
                 }
                 Next::NeedMore(_) => return Ok(at),
@@ -313,12 +320,7 @@ enum Ready {
 }
 
 /// Reads from whichever connection has something.
-async fn ready(
-    stream: &mut TcpStream,
-    accepted: &mut [TcpStream],
-    unsent: bool,
-    input: &mut [u8],
-) -> Ready {
+async fn ready(stream: &mut TcpStream, accepted: &mut [TcpStream], unsent: bool, input: &mut [u8]) -> Ready {
     std::future::poll_fn(|cx| {
         // The connections that only answer come first.
         let others = accepted.iter_mut().enumerate().map(|(index, stream)| (index + 1, stream));

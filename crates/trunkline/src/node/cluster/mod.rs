@@ -281,10 +281,6 @@ impl Shared {
 }
 
 impl Remote for Shared {
-    fn knows(&self, cluster: &str) -> bool {
-        self.remotes.load().by_name(cluster).is_some()
-    }
-
     fn notify(&self, outbound: Outbound) -> Result<()> {
         self.remote(&outbound.cluster)?.notify(self.hash(), &outbound)
     }

@@ -8,10 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hashbrown::HashMap;
 use tokio::time::Instant;
-use trunkline_wire::saber::{
-    self, Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash,
-};
-use trunkline_wire::{Serialization, WireError};
+use trunkline_wire::Serialization;
+use trunkline_wire::saber::{Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash};
 
 use super::Shared;
 use super::answer::{self, Answer, Route, Work};
@@ -178,7 +176,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
                 self.bound = Some(hash);
                 Ok(())
             }
-            Some(_) => Err(broken("a frame of another node than those before it")),
+            Some(_) => Err(Close::Refused("a frame of another node than those before it")),
         }
     }
 
@@ -187,14 +185,14 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
         if let Some(remote) = &self.remote {
             if *remote.name != *hello.cluster {
                 tracing::warn!(address = %remote.address, is = hello.cluster, not = %remote.name, "another node");
-                return Err(broken("there is a node of another name"));
+                return Err(Close::Refused("there is a node of another name"));
             }
             remote.line.lock().program = Program::Trunkline;
             return Ok(());
         }
         if self.shared.collides(said, hello.cluster) {
             tracing::warn!(node = hello.cluster, "closed: its name has the hash of another node's");
-            return Err(broken("the name of the node has the hash of another one's"));
+            return Err(Close::Refused("the name of the node has the hash of another one's"));
         }
         self.bound.get_or_insert(said);
         if let Some(remote) = self.shared.by_hash(said) {
@@ -404,10 +402,6 @@ fn response_to<'a>(request: &Request<'a>) -> Response<'a> {
         method: request.method,
         failure: None,
     }
-}
-
-fn broken(rule: &'static str) -> Close {
-    Close::Wire(WireError::Malformed { wire: saber::NAME, rule, offset: 0 })
 }
 
 fn too_large(what: &str, got: usize, limit: usize) -> Status {

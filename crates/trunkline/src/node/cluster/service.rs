@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
 use super::Shared;
-use crate::node::{Chain, Delivery, Destination, From, Outbound, Remote, handle_of};
+use crate::node::{Chain, Delivery, Destination, From, Outbound, Remote, current, handle_of};
 use crate::{Call, Code, Name, Reply, Result, Service, Status};
 
 /// How long a call may take that does not say it itself.
@@ -36,14 +36,15 @@ impl RemoteService {
         self
     }
 
-    fn outbound(&self, call: Call) -> Outbound {
+    fn outbound(&self, call: Call, chain: Chain) -> Outbound {
+        let caller = || current::with(|service| service.map_or(0, |service| service.identity.handle()));
         Outbound {
-            source: self.source,
+            source: if self.source == 0 { caller() } else { self.source },
             cluster: self.cluster.clone(),
             service: self.service.clone(),
             id: self.id,
             call,
-            chain: Chain::default(),
+            chain,
         }
     }
 }
@@ -52,21 +53,24 @@ impl Service for RemoteService {
     /// A call has 10 s where it does not say it itself.
     async fn call(&self, mut call: Call) -> Result<Reply> {
         let one_way = call.one_way;
-        if *self.cluster == *self.shared.node_name() {
+        let node = &self.shared.node;
+        let here = *self.cluster == *node.name();
+        if one_way && here {
             let to = Destination::Named(&self.service, self.id);
-            if one_way {
-                let delivery = Delivery { call, chain: Chain::default(), slot: None };
-                return self.shared.node.deliver(to, From::Node, delivery).map(|()| Reply::default());
-            }
-            let deadline = *call.context.deadline.get_or_insert_with(|| Instant::now() + TIMEOUT);
-            let answered = self.shared.node.call(to, From::Node, call, Chain::default());
-            return tokio::time::timeout_at(deadline, answered).await.unwrap_or_else(|_| late());
+            let delivery = Delivery { call, chain: Chain::default(), slot: None };
+            return node.deliver(to, From::Node, delivery).map(|()| Reply::default());
         }
         if one_way {
-            return self.shared.notify(self.outbound(call)).map(|()| Reply::default());
+            return self.shared.notify(self.outbound(call, Chain::default())).map(|()| Reply::default());
         }
-        let deadline = *call.context.deadline.get_or_insert_with(|| Instant::now() + TIMEOUT);
-        let answered = Remote::call(&*self.shared, self.outbound(call));
+        if here {
+            return node.call(&self.service, self.id, call).await;
+        }
+        let usual = Instant::now() + TIMEOUT;
+        let deadline = call.context.deadline.unwrap_or(usual);
+        let deadline = current::deadline().map_or(deadline, |outer| outer.min(deadline));
+        call.context.deadline = Some(deadline);
+        let answered = Remote::call(&*self.shared, self.outbound(call, current::chain()?));
         tokio::time::timeout_at(deadline, answered).await.unwrap_or_else(|_| late())
     }
 

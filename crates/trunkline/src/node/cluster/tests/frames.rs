@@ -13,7 +13,7 @@ fn caller() -> Handle {
 }
 
 fn puppet(node: &str) -> Handle {
-    Handle::new(node, "puppet", 1)
+    Handle::new(node, "Puppet", 1)
 }
 
 fn body(seen: Option<Seen>) -> (u32, Option<String>, String) {
@@ -39,7 +39,7 @@ async fn a_go_node_is_answered_where_it_listens() {
     assert_eq!(answer, expected);
     // Ours are called there, too: answers come on the other connection.
     let calling = tokio::spawn({
-        let puppet = b.cluster.service("go", "lobby", 101).as_caller("puppet", 1);
+        let puppet = b.cluster.service("go", "lobby", 101).as_caller("Puppet", 1);
         async move { [ask(&puppet, "Echo", "1").await, ask(&puppet, "Echo", "2").await] }
     });
     assert_eq!(own.next().await, Some(Seen::Hint), "it is not known to be a Go node");
@@ -72,12 +72,12 @@ async fn s2_forged_late_and_doubled_answers_complete_nothing() {
     let lobby = Handle::new("go", "lobby", 101);
     calls.send(&response(lobby, 0xdead_beef, puppet("b"), "1")).await;
     let calling = tokio::spawn({
-        let puppet = b.cluster.service("go", "lobby", 101).as_caller("puppet", 1);
+        let puppet = b.cluster.service("go", "lobby", 101).as_caller("Puppet", 1);
         async move { ask(&puppet, "Echo", "1").await }
     });
     while !matches!(own.next().await, Some(Seen::Request { .. })) {}
     calls.send(&response(Handle::new("go", "lobby", 102), 1, puppet("b"), "\"forged\"")).await;
-    calls.send(&response(lobby, 1, Handle::new("b", "puppet", 2), "\"forged\"")).await;
+    calls.send(&response(lobby, 1, Handle::new("b", "Puppet", 2), "\"forged\"")).await;
     calls.send(&response(lobby, 1, puppet("b"), "\"true\"")).await;
     calls.send(&response(lobby, 1, puppet("b"), "\"doubled\"")).await;
     assert_eq!(calling.await.unwrap(), Ok("\"true\"".into()));
@@ -135,7 +135,7 @@ async fn s7_calls_that_a_go_node_would_not_answer_are_answered() {
     for (to, method, sent, text) in [
         (nobody, "Echo", "1", "no service of the node b has the handle"),
         (puppet("b"), "Nope", "1", "unknown rpc func Nope"),
-        (puppet("b"), "Drop", "1", "stopped before it answered"),
+        (puppet("b"), "Panic", "1", "failed inside"),
         (puppet("b"), "Big", "4194305", "over the limit of 4194304 bytes"),
     ] {
         raw.send(&request(caller(), 9, to, method, sent)).await;

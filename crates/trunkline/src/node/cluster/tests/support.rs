@@ -1,6 +1,6 @@
 //! A node with a service that does what its callers say, and an end of a connection that speaks bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,80 +11,74 @@ use trunkline_wire::saber::{
 
 use crate::net::Address;
 use crate::net::transport::{Listener, Stream};
-use crate::node::{Chain, Cluster, ClusterTable, Deliver, Delivery, Identity, Node, RemoteService};
+use crate::node::{Cluster, ClusterTable, Mailbox, Node, RemoteService};
 use crate::server::RunningServer;
-use crate::{Body, Bytes, Call, Code, Reply, Result, Serialization, Server, Service, Status};
+use crate::{Bytes, Call, Code, Context, Result, Serialization, Server, Service, Status};
 
-/// `puppet/1`: a mailbox without a queue.
-pub(super) struct Puppet {
-    identity: Identity,
-    node: Node,
-    cluster: std::sync::OnceLock<Cluster>,
+/// Does what its callers say. Number 1 is re-entrant, number 2 serial.
+#[trunkline::service(mailbox)]
+pub(super) trait Puppet {
+    async fn echo(&self, body: Bytes) -> Result<Bytes>;
+    async fn fail(&self, text: Bytes) -> Result<Bytes>;
+    async fn big(&self, length: Bytes) -> Result<Bytes>;
+    async fn left(&self, context: &Context, any: Bytes) -> Result<Bytes>;
+    async fn chain(&self, any: Bytes) -> Result<Bytes>;
+    async fn wait(&self, millis: Bytes) -> Result<Bytes>;
+    async fn ask(&self, path: Bytes) -> Result<Bytes>;
+    async fn panic(&self, any: Bytes) -> Result<Bytes>;
 }
 
-impl Deliver for Puppet {
-    fn identity(&self) -> &Identity {
-        &self.identity
+struct Strings(Arc<OnceLock<Cluster>>);
+
+fn read(body: &Bytes) -> &str {
+    std::str::from_utf8(body).unwrap()
+}
+
+impl Puppet for Strings {
+    async fn echo(&self, body: Bytes) -> Result<Bytes> {
+        Ok(body)
     }
 
-    fn methods(&self) -> &'static [&'static str] {
-        &["Echo", "Fail", "Big", "Left", "Chain", "Wait", "Ask", "Drop"]
+    async fn fail(&self, text: Bytes) -> Result<Bytes> {
+        Err(Status::failed(read(&text).to_owned()))
     }
 
-    fn deliver(&self, delivery: Delivery) -> Result<()> {
-        let (node, cluster) = (self.node.clone(), self.cluster.get().cloned());
-        let handle = self.identity.handle();
-        tokio::spawn(async move {
-            let Delivery { call, chain, slot } = delivery;
-            let method = call.method().to_owned();
-            let left = call.context.time_left();
-            let Body::Full(body) = call.body else { panic!() };
-            let text = std::str::from_utf8(&body).unwrap().to_owned();
-            let result: Result<Bytes> = match &*method {
-                "Echo" => Ok(body),
-                "Fail" => Err(Status::failed(text)),
-                "Big" => Ok(vec![b'1'; text.parse().unwrap()].into()),
-                "Left" => Ok(format!("{}", left.map_or(0, |left| left.as_millis())).into()),
-                "Chain" => {
-                    Ok(serde_json::to_vec(&chain.names().iter().map(|n| n.to_string()).collect::<Vec<_>>())
-                        .unwrap()
-                        .into())
-                }
-                "Wait" => {
-                    tokio::time::sleep(Duration::from_millis(text.parse().unwrap())).await;
-                    Ok(body)
-                }
-                // As a serial service: it waits for the `Chain` of the service of the same name of that node.
-                "Ask" => {
-                    let name = format!("{}/puppet/1", node.name());
-                    let chain: Chain = chain.with(handle, name.into()).unwrap();
-                    let outbound = crate::node::Outbound {
-                        source: handle,
-                        cluster: text.into(),
-                        service: "puppet".into(),
-                        id: 1,
-                        call: call_of("Chain", "1"),
-                        chain,
-                    };
-                    let cluster = cluster.unwrap();
-                    let answered = crate::node::Remote::call(&*cluster.0, outbound).await;
-                    match answered {
-                        Ok(reply) => reply.into_body().whole(1 << 20).await,
-                        Err(status) => Err(status),
-                    }
-                }
-                _ => return, // The slot is dropped.
-            };
-            if let Some(slot) = slot {
-                slot.answer(result.map(Reply::new));
-            }
-        });
-        Ok(())
+    async fn big(&self, length: Bytes) -> Result<Bytes> {
+        Ok(vec![b'1'; read(&length).parse().unwrap()].into())
+    }
+
+    async fn left(&self, context: &Context, _: Bytes) -> Result<Bytes> {
+        let left = context.time_left().map_or(0, |left| left.as_millis());
+        Ok(left.to_string().into())
+    }
+
+    async fn chain(&self, _: Bytes) -> Result<Bytes> {
+        let names: Vec<_> = crate::node::current::chain()?.names().iter().map(ToString::to_string).collect();
+        Ok(names.join(" ").into())
+    }
+
+    async fn wait(&self, millis: Bytes) -> Result<Bytes> {
+        tokio::time::sleep(Duration::from_millis(read(&millis).parse().unwrap())).await;
+        Ok(millis)
+    }
+
+    /// `NODE/ID NODE/ID …`: asks each in turn to ask the next; the last one says who waits.
+    async fn ask(&self, path: Bytes) -> Result<Bytes> {
+        let text = read(&path);
+        let (next, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let (node, id) = next.split_once('/').unwrap();
+        let service = self.0.get().unwrap().service(node, "Puppet", id.parse().unwrap());
+        let method = if rest.is_empty() { "Chain" } else { "Ask" };
+        service.call(call_of(method, rest)).await?.into_body().whole(1 << 20).await
+    }
+
+    async fn panic(&self, _: Bytes) -> Result<Bytes> {
+        panic!("as it was told")
     }
 }
 
 pub(super) fn call_of(method: &str, body: &str) -> Call {
-    Call::new("puppet", method.to_owned(), Serialization::Json, body.to_owned())
+    Call::new("Puppet", method.to_owned(), Serialization::Json, body.to_owned())
 }
 
 /// A node with its server.
@@ -101,17 +95,17 @@ impl Member {
 
     pub(super) async fn start_with(scope: &str, name: &str, others: &[&str], limits: Limits) -> Self {
         let node = Node::builder(name).start().unwrap();
-        let identity = Identity::new(name, "puppet".into(), 1).unwrap();
-        let puppet = Arc::new(Puppet { identity, node: node.clone(), cluster: Default::default() });
-        node.0.services.add(Arc::clone(&puppet) as Arc<dyn Deliver>).unwrap();
+        let own = Arc::<OnceLock<Cluster>>::default();
+        node.serve(1, PuppetServer::new(Strings(Arc::clone(&own)))).unwrap();
+        node.serve(2, Mailbox::new(PuppetServer::new(Strings(Arc::clone(&own)))).serial()).unwrap();
         let cluster = Cluster::start_with(&node, &table(scope, name, others), limits).unwrap();
-        puppet.cluster.set(cluster.clone()).unwrap();
+        own.set(cluster.clone()).unwrap();
         let server = Server::builder().with_describe().cluster(&cluster).listen(address(scope, name));
         Self { cluster, server: server.start().await.unwrap() }
     }
 
     pub(super) fn puppet(&self, node: &str) -> RemoteService {
-        self.cluster.service(node, "puppet", 1)
+        self.cluster.service(node, "Puppet", 1)
     }
 
     pub(super) async fn connected(&self, name: &str) {
@@ -208,16 +202,6 @@ impl Raw {
             self.read.drain(..step.consumed);
             if seen.is_some() {
                 return seen;
-            }
-        }
-    }
-
-    /// The next frame that is no hint.
-    pub(super) async fn next_call(&mut self) -> Option<Seen> {
-        loop {
-            match self.next().await {
-                Some(Seen::Hint) => {}
-                other => return other,
             }
         }
     }
