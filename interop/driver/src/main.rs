@@ -2,6 +2,7 @@
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop saber -server PROGRAM [-case NAME] [-long]`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -15,6 +16,7 @@ mod iip;
 mod meter;
 mod own;
 mod peer;
+mod saber;
 mod services;
 mod suite;
 mod time;
@@ -28,12 +30,15 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop saber -server PROGRAM [-case NAME] [-long]
        trunkline-interop serve";
 
 /// What runs.
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
+    /// The Go program of a node; the cases start it.
+    Saber(PathBuf),
     Serve,
 }
 
@@ -66,12 +71,14 @@ impl Options {
         options.mode = match mode.as_str() {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
+            "saber" => Mode::Saber(program),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
+            Mode::Saber(program) => return program.exists().then_some(options),
             Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -98,6 +105,10 @@ async fn run(options: Options) -> ExitCode {
         Mode::Calls(peer) => peer,
         Mode::Iip(peer) => {
             iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Saber(program) => {
+            saber::cases(&mut suite, program).await;
             return suite.close();
         }
         Mode::Serve => return own::serve().await,
