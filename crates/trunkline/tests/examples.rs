@@ -91,6 +91,11 @@ const EXAMPLES: &[Example] = &[
     Example("metadata", true, &["Helo Ann", "language = cy", "wire = rpcx"]),
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),
     Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
+    Example(
+        "node_cluster",
+        cfg!(feature = "node"),
+        &["hello Ada, guest number 1", "hello Edsger, guest number 3"],
+    ),
     Example("push", true, &["Market.Price: Price { cents: 100 }", "Market.Price: Price { cents: 300 }"]),
     Example("resume", true, &["line 1", "the connection is cut", "line 9", "each came once"]),
     Example(
