@@ -8,6 +8,8 @@ mod deliver;
 mod handle;
 mod identity;
 mod mailbox;
+#[cfg(all(test, not(trunkline_loom)))]
+mod model_tests;
 mod queue;
 mod registry;
 mod runner;

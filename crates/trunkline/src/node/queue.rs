@@ -19,8 +19,8 @@ pub(crate) const BATCH: usize = 32;
 /// One in so many messages is timed from being sent to being taken.
 const SAMPLED: u64 = 64;
 
-/// A buffer that is larger than this is given back when the service sleeps.
-const KEPT: usize = 16;
+/// A buffer that is larger than this, in bytes, is given back when the service sleeps.
+const KEPT: usize = 256;
 
 /// What the queue has to know of its entries.
 pub(crate) trait Entry {
@@ -47,9 +47,11 @@ pub(crate) enum Refused<E> {
 
 /// What the service is to do next.
 #[derive(Debug)]
-pub(crate) enum Next<C> {
+pub(crate) enum Next<E, C> {
     /// A command.
     Command(C),
+    /// The one message that there is.
+    Message(E),
     /// The messages that are in the batch now.
     Batch,
     /// Nothing. Its task is woken when that changes.
@@ -195,18 +197,18 @@ impl<E: Entry, C> Queue<E, C> {
 
     /// What to do next. `batch` gets further messages where it is empty and `takes` is set; else it goes back where the
     /// service has to sleep. `idle`: no handler waits.
-    pub(crate) fn next(&self, batch: &mut VecDeque<E>, takes: bool, idle: bool, waker: &Waker) -> Next<C> {
+    pub(crate) fn next(&self, batch: &mut VecDeque<E>, takes: bool, idle: bool, waker: &Waker) -> Next<E, C> {
         let mut state = self.lock();
         if let Some(command) = state.commands.pop() {
             return Next::Command(command);
         }
         if takes && batch.is_empty() && !state.messages.is_empty() {
-            state.fill(batch);
+            let only = state.fill(batch);
             self.taken.store(batch.len(), Ordering::Relaxed);
             let waiting = std::mem::take(&mut state.waiting);
             drop(state);
             waiting.into_iter().for_each(Waker::wake);
-            return Next::Batch;
+            return only.map_or(Next::Batch, Next::Message);
         }
         state.take_back(batch);
         self.taken.store(0, Ordering::Relaxed);
@@ -214,10 +216,10 @@ impl<E: Entry, C> Queue<E, C> {
         if empty && idle && state.gate == Gate::Shut {
             return Next::Drained;
         }
-        if empty && state.messages.capacity() > KEPT {
+        if empty && state.messages.capacity() * size_of::<E>() > KEPT {
             state.messages = VecDeque::new();
         }
-        if batch.capacity() > KEPT {
+        if batch.capacity() * size_of::<E>() > KEPT {
             *batch = VecDeque::new();
         }
         match &mut state.asleep {
@@ -293,6 +295,10 @@ impl<E, C> State<E, C> {
             self.mark = Some((self.sent, Instant::now()));
         }
         self.sent = self.sent.wrapping_add(1);
+        if self.messages.capacity() == 0 {
+            // Most services have one message at a time, and there may be many services.
+            self.messages.reserve_exact(1);
+        }
         self.messages.push_back(message);
         if self.hungry { self.asleep.take() } else { None }
     }
@@ -305,20 +311,22 @@ impl<E, C> State<E, C> {
         }
     }
 
-    /// Moves the oldest messages into the batch.
-    fn fill(&mut self, batch: &mut VecDeque<E>) {
-        if self.messages.len() <= BATCH {
-            std::mem::swap(&mut self.messages, batch);
-        } else {
-            batch.extend(self.messages.drain(..BATCH));
+    /// Moves the oldest messages into the batch, unless there is only one.
+    fn fill(&mut self, batch: &mut VecDeque<E>) -> Option<E> {
+        let mut only = None;
+        match self.messages.len() {
+            1 => only = self.messages.pop_front(),
+            2..=BATCH => std::mem::swap(&mut self.messages, batch),
+            _ => batch.extend(self.messages.drain(..BATCH)),
         }
-        self.gone = self.gone.wrapping_add(count(batch.len()));
+        self.gone = self.gone.wrapping_add(count(batch.len().max(1)));
         if let Some((_, since)) = self.mark.take_if(|(number, _)| *number < self.gone) {
             let waited = since.elapsed();
             self.waited += waited;
             self.longest = self.longest.max(waited);
             self.timed += 1;
         }
+        only
     }
 }
 

@@ -31,7 +31,7 @@ const SAMPLED: u64 = 64;
 const PEAK: usize = 8;
 
 /// The largest future that is kept for the next message while the service sleeps, in bytes.
-const KEPT: usize = 512;
+const KEPT: usize = 256;
 
 /// Why a service's instance ends.
 #[derive(Debug)]
@@ -131,6 +131,7 @@ where
             }
             match self.shared.queue.next(&mut self.batch, takes, self.count == 0, cx.waker()) {
                 Next::Batch => {}
+                Next::Message(envelope) => self.begin(envelope),
                 Next::Command(command) => self.obey(command),
                 Next::Drained => return Poll::Ready(self.end()),
                 Next::Asleep => return self.sleep(cx),

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::chain::Chain;
 use super::core::Core;
-use super::current::{self, Scope};
+use super::current;
 use super::deliver::Delivery;
 use super::mailbox::{Command, Envelope, MailboxService, Message, Shared};
 use super::queue::Next;
@@ -113,7 +114,7 @@ async fn work<S: MailboxService>(service: &S, envelope: Envelope<S::Message>) {
 async fn raw<S: Service>(service: &S, delivery: Delivery) {
     let Delivery { call, chain, slot } = delivery;
     let deadline = call.context.deadline;
-    let work = Scoped { work: asked::call(service, call), scope: Scope::new(deadline, chain) };
+    let work = Scoped { work: asked::call(service, call), deadline, chain };
     let result = match deadline {
         None => work.await,
         Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
@@ -134,7 +135,8 @@ pin_project! {
     struct Scoped<F> {
         #[pin]
         work: F,
-        scope: Scope,
+        deadline: Option<Instant>,
+        chain: Chain,
     }
 }
 
@@ -144,7 +146,7 @@ impl<F: Future> Future for Scoped<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let work = this.work;
-        this.scope.enter(|| work.poll(cx))
+        current::for_call(*this.deadline, this.chain, || work.poll(cx))
     }
 }
 
@@ -217,7 +219,7 @@ async fn pause_for<M: Message>(pause: Duration, shared: &Shared<M>) -> Result<()
                 }
                 Next::Command(Command::View(wanted)) => drop(wanted.send(RunningView::default())),
                 Next::Drained => return Poll::Ready(Err(Vec::new())),
-                Next::Batch | Next::Asleep => break,
+                Next::Batch | Next::Message(_) | Next::Asleep => break,
             }
         }
         pause.as_mut().poll(cx).map(Ok)
