@@ -96,8 +96,9 @@ struct State<E, C> {
     gone: u64,
     dropped: u64,
     mark: Option<(u64, Instant)>,
-    waited: Duration,
-    longest: Duration,
+    /// Of the messages that were timed, in nanoseconds.
+    waited: u64,
+    longest: u64,
     timed: u64,
 }
 
@@ -117,8 +118,8 @@ impl<E: Entry, C> Queue<E, C> {
             gone: 0,
             dropped: 0,
             mark: None,
-            waited: Duration::ZERO,
-            longest: Duration::ZERO,
+            waited: 0,
+            longest: 0,
             timed: 0,
         };
         Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
@@ -273,9 +274,9 @@ impl<E: Entry, C> Queue<E, C> {
             depth: state.messages.len() + self.taken.load(Ordering::Relaxed),
             sent: state.sent,
             dropped: state.dropped,
-            waited: state.waited,
+            waited: Duration::from_nanos(state.waited),
             timed: state.timed,
-            longest: state.longest,
+            longest: Duration::from_nanos(state.longest),
         }
     }
 
@@ -321,8 +322,8 @@ impl<E, C> State<E, C> {
         }
         self.gone = self.gone.wrapping_add(count(batch.len().max(1)));
         if let Some((_, since)) = self.mark.take_if(|(number, _)| *number < self.gone) {
-            let waited = since.elapsed();
-            self.waited += waited;
+            let waited = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.waited = self.waited.saturating_add(waited);
             self.longest = self.longest.max(waited);
             self.timed += 1;
         }

@@ -60,7 +60,7 @@ pub(super) async fn live<S: MailboxService>(life: Box<Life<S>>, shared: Arc<Shar
     let shared = &*closing.0;
     let Life { service, remake, restarts, settings } = *life;
     let mut service = Arc::new(service);
-    let mut pauses = Pauses { restarts, count: 0, since: Instant::now() };
+    let mut pauses = Pauses { restarts: &restarts, count: 0, since: Instant::now() };
     let stopped = loop {
         match instance(&service, shared, &settings).await {
             End::Stopped(stopped) => break stopped,
@@ -178,7 +178,7 @@ async fn anew<S: MailboxService>(
     old: &Arc<S>,
     remake: Option<&Remake<S>>,
     shared: &Shared<S::Message>,
-    pauses: &mut Pauses,
+    pauses: &mut Pauses<'_>,
     broke: bool,
 ) -> Result<S, Stopped> {
     let Some(remake) = remake else { return Err(Vec::new()) };
@@ -228,13 +228,13 @@ async fn pause_for<M: Message>(pause: Duration, shared: &Shared<M>) -> Result<()
 }
 
 /// The pauses before restarts.
-struct Pauses {
-    restarts: Restarts,
+struct Pauses<'a> {
+    restarts: &'a Restarts,
     count: u32,
     since: Instant,
 }
 
-impl Pauses {
+impl Pauses<'_> {
     fn next(&mut self) -> Option<Duration> {
         if self.since.elapsed() > self.restarts.longest.saturating_mul(10) {
             self.count = 0;
