@@ -164,10 +164,10 @@ where
     fn obey(&mut self, command: Command) {
         match command {
             Command::Stop(done) => {
-                self.stopping.extend(done);
-                self.ending
-                    .get_or_insert_with(|| Ending { restart: None, timer: timer(self.grace) })
-                    .restart = None;
+                let ending = self.ending.get_or_insert_with(|| Ending::new(self.settings.grace));
+                ending.restart = false;
+                ending.restarted = None;
+                ending.stopped.extend(done);
             }
             Command::Restart(done) if !self.settings.supervised => {
                 let text =
