@@ -73,10 +73,10 @@ fn count(failed: bool, late: bool) {
         current::with(|service| {
             let Some(service) = service else { return };
             if failed {
-                service.figures.failed.add();
+                service.figures.rare().failed.add();
             }
             if late {
-                service.figures.late.add();
+                service.figures.rare().late.add();
             }
         });
     }

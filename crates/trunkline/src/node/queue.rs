@@ -81,7 +81,8 @@ pub(crate) struct Queue<E, C> {
 
 struct State<E, C> {
     messages: VecDeque<E>,
-    commands: Vec<C>,
+    /// These two are boxed, as they are mostly empty and there may be many services.
+    commands: Option<Box<Vec<C>>>,
     /// The service's task, where it sleeps.
     asleep: Option<Waker>,
     /// Whether a message wakes it, too; a command always does.
@@ -91,7 +92,7 @@ struct State<E, C> {
     closed: bool,
     capacity: usize,
     /// Those who wait for room.
-    waiting: Vec<Waker>,
+    waiting: Option<Box<Vec<Waker>>>,
     sent: u64,
     gone: u64,
     dropped: u64,
@@ -107,13 +108,13 @@ impl<E: Entry, C> Queue<E, C> {
     pub(crate) fn new(capacity: usize) -> Self {
         let state = State {
             messages: VecDeque::new(),
-            commands: Vec::new(),
+            commands: None,
             asleep: None,
             hungry: false,
             gate: Gate::Open,
             closed: false,
             capacity: capacity.max(1),
-            waiting: Vec::new(),
+            waiting: None,
             sent: 0,
             gone: 0,
             dropped: 0,
@@ -166,8 +167,9 @@ impl<E: Entry, C> Queue<E, C> {
             return Poll::Ready(Err(Refused::Shut(own)));
         }
         if self.is_full(&state) {
-            if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.waiting.push(cx.waker().clone());
+            let waiting = state.waiting.get_or_insert_default();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
             }
             *message = Some(own);
             return Poll::Pending;
@@ -188,7 +190,7 @@ impl<E: Entry, C> Queue<E, C> {
             drop(state);
             return drop(command);
         }
-        state.commands.push(command);
+        state.commands.get_or_insert_default().push(command);
         let waker = state.asleep.take();
         drop(state);
         if let Some(waker) = waker {
@@ -200,15 +202,15 @@ impl<E: Entry, C> Queue<E, C> {
     /// service has to sleep. `idle`: no handler waits.
     pub(crate) fn next(&self, batch: &mut VecDeque<E>, takes: bool, idle: bool, waker: &Waker) -> Next<E, C> {
         let mut state = self.lock();
-        if let Some(command) = state.commands.pop() {
+        if let Some(command) = state.commands.as_mut().and_then(|commands| commands.pop()) {
             return Next::Command(command);
         }
         if takes && batch.is_empty() && !state.messages.is_empty() {
             let only = state.fill(batch);
             self.taken.store(batch.len(), Ordering::Relaxed);
-            let waiting = std::mem::take(&mut state.waiting);
+            let waiting = state.waiting.take();
             drop(state);
-            waiting.into_iter().for_each(Waker::wake);
+            wake_all(waiting);
             return only.map_or(Next::Batch, Next::Message);
         }
         state.take_back(batch);
@@ -229,9 +231,9 @@ impl<E: Entry, C> Queue<E, C> {
         }
         state.hungry = takes;
         // What was taken is back: there may be room for those who wait.
-        let waiting = if self.is_full(&state) { Vec::new() } else { std::mem::take(&mut state.waiting) };
+        let waiting = if self.is_full(&state) { None } else { state.waiting.take() };
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
         Next::Asleep
     }
 
@@ -253,18 +255,19 @@ impl<E: Entry, C> Queue<E, C> {
         if state.gate == Gate::Open || gate == Gate::Shut {
             state.gate = gate;
         }
-        let (asleep, waiting) = (state.asleep.take(), std::mem::take(&mut state.waiting));
+        let (asleep, waiting) = (state.asleep.take(), state.waiting.take());
         drop(state);
-        asleep.into_iter().chain(waiting).for_each(Waker::wake);
+        asleep.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
     }
 
     /// The service is gone: nothing comes in any more, and what is there is given back, to be dropped.
-    pub(crate) fn close(&self) -> (VecDeque<E>, Vec<C>) {
+    pub(crate) fn close(&self) -> (VecDeque<E>, Option<Box<Vec<C>>>) {
         self.narrow(Gate::Shut);
         let mut state = self.lock();
         state.closed = true;
         self.taken.store(0, Ordering::Relaxed);
-        (std::mem::take(&mut state.messages), std::mem::take(&mut state.commands))
+        (std::mem::take(&mut state.messages), state.commands.take())
     }
 
     /// How many messages wait, and what became of the others.
@@ -329,6 +332,10 @@ impl<E, C> State<E, C> {
         }
         only
     }
+}
+
+fn wake_all(waiting: Option<Box<Vec<Waker>>>) {
+    waiting.into_iter().flat_map(|waiting| *waiting).for_each(Waker::wake);
 }
 
 fn count(number: usize) -> u64 {

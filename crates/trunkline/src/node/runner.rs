@@ -315,7 +315,7 @@ fn poll_caught<F: Future<Output = ()>>(
 pub(super) fn log_panic(core: &Core, panic: &(dyn std::any::Any + Send)) {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
-    core.figures.panics.add();
-    core.figures.failed.add();
+    core.figures.rare().panics.add();
+    core.figures.rare().failed.add();
     tracing::error!(service = %core.identity, panic = text.escape_debug().to_string(), "a handler panicked");
 }

@@ -218,7 +218,7 @@ impl<M: Message> Fire for Held<M> {
         let Self { shared, envelope } = *self;
         match shared.queue.push(envelope, false, current::is_inside) {
             Err(Refused::Full(envelope)) => {
-                shared.core.figures.held.add();
+                shared.core.figures.rare().held.add();
                 Fired::Again(Box::new(Self { shared, envelope }), 1)
             }
             Ok(_) | Err(Refused::Shut(_)) => Fired::Done,
@@ -246,12 +246,12 @@ impl<M: Message> Fire for Repeat<M> {
                 Ok(_) => self.left = self.left.saturating_sub(1),
                 Err(Refused::Full(_)) => {
                     self.ticking.free();
-                    self.shared.core.figures.held.add();
+                    self.shared.core.figures.rare().held.add();
                 }
                 Err(Refused::Shut(_)) => return Fired::Done,
             }
         } else {
-            self.shared.core.figures.held.add();
+            self.shared.core.figures.rare().held.add();
         }
         let every = self.every;
         Fired::Again(self, every)
