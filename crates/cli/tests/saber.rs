@@ -104,6 +104,32 @@ fn the_stress_test_reports_as_sabers_does() {
     run(&["bench", &format!("{url}/else"), "lobby.ReqLogin"]).fails(3, "is the node trunkline");
 }
 
+#[test]
+fn top_shows_what_the_services_do() {
+    let demo = Demo::start();
+    run(&["call", &url(&demo), "Count.Add", r#"{"N":2}"#]).says("{\"Total\":2}\n");
+    for url in [url(&demo), demo.url("rpcx")] {
+        let shown = run(&["top", &url]);
+        assert_eq!(shown.code, 0, "{shown:?}");
+        assert!(shown.stdout.starts_with("node trunkline: 5 services"), "{shown:?}");
+        for service in ["Count/1", "lobby/101", "lobby/104"] {
+            assert!(shown.stdout.lines().any(|line| line.starts_with(service)), "{shown:?}");
+        }
+        let view: Value = serde_json::from_str(&run(&["top", &url, "--json"]).stdout).unwrap();
+        let count = view["services"].as_array().unwrap().iter().find(|one| one["name"] == "Count").unwrap();
+        assert_eq!((&count["id"], &count["handled"], &count["depth"]), (&1.into(), &1.into(), &0.into()));
+        assert!(view["timers"].is_u64() && view["remotes"].is_array() && view["cluster"].is_object());
+    }
+    // Nobody knows who is behind an HTTP proxy.
+    run(&["top", &demo.url("http")]).fails(1, "can't find service TrunklineNode");
+    run(&["top", "rpcx://127.0.0.1:1"]).fails(3, "127.0.0.1:1");
+    let ls = run(&["ls", &demo.url("rpcx")]);
+    assert!(!ls.stdout.contains("TrunklineNode"), "{ls:?}");
+    let asks = Demo::with(&["--listen", "127.0.0.1:0", "--no-calls", "--token", "secret"]);
+    run(&["top", &asks.url("rpcx")]).fails(1, "token");
+    assert_eq!(run(&["top", &asks.url("http"), "-H", "Authorization: Bearer secret"]).code, 0);
+}
+
 /// S13: descriptors that are short end neither the process nor the node.
 #[test]
 #[cfg(target_os = "linux")]
