@@ -128,7 +128,8 @@ async fn a_path_that_is_not_known_as_it_is_written_is_looked_up_decoded() {
     let server = server.path("/ech%6f", "Probe", "Fails").listen("mem://iip-decoded").start().await.unwrap();
     let channel = Channel::connect("mem://iip-decoded?wire=iip").await.unwrap();
     let call = |path: &str| Call::new("", path.to_owned(), Serialization::Raw, Bytes::from_static(b"abc"));
-    for path in ["/%65cho", "/%65ch%6F?a=%20", "/Probe/Bor%72owed", "/Probe%2FBorrowed", "/prob%65/borrowed"] {
+    for path in ["/%65cho", "/%65ch%6F?a=%20", "/Probe/Bor%72owed", "/Probe%2FBorrowed", "/prob%65/borrowed"]
+    {
         let reply = channel.call(call(path)).await.unwrap();
         assert_eq!(reply.into_body().whole(9).await.unwrap(), "abc", "{path}");
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use trunkline::describe::{MethodInfo, ServiceInfo};
 use trunkline::client::Client;
+use trunkline::describe::{MethodInfo, ServiceInfo};
 use trunkline::gateway::{IipGateway, Routes};
 use trunkline::server::RunningServer;
 use trunkline::{Bytes, Call, Code, NamedService, Reply, Result, Server, Service, Status};
