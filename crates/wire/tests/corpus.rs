@@ -8,6 +8,8 @@
 
 #[path = "../../../fuzz/src/iip.rs"]
 mod iip;
+#[path = "../../../fuzz/src/iip_channels.rs"]
+mod iip_channels;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -37,7 +39,7 @@ fn the_corpora_hold() {
         ("metadata", wire::metadata),
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
-        ("iip_channels", iip::iip_channels),
+        ("iip_channels", iip_channels::iip_channels),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
@@ -53,7 +55,7 @@ fn what_was_recorded_holds() {
             wire::metadata(bytes);
             wire::detect(bytes);
             iip::iip_session(bytes);
-            iip::iip_channels(bytes);
+            iip_channels::iip_channels(bytes);
         });
         assert!(count > 50, "{folder}: {count}");
     }
