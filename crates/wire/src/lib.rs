@@ -9,6 +9,7 @@
 pub mod detect;
 mod error;
 mod event;
+pub mod gob;
 pub mod iip;
 mod limits;
 mod metadata;
