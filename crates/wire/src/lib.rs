@@ -13,6 +13,7 @@ pub mod gob;
 pub mod iip;
 mod limits;
 mod metadata;
+pub mod netrpc;
 mod read;
 pub mod rpcx;
 mod session;
