@@ -57,7 +57,7 @@ impl Error {
     }
 
     /// The same error; where it does not know yet which codec it came from, it is this one.
-    #[cfg(any(feature = "protobuf", feature = "thrift"))]
+    #[cfg(any(feature = "protobuf", feature = "thrift", feature = "netrpc"))]
     #[cold]
     pub(crate) fn in_codec(mut self, codec: &'static str) -> Self {
         if self.0.codec.is_empty() {

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::Error;
 use super::builtin::{FIRST_DEFINED, INTERFACE};
 use super::define::write_definition;
 use super::message::Message;
 use super::number::{int_width, put_int};
 use super::types::{Definition, Types, is_builtin};
-use super::{Error, MAX_STREAM_TYPES};
 use crate::Limits;
 
 /// Most bytes of definitions that [`Incoming`] keeps ready to be copied. Past it they are put together anew.
@@ -210,12 +210,7 @@ impl Outgoing {
     /// [`Types::closure`].
     #[cold]
     fn send(&mut self, definitions: &[u8], root: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
-        let mut types = Types::new(MAX_STREAM_TYPES);
-        let mut rest = definitions;
-        while let Some(message) = Message::first(rest, rest.len())? {
-            types.define(&message)?;
-            rest = rest.get(message.length()..).unwrap_or_default();
-        }
+        let types = Types::of(definitions)?;
         let mut wanted = vec![root];
         let mut ids: HashMap<i64, i64> = HashMap::new();
         let mut fresh: Vec<(Box<[u8]>, i64, i64, &Definition)> = Vec::new();

@@ -1,7 +1,7 @@
 //! One message of a stream: its length, the id of a type, and the rest.
 
-use super::number::{Cursor, int_width, put_int, put_uint};
-use super::{Error, uint_width};
+use super::Error;
+use super::number::{Cursor, int_width, put_int, put_uint, wide};
 
 /// One whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,18 +103,22 @@ pub fn begin(id: i64, out: &mut Vec<u8>) -> usize {
 }
 
 /// Ends the message that began at `start`: its length is put in front of it.
+#[inline]
 pub fn finish(start: usize, out: &mut Vec<u8>) {
-    let body = start.saturating_add(1);
-    let end = out.len();
-    let length = u64::try_from(end.saturating_sub(body)).unwrap_or(u64::MAX);
-    let more = uint_width(length).saturating_sub(1);
-    if more > 0 {
-        out.resize(end.saturating_add(more), 0);
-        out.copy_within(body..end, body.saturating_add(more));
+    let length = out.len().saturating_sub(start).saturating_sub(1);
+    match (u8::try_from(length), out.get_mut(start)) {
+        (Ok(small @ 0..=0x7f), Some(front)) => *front = small,
+        _ => widen(start, length, out),
     }
-    let mut front = Vec::with_capacity(9);
-    put_uint(length, &mut front);
-    for (to, byte) in out.iter_mut().skip(start).zip(front) {
-        *to = byte;
+}
+
+fn widen(start: usize, length: usize, out: &mut Vec<u8>) {
+    let (body, end) = (start.saturating_add(1), out.len());
+    let (bytes, width) = wide(u64::try_from(length).unwrap_or(u64::MAX));
+    let moved = start.saturating_add(width);
+    out.resize(moved.saturating_add(length), 0);
+    out.copy_within(body..end, moved);
+    for (to, byte) in out.iter_mut().skip(start).zip(bytes.iter().take(width)) {
+        *to = *byte;
     }
 }

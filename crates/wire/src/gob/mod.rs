@@ -45,7 +45,7 @@ pub use define::write_definition;
 pub use graft::{Incoming, Outgoing, split};
 pub use message::{Message, begin, finish, length};
 pub use number::{Cursor, int_width, put_bytes, put_complex, put_float, put_int, put_uint, uint_width};
-pub use types::{Definition, Field, Shape, Types};
+pub use types::{Definition, Field, Own, Shape, Types};
 pub use value::{Fields, record, skip};
 
 use crate::WireError;

@@ -15,12 +15,21 @@ pub fn put_uint(value: u64, out: &mut Vec<u8>) {
 }
 
 fn put_wide(value: u64, out: &mut Vec<u8>) {
-    let bytes = value.to_be_bytes();
-    let width = uint_width(value).saturating_sub(1);
-    let count = u8::try_from(width).unwrap_or(8);
-    out.push(0_u8.wrapping_sub(count));
-    let (_, used) = bytes.split_at(8_usize.saturating_sub(width));
-    out.extend_from_slice(used);
+    let (bytes, width) = wide(value);
+    out.extend_from_slice(bytes.get(..width).unwrap_or_default());
+}
+
+/// The form of a number over 127, and how many of the bytes it takes.
+pub(super) fn wide(value: u64) -> ([u8; 9], usize) {
+    let count = usize::try_from(u64::BITS.saturating_sub(value.leading_zeros()).div_ceil(8)).unwrap_or(8);
+    let mut bytes = [0; 9];
+    let [first, rest @ ..] = &mut bytes;
+    *first = 0_u8.wrapping_sub(u8::try_from(count).unwrap_or(8));
+    for (to, byte) in rest.iter_mut().zip(value.to_be_bytes().into_iter().skip(8_usize.saturating_sub(count)))
+    {
+        *to = byte;
+    }
+    (bytes, count.saturating_add(1))
 }
 
 /// Appends a signed number: shifted left by one, all bits turned round where it is negative.
@@ -94,6 +103,17 @@ impl<'a> Cursor<'a> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    /// One byte as it is.
+    ///
+    /// # Errors
+    /// Where there is none left.
+    #[inline]
+    pub fn byte(&mut self) -> Result<u8, Error> {
+        let (byte, rest) = self.rest.split_first().ok_or(CUT)?;
+        self.rest = rest;
+        Ok(*byte)
     }
 
     /// An unsigned number. As in Go it may be written wider than it has to be.

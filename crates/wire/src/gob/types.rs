@@ -107,9 +107,57 @@ impl Types {
         self.defined.is_empty()
     }
 
+    /// The types that a row of definitions defines.
+    ///
+    /// # Errors
+    /// Where one of them is broken or no definition, or there are more than one value may need.
+    pub fn of(definitions: &[u8]) -> Result<Self, Error> {
+        let mut types = Self::new(MAX_STREAM_TYPES);
+        let mut rest = definitions;
+        while let Some(message) = Message::first(rest, rest.len())? {
+            types.define(&message)?;
+            rest = rest.get(message.length()..).unwrap_or_default();
+        }
+        if rest.is_empty() { Ok(types) } else { Err(Error::Malformed("the definitions end too early")) }
+    }
+
+    /// Puts a type of one's own behind the others, and gives its id: 65 and up.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    pub fn push(&mut self, definition: Definition) -> Result<i64, Error> {
+        if self.defined.len() >= self.most {
+            return Err(Error::too_large("types", self.defined.len().saturating_add(1), self.most));
+        }
+        let last = self.defined.last().map_or(FIRST_DEFINED, |(id, _)| *id);
+        let id = last.saturating_add(1);
+        self.defined.push((id, definition));
+        Ok(id)
+    }
+
+    /// Puts another definition in the place of one that [`push`](Self::push) put there, for types that refer to
+    /// themselves.
+    pub fn replace(&mut self, id: i64, definition: Definition) {
+        if let Ok(place) = self.defined.binary_search_by_key(&id, |(id, _)| *id)
+            && let Some(entry) = self.defined.get_mut(place)
+        {
+            entry.1 = definition;
+        }
+    }
+
     /// The type of this id, where the stream has defined it.
+    #[inline]
     #[must_use]
     pub fn get(&self, id: i64) -> Option<&Definition> {
+        // In a self-contained stream a type stands at its place.
+        let place = usize::try_from(id.wrapping_sub(FIRST_LOCAL)).unwrap_or(usize::MAX);
+        match self.defined.get(place) {
+            Some((found, definition)) if *found == id => Some(definition),
+            _ => self.find(id),
+        }
+    }
+
+    fn find(&self, id: i64) -> Option<&Definition> {
         let place = self.defined.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         self.defined.get(place).map(|(_, definition)| definition)
     }
