@@ -120,6 +120,8 @@ impl std::fmt::Debug for Channel {
 pub struct ChannelStats {
     /// Replies that came when nobody waited for them: late, doubled or made up. They completed nothing.
     pub stray_replies: u64,
+    /// Connections that were made. Over HTTP they are not counted.
+    pub connections: u64,
 }
 
 /// Settings of a channel; begun by [`Channel::builder`].
@@ -179,7 +181,11 @@ impl Channel {
     /// Figures since the start.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
-        ChannelStats { stray_replies: self.0.strays.replies.load(Ordering::Relaxed) }
+        let Strays { replies, connections } = &*self.0.strays;
+        ChannelStats {
+            stray_replies: replies.load(Ordering::Relaxed),
+            connections: connections.load(Ordering::Relaxed),
+        }
     }
 
     /// The endpoint's address.
@@ -436,7 +442,10 @@ impl ChannelBuilder {
         Ok(Channel(Arc::new(Inner {
             kind,
             timeout: self.timeout,
-            serialization: self.serialization.unwrap_or(usual),
+            serialization: match usual {
+                Serialization::Gob => usual,
+                _ => self.serialization.unwrap_or(usual),
+            },
             metadata: pairs.build(),
             origin,
             state: watched,

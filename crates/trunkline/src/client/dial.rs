@@ -1,5 +1,6 @@
 //! Keeping a channel connected: one dial at a time, eagerly again when a connection is lost.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -138,6 +139,7 @@ impl<W: Session> Shared<W> {
         let role = ClientRole::new(Arc::clone(&link));
         let connection = Connection::new(stream, role, &Patience::USUAL, first);
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
+        self.strays.connections.fetch_add(1, Ordering::Relaxed);
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
         let ended = tokio::select! {
