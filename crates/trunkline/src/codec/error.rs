@@ -56,6 +56,12 @@ impl Error {
         Self::new(Kind::Unsupported, codec, what)
     }
 
+    /// What is wrong, without codec and path.
+    #[cfg(feature = "netrpc")]
+    pub(crate) fn what(&self) -> &str {
+        &self.0.what
+    }
+
     /// The same error; where it does not know yet which codec it came from, it is this one.
     #[cfg(any(feature = "protobuf", feature = "thrift", feature = "netrpc"))]
     #[cold]

@@ -11,7 +11,7 @@ pub(super) struct Layout {
     messages: Box<[Box<[Place]>]>,
 }
 
-/// A field, in the order of the numbers, which is that of writing.
+/// A field, in the order of writing.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) number: u32,
@@ -20,7 +20,9 @@ pub(super) struct Place {
 }
 
 impl Layout {
-    pub(super) fn of(schema: &Schema) -> Result<Self, Error> {
+    /// Of a message whose fields are written in the order of their numbers, or of one that is written in the order
+    /// of the schema.
+    pub(super) fn of(schema: &Schema, by_number: bool) -> Result<Self, Error> {
         let mut making = Making { schema, types: Types::new(trunkline_wire::gob::MAX_STREAM_TYPES) };
         for message in schema.messages() {
             making.push(&message.name, Shape::Struct([].into()))?;
@@ -28,7 +30,9 @@ impl Layout {
         let mut messages = Vec::new();
         for (index, message) in schema.messages().iter().enumerate() {
             let mut sorted: Vec<_> = message.fields.iter().collect();
-            sorted.sort_by_key(|field| field.number);
+            if by_number {
+                sorted.sort_by_key(|field| field.number);
+            }
             let mut fields = Vec::new();
             let mut places = Vec::new();
             for field in sorted {

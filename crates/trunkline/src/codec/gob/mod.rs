@@ -20,12 +20,14 @@ use trunkline_wire::gob::{self as wire, Cursor, Message as WireMessage, builtin}
 use super::{Budget, Error};
 use crate::message::{Message, Schema};
 
+mod any;
 mod cache;
 mod layout;
 mod plan;
 mod read;
 mod write;
 
+pub use any::{Complex, Gob};
 pub(super) use plan::name_of;
 
 pub(super) const CODEC: &str = "gob";
@@ -44,7 +46,7 @@ pub(super) fn write_by(
     out: &mut Vec<u8>,
     fields: impl FnOnce(&mut write::Writer<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    put(&layout::Layout::of(schema)?, out, fields)
+    put(&layout::Layout::of(schema, false)?, out, fields)
 }
 
 /// Reads a message of the schema: `field` takes each field that is there.

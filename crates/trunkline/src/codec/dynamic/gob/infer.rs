@@ -51,7 +51,13 @@ fn guess(tree: &Tree, depth: usize) -> Result<Guess<'_>, Error> {
         Tree::Null => Guess::Nothing,
         Tree::Bool(_) => Guess::Bool,
         Tree::Int(_) => Guess::Int,
-        Tree::Uint(_) => Guess::Uint,
+        Tree::Uint(number) => {
+            if i64::try_from(*number).is_ok() {
+                Guess::Int
+            } else {
+                Guess::Uint
+            }
+        }
         Tree::F32(_) | Tree::F64(_) => Guess::Float,
         Tree::Text(_) | Tree::Bytes(_) => Guess::Text,
         Tree::List(items) => {
@@ -93,6 +99,8 @@ fn both<'a>(one: Guess<'a>, other: Guess<'a>) -> Result<Guess<'a>, Error> {
     Ok(match (one, other) {
         (Guess::Nothing, known) | (known, Guess::Nothing) => known,
         (one, other) if one == other => one,
+        // Of both signs, and too large for a signed one: no integer holds all of them.
+        (Guess::Int, Guess::Uint) | (Guess::Uint, Guess::Int) => Guess::Float,
         (Guess::Int | Guess::Uint | Guess::Float, Guess::Float)
         | (Guess::Float, Guess::Int | Guess::Uint) => Guess::Float,
         (Guess::List(one), Guess::List(other)) => Guess::List(Box::new(both(*one, *other)?)),
@@ -145,8 +153,15 @@ fn write(guess: &Guess<'_>, tree: &Tree, out: &mut Vec<u8>) {
     match guess {
         Guess::Nothing => wire::put_int(0, out),
         Guess::Bool => out.push(u8::from(*tree == Tree::Bool(true))),
-        Guess::Int => wire::put_int(if let Tree::Int(number) = tree { *number } else { 0 }, out),
-        Guess::Uint => wire::put_uint(if let Tree::Uint(number) = tree { *number } else { 0 }, out),
+        Guess::Int => match tree {
+            Tree::Int(number) => wire::put_int(*number, out),
+            Tree::Uint(number) => wire::put_int(i64::try_from(*number).unwrap_or(i64::MAX), out),
+            _ => wire::put_int(0, out),
+        },
+        Guess::Uint => match tree {
+            Tree::Uint(number) => wire::put_uint(*number, out),
+            _ => wire::put_uint(0, out),
+        },
         Guess::Float => wire::put_float(float(tree), out),
         Guess::Text => wire::put_bytes(if let Tree::Text(text) = tree { text.as_bytes() } else { b"" }, out),
         Guess::List(inner) => {
