@@ -7,6 +7,7 @@ use rustix::net::SocketAddrAny;
 use tokio::time::Instant;
 use trunkline::client::{Url, Wire};
 use trunkline::wire::iip::Iip;
+use trunkline::wire::netrpc::NetRpc;
 use trunkline::wire::rpcx::Rpcx;
 use trunkline::{Address, Metadata, Serialization};
 
@@ -107,14 +108,20 @@ impl Plan {
             given.push(None);
         }
         let metadata = values::metadata_of(&args.target.headers)?;
-        let target = Target::new(args, &url, names, &metadata)?;
+        if url.connect.is_some() {
+            return Err(Failure::usage("the load tool does not speak behind a CONNECT"));
+        }
+        let (codec, raw) = values::on_wire(args.codec, url.wire == Wire::Netrpc, &metadata)?;
+        let target = Target::new(args, codec, &url, names, &metadata)?;
         let prepare = match url.wire {
             Wire::Http => Http::prepare,
             Wire::Iip => Iip::prepare,
+            Wire::Netrpc => NetRpc::prepare,
             _ => Rpcx::prepare,
         };
         let prepare = |body: &[u8]| prepare(&target, body);
-        let bodies = Bodies::new(args.codec, given, &how(args, &url, &metadata).await?, prepare)?;
+        let how = if raw { call::Bodies::Bytes } else { how(args, &url, &metadata).await? };
+        let bodies = Bodies::new(codec, given, &how, prepare)?;
         let resolved = stream::resolve(&url.address).await;
         let addresses = resolved.map_err(|why| unreachable(&url.address, &why))?;
         Ok(Self {
@@ -150,7 +157,6 @@ fn names(wire: Wire, text: &str) -> Result<(&str, &str), Failure> {
 async fn how(args: &Bench, url: &Url, metadata: &Metadata) -> Result<call::Bodies, Failure> {
     match args.codec {
         Serialization::Protobuf | Serialization::Thrift => {}
-        Serialization::Raw => return Ok(call::Bodies::Bytes),
         _ => return Ok(call::Bodies::Json { request: None, reply: None }),
     }
     let deadline = Instant::now() + DEFAULT_TIMEOUT;
@@ -165,13 +171,14 @@ async fn how(args: &Bench, url: &Url, metadata: &Metadata) -> Result<call::Bodie
 impl Target {
     fn new(
         args: &Bench,
+        codec: Serialization,
         url: &Url,
         (service, method): (&str, &str),
         metadata: &Metadata,
     ) -> Result<Self, Failure> {
         let mut head = Vec::new();
         if url.wire == Wire::Http {
-            head = http_head::head(&url.address, (service, method), args.codec, metadata, args.timeout)
+            head = http_head::head(&url.address, (service, method), codec, metadata, args.timeout)
                 .map_err(Failure::usage)?;
         }
         let (mut service, mut method) = (service.to_owned(), method.to_owned());
@@ -180,7 +187,7 @@ impl Target {
             method.make_ascii_lowercase();
         }
         let timeout = args.timeout.map(|timeout| timeout.as_millis().max(1).to_string());
-        let (codec, metadata, in_flight) = (args.codec, metadata.clone(), args.in_flight);
+        let (metadata, in_flight) = (metadata.clone(), args.in_flight);
         Ok(Self { service, method, codec, metadata, timeout, in_flight, head })
     }
 }

@@ -19,6 +19,7 @@ use rustix::time::{
 use tokio::sync::mpsc::Sender;
 use trunkline::client::Wire;
 use trunkline::wire::iip::Iip;
+use trunkline::wire::netrpc::NetRpc;
 use trunkline::wire::rpcx::Rpcx;
 
 use super::exchange::Exchange;
@@ -71,6 +72,7 @@ pub(super) fn run(
     let load = match plan.wire {
         Wire::Http => load::<Http>,
         Wire::Iip => load::<Iip>,
+        Wire::Netrpc => load::<NetRpc>,
         _ => load::<Rpcx>,
     };
     // Nobody listens any more where the run was called off.
