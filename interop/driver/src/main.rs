@@ -28,13 +28,16 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
-       trunkline-interop serve";
+       trunkline-interop serve
+       trunkline-interop gateway -addr ADDR";
 
 /// What runs.
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
     Serve,
+    /// HTTP in front of an IIP server.
+    Gateway(String),
 }
 
 struct Options {
@@ -67,11 +70,13 @@ impl Options {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            "gateway" => Mode::Gateway(address),
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
+            Mode::Gateway(backend) => backend,
             Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -100,7 +105,8 @@ async fn run(options: Options) -> ExitCode {
             iip::cases(&mut suite, peer).await;
             return suite.close();
         }
-        Mode::Serve => return own::serve().await,
+        Mode::Serve => return own::serve(None).await,
+        Mode::Gateway(backend) => return own::serve(Some(backend)).await,
     };
     if let Some(token) = &options.token {
         auth::cases(&mut suite, peer, token).await;

@@ -125,14 +125,14 @@ fn cell(system: &System, own: &[Figures], first: &[Figures]) -> Cell {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// A process that ends with its handle.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -143,7 +143,7 @@ impl Drop for Running {
 
 impl Running {
     /// Starts a program on one core; its lines come from the reader.
-    fn start(
+    pub(super) fn start(
         cores: &str,
         path: &str,
         arguments: &[String],
@@ -250,7 +250,7 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
     arguments
 }
 
-fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
+pub(super) fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
     let mut line = String::new();
     match lines.read_line(&mut line) {
         Ok(0) | Err(_) => Err("it ended without a word".to_owned()),
@@ -259,7 +259,7 @@ fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
 }
 
 /// A number in an object of one line.
-fn field(line: &str, name: &str) -> Option<f64> {
+pub(super) fn field(line: &str, name: &str) -> Option<f64> {
     let (_, rest) = line.split_once(&format!("\"{name}\":"))?;
     rest.split([',', '}']).next()?.trim().parse().ok()
 }
