@@ -61,11 +61,6 @@ impl Options {
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
-
-    /// Nothing but IIP's own tables: the other frameworks need not be built.
-    fn only_iip(&self) -> bool {
-        self.only.as_ref().is_some_and(|only| only.starts_with("IIP"))
-    }
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {

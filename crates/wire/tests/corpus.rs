@@ -10,6 +10,8 @@
 mod iip;
 #[path = "../../../fuzz/src/iip_channels.rs"]
 mod iip_channels;
+#[path = "../../../fuzz/src/saber.rs"]
+mod saber;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -40,6 +42,7 @@ fn the_corpora_hold() {
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
         ("iip_channels", iip_channels::iip_channels),
+        ("saber", saber::saber),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
@@ -48,7 +51,7 @@ fn the_corpora_hold() {
 
 #[test]
 fn what_was_recorded_holds() {
-    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip"] {
+    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip", "testdata/saber"] {
         let count = replay(folder, |bytes| {
             wire::rpcx_frame(bytes);
             wire::rpcx_session(bytes);
@@ -56,6 +59,7 @@ fn what_was_recorded_holds() {
             wire::detect(bytes);
             iip::iip_session(bytes);
             iip_channels::iip_channels(bytes);
+            saber::saber(bytes);
         });
         assert!(count > 50, "{folder}: {count}");
     }

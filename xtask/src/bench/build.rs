@@ -17,7 +17,7 @@ pub(super) struct Programs {
 }
 
 /// Go's peers: the name, the folder of the module and the package.
-const GO: [(&str, &str, &str); 8] = [
+const GO: [(&str, &str, &str); 9] = [
     ("rpcx", "peers/go", "rpcx"),
     ("arpc", "peers/go", "arpc"),
     ("grpc-go", "peers/go", "grpc"),
@@ -26,10 +26,23 @@ const GO: [(&str, &str, &str); 8] = [
     ("iip", "peers/go/iip", "."),
     ("iip-files", "peers/go/iip", "files"),
     ("net/http", "peers/go", "nethttp"),
+    ("saber", "peers/go/saber", "."),
 ];
 
-/// Those that IIP's tables have.
-pub(super) const OF_IIP: [&str; 3] = ["iip", "iip-files", "net/http"];
+/// Those that have tables of their own: how the names of the tables begin, and which peers they need.
+const OWN: [(&str, &[&str]); 3] =
+    [("IIP", &["iip", "iip-files", "net/http"]), ("net/rpc", &["net/rpc"]), ("saber", &["saber"])];
+
+/// Whether a peer echoes bodies as the general tables have it.
+pub(super) fn is_general(name: &str) -> bool {
+    name == "net/rpc" || !OWN.iter().any(|(_, peers)| peers.contains(&name))
+}
+
+/// The peers that are needed for what `--only` says, where it names tables of their own.
+fn own(only: Option<&str>) -> Option<&'static [&'static str]> {
+    let (_, peers) = OWN.iter().find(|(table, _)| only.is_some_and(|only| only.starts_with(table)))?;
+    Some(peers)
+}
 
 pub(super) fn build(options: &Options) -> Result<Programs, String> {
     let (root, bench) = (root(), root().join("bench"));
@@ -47,17 +60,18 @@ pub(super) fn build(options: &Options) -> Result<Programs, String> {
     if options.quick {
         return Ok(programs);
     }
-    if !options.only_iip() {
+    let own = own(options.only.as_deref());
+    if own.is_none() {
         cargo(&bench, &bench_target, &["-p", "trunkline-bench-peers"])?;
-    }
-    for name in ["tarpc", "volo", "tonic"].into_iter().filter(|_| !options.only_iip()) {
-        programs.peers.push((name, release.join(format!("peer-{name}"))));
+        for name in ["tarpc", "volo", "tonic"] {
+            programs.peers.push((name, release.join(format!("peer-{name}"))));
+        }
     }
     let Some(go) = Go::find(&root)? else { return Ok(programs) };
     let out = bench_target.join("go");
     std::fs::create_dir_all(&out).map_err(|error| format!("{}: {error}", out.display()))?;
     for (name, module, package) in
-        GO.into_iter().filter(|(name, ..)| !options.only_iip() || OF_IIP.contains(name))
+        GO.into_iter().filter(|(name, ..)| own.is_none_or(|own| own.contains(name)))
     {
         let program = out.join(name.replace('/', "-"));
         match go.peer(&bench.join(module), package, &program) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::build::{OF_IIP, Programs};
+use super::build::{Programs, is_general};
 use super::{Options, root};
 
 /// One program with its arguments; an address is put behind a client's first argument.
@@ -197,6 +197,42 @@ fn iip(programs: &Programs) -> Vec<Plan> {
     plans
 }
 
+/// saber's own stress test: 200 callers and four services. A Go node answers to an address that it has in its table, so
+/// the addresses are fixed (`bench/peers/go/saber`).
+fn saber(programs: &Programs) -> Option<Plan> {
+    let (_, path) = programs.peers.iter().find(|(name, _)| *name == "saber")?;
+    let fixed = |arguments: &str| arguments.replace("127.0.0.1:0", "127.0.7.1:8908");
+    let server = program(path, &fixed(SERVER));
+    let demo = format!("{} --remote stress_client=127.0.7.2:8907", fixed(DEMO));
+    let demo = program(&programs.trunkline, &demo);
+    let system = |name: &str, server: &Program, client: Program, kind| System {
+        name: name.to_owned(),
+        server: server.clone(),
+        client,
+        kind,
+    };
+    let bench = program(&programs.trunkline, "bench lobby.ReqLogin --services 4");
+    let load = Load { cores: Cores::Each, ..load(1, 200, 38) };
+    Some(Plan {
+        name: "saber, its stress test: 200 callers, 4 services",
+        stretch: 2.0,
+        loads: vec![load],
+        systems: vec![
+            system("Go, both", &server, program(path, "client --threads 1"), Client::Peer),
+            system(
+                "Go client alone",
+                &demo,
+                program(path, "client --threads 1 --cluster trunkline"),
+                Client::Peer,
+            ),
+            system("trunkline, both", &demo, bench, Client::Bench { scheme: SABER, rate: None }),
+        ],
+    })
+}
+
+/// The scheme on which callers share a connection, and the body is the stress test's own.
+pub(super) const SABER: &str = "saber";
+
 pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let system = |name: &str, server: Program, client: Program| System {
         name: name.to_owned(),
@@ -224,8 +260,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         system("one thread", demo.clone(), limit_client("Echo.Owned")),
         system("two threads", two, limit_client("Echo.Owned")),
     ];
-    // IIP's have tables of their own.
-    for (name, path) in programs.peers.iter().filter(|(name, _)| !OF_IIP.contains(name)) {
+    for (name, path) in programs.peers.iter().filter(|(name, _)| is_general(name)) {
         ends.push(system(name, program(path, SERVER), program(path, "client --threads 1")));
         let method = match *name {
             "rpcx" => "Echo.Echo",
@@ -268,6 +303,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         },
     ];
     plans.extend(iip(programs));
+    plans.extend(saber(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {
             let mut first = true;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::plan::{Client, Cores, Load, Plan, System};
+use super::plan::{Client, Cores, Load, Plan, SABER, System};
 use super::{Options, report};
 
 /// What one run of one system gave.
@@ -233,6 +233,11 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
                 "--connections {connections} --in-flight {in_flight} --size {size} --seconds {seconds} --warmup-ms {}",
                 WARM_UP.as_millis()
             );
+            arguments.extend(rest.split(' ').map(str::to_owned));
+        }
+        Client::Bench { scheme: SABER, .. } => {
+            arguments.insert(1, format!("saber://{address}"));
+            let rest = format!("-c {in_flight} -z {seconds}s --json");
             arguments.extend(rest.split(' ').map(str::to_owned));
         }
         Client::Bench { scheme, rate } => {
