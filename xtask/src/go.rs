@@ -23,6 +23,7 @@ pub(crate) struct Programs {
     pub(crate) easymicro_server: PathBuf,
     pub(crate) iip_client: PathBuf,
     pub(crate) iip_server: PathBuf,
+    pub(crate) gob: PathBuf,
 }
 
 impl Go {
@@ -66,6 +67,8 @@ impl Go {
             easymicro_server: easymicro("server")?,
             iip_client: iip("client")?,
             iip_server: iip("server")?,
+            // The standard library only.
+            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
         })
     }
 
@@ -90,7 +93,7 @@ impl Go {
             .args(["build", "-trimpath", "-o"])
             .arg(&to)
             .args(flags)
-            .arg(format!("./{package}"))
+            .arg(Path::new(".").join(package))
             .current_dir(module)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .status()

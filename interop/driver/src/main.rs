@@ -2,6 +2,7 @@
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop gob -server PROGRAM [-case NAME]`: values of gob, with the program `interop/gob`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -11,6 +12,7 @@ mod bodies;
 mod codecs;
 mod connection;
 mod failures;
+mod gob;
 mod iip;
 mod meter;
 mod own;
@@ -28,12 +30,14 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop gob -server PROGRAM [-case NAME]
        trunkline-interop serve";
 
 /// What runs.
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
+    Gob(PathBuf),
     Serve,
 }
 
@@ -67,12 +71,16 @@ impl Options {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            "gob" => {
+                options.mode = Mode::Gob(program);
+                return Some(options);
+            }
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
-            Mode::Serve => return None,
+            Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
     }
@@ -98,6 +106,10 @@ async fn run(options: Options) -> ExitCode {
         Mode::Calls(peer) => peer,
         Mode::Iip(peer) => {
             iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Gob(program) => {
+            gob::cases(&mut suite, program).await;
             return suite.close();
         }
         Mode::Serve => return own::serve().await,
