@@ -8,7 +8,7 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Modules that a local proxy folder may serve with a checksum that the public database does not know.
-const LOCAL_MODULES: &str = "github.com/masonchen2014/*,github.com/truexf/iip";
+const LOCAL_MODULES: &str = "github.com/masonchen2014/*,github.com/truexf/iip,github.com/zzinno/*";
 
 /// The Go toolchain with the environment that the programs are built in.
 pub(crate) struct Go {
@@ -24,6 +24,8 @@ pub(crate) struct Programs {
     pub(crate) iip_client: PathBuf,
     pub(crate) iip_server: PathBuf,
     pub(crate) gob: PathBuf,
+    pub(crate) netrpc_client: PathBuf,
+    pub(crate) netrpc_server: PathBuf,
 }
 
 impl Go {
@@ -55,11 +57,13 @@ impl Go {
     pub(crate) fn build(&self, root: &Path, out: &Path) -> Result<Programs, String> {
         fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
         let rpcx = root.join("interop/rpcx");
-        // These two have no checksums in the repository (see interop/README.md).
+        // These have no checksums in the repository (see interop/README.md).
         let (easymicro, iip) = (root.join("interop/easymicro"), root.join("interop/iip"));
+        let netrpc = root.join("interop/netrpc");
         let easymicro =
             |package| self.unsummed(&easymicro, package, out.join(format!("easymicro-{package}")));
         let iip = |package| self.unsummed(&iip, package, out.join(format!("iip-{package}")));
+        let netrpc = |package| self.unsummed(&netrpc, package, out.join(format!("netrpc-{package}")));
         Ok(Programs {
             rpcx_client: self.program(&rpcx, "client", out.join("rpcx-client"), &["-mod=readonly"])?,
             rpcx_server: self.program(&rpcx, "server", out.join("rpcx-server"), &["-mod=readonly"])?,
@@ -69,6 +73,8 @@ impl Go {
             iip_server: iip("server")?,
             // The standard library only.
             gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
+            netrpc_client: netrpc("client")?,
+            netrpc_server: netrpc("server")?,
         })
     }
 

@@ -249,6 +249,10 @@ impl Suite<'_> {
         calls::iip(&ours.trunkline, &iip, Path::new(&files), self.options, &mut self.report);
         let frames = iip.other("frames").unwrap_or_default().to_owned();
         self.library("iip", &ours.driver, &iip, &p.iip_server, &["-frames", &frames]);
+        let gateway = Server::start(&ours.driver, &["gateway", "-addr", iip.addr()], self.logs)?;
+        let pair = "HTTP -> trunkline gateway -> Go iip";
+        self.go_client(pair, &p.iip_client, &iip, &["-web", gateway.addr()]);
+        self.stop(pair, gateway);
         self.stop("trunkline -> Go iip", iip);
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use trunkline::client::Wire;
 use trunkline::reflect::{
     Description, MethodDescription, ReflectionClient, SchemaDescription, ServiceDescription,
 };
@@ -35,6 +36,7 @@ async fn described(target: &args::Target) -> Result<(Description, String), Failu
     let url = endpoint::url(&target.url)?;
     let address = url.address.to_string();
     let metadata = values::metadata_of(&target.headers)?;
+    values::on_wire(Serialization::Json, url.wire == Wire::Netrpc, &metadata)?;
     let deadline = Instant::now() + PATIENCE;
     let asked = async {
         let channel = endpoint::connect(&url, deadline).await?;

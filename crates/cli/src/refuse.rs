@@ -29,7 +29,7 @@ const LATER_FLAGS: [&str; 17] = [
     "--services",
 ];
 /// Where calls will go, some day.
-const LATER_SCHEMES: [&str; 9] = ["netrpc", "saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
+const LATER_SCHEMES: [&str; 8] = ["saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {

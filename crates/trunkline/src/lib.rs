@@ -32,9 +32,11 @@
 //! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
 //! - [`layer::Resume`] and [`client::Resuming`]: streams that survive a lost connection.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
+//! - `peer` (feature `netrpc`): named peers, which offer functions to each other.
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.
 //! - `gateway` (feature `gateway`): HTTP in front of IIP.
+//! - `node` (feature `node`): mailbox services, their timers, and what they call each other by.
 //! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
 
 // What the macros generate names this crate from outside; inside it must have that name too.
@@ -58,7 +60,11 @@ mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod openapi;
+#[cfg(feature = "netrpc")]
+pub mod peer;
 mod push;
 pub mod random;
 pub mod reflect;

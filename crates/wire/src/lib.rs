@@ -13,8 +13,10 @@ pub mod gob;
 pub mod iip;
 mod limits;
 mod metadata;
+pub mod netrpc;
 mod read;
 pub mod rpcx;
+pub mod saber;
 mod session;
 mod traffic;
 

@@ -31,7 +31,8 @@ const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server 
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
        trunkline-interop gob -server PROGRAM [-case NAME]
-       trunkline-interop serve";
+       trunkline-interop serve
+       trunkline-interop gateway -addr ADDR";
 
 /// What runs.
 enum Mode {
@@ -39,6 +40,8 @@ enum Mode {
     Iip(iip::Peer),
     Gob(PathBuf),
     Serve,
+    /// HTTP in front of an IIP server.
+    Gateway(String),
 }
 
 struct Options {
@@ -75,11 +78,13 @@ impl Options {
                 options.mode = Mode::Gob(program);
                 return Some(options);
             }
+            "gateway" => Mode::Gateway(address),
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
+            Mode::Gateway(backend) => backend,
             Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -112,7 +117,8 @@ async fn run(options: Options) -> ExitCode {
             gob::cases(&mut suite, program).await;
             return suite.close();
         }
-        Mode::Serve => return own::serve().await,
+        Mode::Serve => return own::serve(None).await,
+        Mode::Gateway(backend) => return own::serve(Some(backend)).await,
     };
     if let Some(token) = &options.token {
         auth::cases(&mut suite, peer, token).await;

@@ -24,6 +24,12 @@ mod protobuf;
 #[cfg(feature = "thrift")]
 mod thrift;
 
+/// MessagePack of values that are no messages.
+#[cfg(feature = "netrpc")]
+pub(crate) mod msgpack_any {
+    pub(crate) use super::msgpack::{decode_any as decode, encode_any as encode};
+}
+
 pub use error::Error;
 #[cfg(feature = "protobuf")]
 #[doc(hidden)]

@@ -6,6 +6,7 @@ use super::Error;
 use super::builtin::{FIRST_DEFINED, INTERFACE};
 use super::define::write_definition;
 use super::message::Message;
+use super::number::{int_width, put_int};
 use super::types::{Definition, Types, is_builtin};
 use crate::Limits;
 
@@ -136,6 +137,39 @@ impl Outgoing {
         let id = self.declare_as(definitions, value.id(), out)?;
         value.put_as(id, out);
         Ok(())
+    }
+
+    /// The same for a self-contained stream that stands at the end of `out` already, from `at` on: where the connection
+    /// has had its types, it is changed where it stands.
+    ///
+    /// # Errors
+    /// As [`graft`](Self::graft).
+    pub fn graft_in_place(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (definitions, value) = split(out.get(at..).unwrap_or_default())?;
+        let local = value.id();
+        if definitions.is_empty() && local != INTERFACE && is_builtin(local) {
+            return Ok(());
+        }
+        let known = self.recent.iter().flatten().find(|(known, _)| **known == *definitions);
+        if let Some((_, id)) = known
+            && int_width(*id) == int_width(local)
+        {
+            let (id, end) = (*id, at.saturating_add(definitions.len()));
+            let behind = value.rest().len().saturating_add(int_width(id));
+            out.drain(at..end);
+            // The id is written behind the message, and copied to its place.
+            let end = out.len();
+            put_int(id, out);
+            out.copy_within(end.., end.saturating_sub(behind));
+            out.truncate(end);
+            return Ok(());
+        }
+        let stream = out.split_off(at);
+        let grafted = self.graft(&stream, out);
+        if grafted.is_err() {
+            out.extend_from_slice(&stream);
+        }
+        grafted
     }
 
     /// Appends what the connection has not had yet of a row of definitions, and gives the id that values of the first

@@ -177,7 +177,7 @@ impl Client {
             uri,
             later,
             begun: false,
-            window: Window::new(),
+            window: Window::default(),
         });
         if !body.is_empty() || call.end {
             self.write(lane, body, call.end, out);

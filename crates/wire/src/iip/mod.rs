@@ -38,6 +38,7 @@ mod path;
 mod reply;
 mod server;
 mod session;
+mod turn;
 mod window;
 
 pub use frame::{Frame, most_uri};
