@@ -23,6 +23,7 @@ pub(crate) struct Programs {
     pub(crate) easymicro_server: PathBuf,
     pub(crate) iip_client: PathBuf,
     pub(crate) iip_server: PathBuf,
+    pub(crate) gob: PathBuf,
     pub(crate) netrpc_client: PathBuf,
     pub(crate) netrpc_server: PathBuf,
 }
@@ -70,6 +71,8 @@ impl Go {
             easymicro_server: easymicro("server")?,
             iip_client: iip("client")?,
             iip_server: iip("server")?,
+            // The standard library only.
+            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
             netrpc_client: netrpc("client")?,
             netrpc_server: netrpc("server")?,
         })
@@ -96,7 +99,7 @@ impl Go {
             .args(["build", "-trimpath", "-o"])
             .arg(&to)
             .args(flags)
-            .arg(format!("./{package}"))
+            .arg(Path::new(".").join(package))
             .current_dir(module)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .status()

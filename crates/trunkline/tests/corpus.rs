@@ -8,6 +8,9 @@
 #[cfg(all(feature = "file", target_os = "linux"))]
 #[path = "../../../fuzz/src/files.rs"]
 mod files;
+#[cfg(feature = "netrpc")]
+#[path = "../../../fuzz/src/gob.rs"]
+mod gob;
 #[cfg(feature = "http")]
 #[path = "../../../fuzz/src/http.rs"]
 mod http;
@@ -18,6 +21,7 @@ mod payload;
 /// Gives all files of a target's corpus to a check; how many.
 #[cfg(any(
     feature = "http",
+    feature = "netrpc",
     all(feature = "file", target_os = "linux"),
     all(feature = "protobuf", feature = "thrift", feature = "gzip")
 ))]
@@ -45,6 +49,13 @@ fn the_corpus_of_messages_holds() {
 fn the_corpus_of_http_holds() {
     let count = replay("http", http::http);
     assert!(count >= 100, "{count} inputs");
+}
+
+#[cfg(feature = "netrpc")]
+#[test]
+fn the_corpus_of_gob_holds() {
+    let count = replay("gob", gob::gob);
+    assert!(count >= 60, "{count} inputs");
 }
 
 #[cfg(all(feature = "file", target_os = "linux"))]

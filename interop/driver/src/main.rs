@@ -2,6 +2,7 @@
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop gob -server PROGRAM [-case NAME]`: values of gob, with the program `interop/gob`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -11,6 +12,7 @@ mod bodies;
 mod codecs;
 mod connection;
 mod failures;
+mod gob;
 mod iip;
 mod meter;
 mod own;
@@ -28,6 +30,7 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop gob -server PROGRAM [-case NAME]
        trunkline-interop serve
        trunkline-interop gateway -addr ADDR";
 
@@ -35,6 +38,7 @@ const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server 
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
+    Gob(PathBuf),
     Serve,
     /// HTTP in front of an IIP server.
     Gateway(String),
@@ -70,6 +74,10 @@ impl Options {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            "gob" => {
+                options.mode = Mode::Gob(program);
+                return Some(options);
+            }
             "gateway" => Mode::Gateway(address),
             _ => return None,
         };
@@ -77,7 +85,7 @@ impl Options {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
             Mode::Gateway(backend) => backend,
-            Mode::Serve => return None,
+            Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
     }
@@ -103,6 +111,10 @@ async fn run(options: Options) -> ExitCode {
         Mode::Calls(peer) => peer,
         Mode::Iip(peer) => {
             iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Gob(program) => {
+            gob::cases(&mut suite, program).await;
             return suite.close();
         }
         Mode::Serve => return own::serve(None).await,
