@@ -2,6 +2,7 @@
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -13,6 +14,7 @@ mod connection;
 mod failures;
 mod iip;
 mod meter;
+mod netrpc;
 mod own;
 mod peer;
 mod services;
@@ -28,12 +30,14 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]
        trunkline-interop serve";
 
 /// What runs.
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
+    Netrpc(netrpc::Peer),
     Serve,
 }
 
@@ -48,12 +52,15 @@ impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
         let mode = args.next()?;
         let (mut address, mut program, mut frames) = (String::new(), PathBuf::new(), String::new());
+        let (mut connect, mut zrpc) = (String::new(), String::new());
         let mut options = Self { mode: Mode::Serve, token: None, only: String::new(), long: false };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "-addr" => address = args.next()?,
                 "-server" => program = args.next()?.into(),
                 "-frames" => frames = args.next()?,
+                "-connect" => connect = args.next()?,
+                "-zrpc" => zrpc = args.next()?,
                 "-token" => options.token = Some(args.next()?),
                 "-case" => options.only = args.next()?,
                 "-long" => options.long = true,
@@ -67,11 +74,13 @@ impl Options {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            "netrpc" => Mode::Netrpc(netrpc::Peer { address, connect, zrpc, program }),
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
+            Mode::Netrpc(peer) => &peer.address,
             Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -98,6 +107,10 @@ async fn run(options: Options) -> ExitCode {
         Mode::Calls(peer) => peer,
         Mode::Iip(peer) => {
             iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Netrpc(peer) => {
+            netrpc::cases(&mut suite, peer).await;
             return suite.close();
         }
         Mode::Serve => return own::serve().await,

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use trunkline::describe::{MethodInfo, ServiceInfo};
 use trunkline::{Bytes, Call, Code, NamedService, Reply, Result, Server, Service, Status};
 
+use crate::netrpc::{Mirror, TypesServer};
 use crate::suite::{Check, Told};
 
 /// `/headers`: the metadata of the call, as JSON as an HTTP adapter writes it.
@@ -44,7 +45,13 @@ pub(crate) async fn serve() -> ExitCode {
 
 async fn run() -> Check {
     let mut term = signal(SignalKind::terminate()).told("TERM")?;
-    let server = Server::builder().serve(Paths).listen("127.0.0.1:0").bind().await.told("bind")?;
+    let server = Server::builder()
+        .serve(Paths)
+        .serve(TypesServer::new(Mirror))
+        .listen("127.0.0.1:0")
+        .bind()
+        .await
+        .told("bind")?;
     let (handle, addresses) = (server.handle(), server.addresses());
     let running = tokio::spawn(server.run());
     println!("ready {}", addresses.join(" "));
