@@ -25,6 +25,7 @@ pub(crate) struct Programs {
     pub(crate) iip_server: PathBuf,
     pub(crate) netrpc_client: PathBuf,
     pub(crate) netrpc_server: PathBuf,
+    pub(crate) gob: PathBuf,
 }
 
 impl Go {
@@ -72,6 +73,8 @@ impl Go {
             iip_server: iip("server")?,
             netrpc_client: netrpc("client")?,
             netrpc_server: netrpc("server")?,
+            // The standard library only.
+            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
         })
     }
 
@@ -96,7 +99,7 @@ impl Go {
             .args(["build", "-trimpath", "-o"])
             .arg(&to)
             .args(flags)
-            .arg(format!("./{package}"))
+            .arg(Path::new(".").join(package))
             .current_dir(module)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .status()

@@ -126,6 +126,7 @@ fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>
         suite.iip_clients(&ours)?;
         suite.netrpc_clients(&ours)?;
         suite.go_servers(&ours)?;
+        suite.gob(&ours.driver);
     }
     Ok(Some(suite.report))
 }
@@ -278,6 +279,13 @@ impl Suite<'_> {
         self.library("netrpc", &ours.driver, &netrpc, &p.netrpc_server, &more);
         self.stop("trunkline -> Go netrpc", netrpc);
         Ok(())
+    }
+
+    /// Values of gob between the library and Go, without a connection.
+    fn gob(&mut self, driver: &Path) {
+        let mut command = Command::new(driver);
+        command.args(["gob", "-server"]).arg(&self.programs.gob);
+        self.client("trunkline library <-> Go encoding/gob", command);
     }
 
     /// The library against a Go server; `program` is for the cases that kill one.

@@ -5,6 +5,9 @@
     clippy::panic,
     reason = "helpers of tests may fail loudly"
 )]
+#[cfg(feature = "netrpc")]
+#[path = "../../../fuzz/src/gob.rs"]
+mod gob;
 #[cfg(feature = "http")]
 #[path = "../../../fuzz/src/http.rs"]
 mod http;
@@ -13,7 +16,11 @@ mod http;
 mod payload;
 
 /// Gives all files of a target's corpus to a check; how many.
-#[cfg(any(feature = "http", all(feature = "protobuf", feature = "thrift", feature = "gzip")))]
+#[cfg(any(
+    feature = "http",
+    feature = "netrpc",
+    all(feature = "protobuf", feature = "thrift", feature = "gzip")
+))]
 fn replay(target: &str, check: impl Fn(&[u8])) -> usize {
     let folder = format!("{}/../../fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
     let mut count = 0;
@@ -38,4 +45,11 @@ fn the_corpus_of_messages_holds() {
 fn the_corpus_of_http_holds() {
     let count = replay("http", http::http);
     assert!(count >= 100, "{count} inputs");
+}
+
+#[cfg(feature = "netrpc")]
+#[test]
+fn the_corpus_of_gob_holds() {
+    let count = replay("gob", gob::gob);
+    assert!(count >= 60, "{count} inputs");
 }

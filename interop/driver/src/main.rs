@@ -3,6 +3,7 @@
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
 //! `trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]`
+//! `trunkline-interop gob -server PROGRAM [-case NAME]`: values of gob, with the program `interop/gob`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -12,6 +13,7 @@ mod bodies;
 mod codecs;
 mod connection;
 mod failures;
+mod gob;
 mod iip;
 mod meter;
 mod netrpc;
@@ -31,6 +33,7 @@ const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server 
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
        trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]
+       trunkline-interop gob -server PROGRAM [-case NAME]
        trunkline-interop serve";
 
 /// What runs.
@@ -38,6 +41,7 @@ enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
     Netrpc(netrpc::Peer),
+    Gob(PathBuf),
     Serve,
 }
 
@@ -75,13 +79,17 @@ impl Options {
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
             "netrpc" => Mode::Netrpc(netrpc::Peer { address, connect, zrpc, program }),
+            "gob" => {
+                options.mode = Mode::Gob(program);
+                return Some(options);
+            }
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
             Mode::Netrpc(peer) => &peer.address,
-            Mode::Serve => return None,
+            Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
     }
@@ -111,6 +119,10 @@ async fn run(options: Options) -> ExitCode {
         }
         Mode::Netrpc(peer) => {
             netrpc::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Gob(program) => {
+            gob::cases(&mut suite, program).await;
             return suite.close();
         }
         Mode::Serve => return own::serve().await,
