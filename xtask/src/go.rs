@@ -23,9 +23,9 @@ pub(crate) struct Programs {
     pub(crate) easymicro_server: PathBuf,
     pub(crate) iip_client: PathBuf,
     pub(crate) iip_server: PathBuf,
-    pub(crate) gob: PathBuf,
     pub(crate) netrpc_client: PathBuf,
     pub(crate) netrpc_server: PathBuf,
+    pub(crate) gob: PathBuf,
 }
 
 impl Go {
@@ -71,10 +71,10 @@ impl Go {
             easymicro_server: easymicro("server")?,
             iip_client: iip("client")?,
             iip_server: iip("server")?,
-            // The standard library only.
-            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
             netrpc_client: netrpc("client")?,
             netrpc_server: netrpc("server")?,
+            // The standard library only.
+            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! `trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] [-case NAME] [-long]`
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
+//! `trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]`
 //! `trunkline-interop gob -server PROGRAM [-case NAME]`: values of gob, with the program `interop/gob`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
@@ -15,6 +16,7 @@ mod failures;
 mod gob;
 mod iip;
 mod meter;
+mod netrpc;
 mod own;
 mod peer;
 mod services;
@@ -30,6 +32,7 @@ use suite::Suite;
 const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server PROGRAM [-token T] \
     [-case NAME] [-long]
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
+       trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]
        trunkline-interop gob -server PROGRAM [-case NAME]
        trunkline-interop serve
        trunkline-interop gateway -addr ADDR";
@@ -38,6 +41,7 @@ const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server 
 enum Mode {
     Calls(Peer),
     Iip(iip::Peer),
+    Netrpc(netrpc::Peer),
     Gob(PathBuf),
     Serve,
     /// HTTP in front of an IIP server.
@@ -55,12 +59,15 @@ impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Option<Self> {
         let mode = args.next()?;
         let (mut address, mut program, mut frames) = (String::new(), PathBuf::new(), String::new());
+        let (mut connect, mut zrpc) = (String::new(), String::new());
         let mut options = Self { mode: Mode::Serve, token: None, only: String::new(), long: false };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "-addr" => address = args.next()?,
                 "-server" => program = args.next()?.into(),
                 "-frames" => frames = args.next()?,
+                "-connect" => connect = args.next()?,
+                "-zrpc" => zrpc = args.next()?,
                 "-token" => options.token = Some(args.next()?),
                 "-case" => options.only = args.next()?,
                 "-long" => options.long = true,
@@ -74,6 +81,7 @@ impl Options {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
+            "netrpc" => Mode::Netrpc(netrpc::Peer { address, connect, zrpc, program }),
             "gob" => {
                 options.mode = Mode::Gob(program);
                 return Some(options);
@@ -85,6 +93,7 @@ impl Options {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
             Mode::Gateway(backend) => backend,
+            Mode::Netrpc(peer) => &peer.address,
             Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -111,6 +120,10 @@ async fn run(options: Options) -> ExitCode {
         Mode::Calls(peer) => peer,
         Mode::Iip(peer) => {
             iip::cases(&mut suite, peer).await;
+            return suite.close();
+        }
+        Mode::Netrpc(peer) => {
+            netrpc::cases(&mut suite, peer).await;
             return suite.close();
         }
         Mode::Gob(program) => {
