@@ -81,7 +81,7 @@ const CASES: [Case; 7] = [
     },
     Case {
         channels: Some(4),
-        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 2_181.0)
+        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 1_725.0)
     },
     Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 2_426.0),
     Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 1_600.0) },

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Modules that a local proxy folder may serve with a checksum that the public database does not know.
-const LOCAL_MODULES: &str = "github.com/masonchen2014/*,github.com/truexf/iip,github.com/xingshuo/saber";
+const LOCAL_MODULES: &str =
+    "github.com/masonchen2014/*,github.com/truexf/iip,github.com/xingshuo/saber,github.com/zzinno/*";
 
 /// saber's stress test, in its module.
 const STRESS: &str = "github.com/xingshuo/saber/test/stress/helloworld";
@@ -26,6 +27,9 @@ pub(crate) struct Programs {
     pub(crate) easymicro_server: PathBuf,
     pub(crate) iip_client: PathBuf,
     pub(crate) iip_server: PathBuf,
+    pub(crate) netrpc_client: PathBuf,
+    pub(crate) netrpc_server: PathBuf,
+    pub(crate) gob: PathBuf,
     pub(crate) saber_node: PathBuf,
     /// The module's own programs.
     pub(crate) saber_stress_client: PathBuf,
@@ -61,8 +65,11 @@ impl Go {
     pub(crate) fn build(&self, root: &Path, out: &Path) -> Result<Programs, String> {
         fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
         let rpcx = root.join("interop/rpcx");
-        // These two have no checksums in the repository (see interop/README.md).
+        // These have no checksums in the repository (see interop/README.md).
         let (easymicro, iip) = (root.join("interop/easymicro"), root.join("interop/iip"));
+        let netrpc = root.join("interop/netrpc");
+        let netrpc =
+            |package| self.unsummed(&netrpc, &format!("./{package}"), out.join(format!("netrpc-{package}")));
         let easymicro = |package| {
             self.unsummed(&easymicro, &format!("./{package}"), out.join(format!("easymicro-{package}")))
         };
@@ -76,6 +83,10 @@ impl Go {
             easymicro_server: easymicro("server")?,
             iip_client: iip("client")?,
             iip_server: iip("server")?,
+            netrpc_client: netrpc("client")?,
+            netrpc_server: netrpc("server")?,
+            // The standard library only.
+            gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
             saber_node: saber("./node", "node")?,
             saber_stress_client: saber(&format!("{STRESS}/client"), "stress-client")?,
             saber_stress_server: saber(&format!("{STRESS}/server"), "stress-server")?,

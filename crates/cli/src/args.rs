@@ -94,8 +94,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT, saber://HOST:PORT[/CLUSTER] (whose
-    /// services are NAME/ID) or unix://PATH[?wire=rpcx]; for call also several with
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT, netrpc://HOST:PORT[?connect=/_goRPC_],
+    /// saber://HOST:PORT[/NODE] (whose services are NAME/ID) or unix://PATH[?wire=rpcx]; for call also several with
     /// commas, each with #WEIGHT from 1 to 100 where they differ: rpcx://a:1#3,b:2
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire

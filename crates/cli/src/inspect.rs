@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use trunkline::client::Wire;
 use trunkline::reflect::{
     Description, MethodDescription, ReflectionClient, SchemaDescription, ServiceDescription,
 };
@@ -41,6 +42,7 @@ async fn described(target: &args::Target) -> Result<(Description, String), Failu
         (ask(&joined.service("Trunkline")?, &metadata, deadline).await, target.address)
     } else {
         let url = endpoint::url(&target.url)?;
+        values::on_wire(Serialization::Json, url.wire == Wire::Netrpc, &metadata)?;
         let asked = async {
             let channel = endpoint::connect(&url, deadline).await?;
             ask(&channel, &metadata, deadline).await

@@ -25,7 +25,7 @@ const LATER_FLAGS: [&str; 13] = [
     "--retry",
 ];
 /// Where calls will go, some day.
-const LATER_SCHEMES: [&str; 8] = ["netrpc", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
+const LATER_SCHEMES: [&str; 7] = ["etcd", "tls", "udp", "https", "ws", "wss", "dns"];
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {

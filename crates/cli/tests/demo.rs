@@ -35,6 +35,7 @@ fn json_says_the_same() {
         ("http", r#"{"C":42}"#),
         ("iip", r#"{"C":42}"#),
         ("json-rpc", r#"{"C":42}"#),
+        ("netrpc", r#"{"C":42}"#),
         ("saber", r#"{"Status":200}"#),
     ] {
         let row: Value = serde_json::from_str(&demo.line()).unwrap();
@@ -52,13 +53,12 @@ fn once_calls_every_wire_and_ends() {
         assert_eq!(done.code, 0, "{done:?}");
         let lines: Vec<&str> = done.stdout.lines().collect();
         assert!(lines[0].starts_with("ready 127.0.0.1:"), "{done:?}");
-        // Saber carries no token.
-        let rows = if more.first() == Some(&"--token") { 4 } else { 5 };
-        if let Some(saber) = lines.get(6) {
-            assert!(saber.starts_with("saber") && saber.contains(r#"{"Status":200}"#), "{done:?}");
-        }
-        for (line, wire) in lines[2..].iter().zip(["rpcx", "http", "iip", "json-rpc"]) {
-            assert!(line.starts_with(wire) && line.contains(r#"{"C":42}"#), "{done:?}");
+        let right = |wire| if wire == "saber" { r#"{"Status":200}"# } else { r#"{"C":42}"# };
+        let all = ["rpcx", "http", "iip", "json-rpc", "netrpc", "saber"];
+        // The last two carry no token.
+        let rows = if more.first() == Some(&"--token") { 4 } else { all.len() };
+        for (line, wire) in lines[2..].iter().zip(all) {
+            assert!(line.starts_with(wire) && line.contains(right(wire)), "{done:?}");
         }
         assert_eq!(lines.len(), 2 + rows, "{done:?}");
     }

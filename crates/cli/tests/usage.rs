@@ -39,7 +39,7 @@ fn what_comes_later_is_refused_by_its_name() {
         done.fails(2, verb);
         done.fails(2, "not built yet");
     }
-    for scheme in ["netrpc", "etcd", "tls", "udp", "https", "ws"] {
+    for scheme in ["etcd", "tls", "udp", "https", "ws"] {
         let url = format!("{scheme}://127.0.0.1:1/x?wire=rpcx");
         for args in
             [&["call", &url, "A.B"][..], &["ls", &url], &["describe", &url, "A"], &["template", &url, "A.B"]]

@@ -8,6 +8,8 @@
 
 #[path = "../../../fuzz/src/iip.rs"]
 mod iip;
+#[path = "../../../fuzz/src/iip_channels.rs"]
+mod iip_channels;
 #[path = "../../../fuzz/src/saber.rs"]
 mod saber;
 #[path = "../../../fuzz/src/wire.rs"]
@@ -39,7 +41,7 @@ fn the_corpora_hold() {
         ("metadata", wire::metadata),
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
-        ("iip_channels", iip::iip_channels),
+        ("iip_channels", iip_channels::iip_channels),
         ("saber", saber::saber),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
@@ -56,7 +58,7 @@ fn what_was_recorded_holds() {
             wire::metadata(bytes);
             wire::detect(bytes);
             iip::iip_session(bytes);
-            iip::iip_channels(bytes);
+            iip_channels::iip_channels(bytes);
             saber::saber(bytes);
         });
         assert!(count > 50, "{folder}: {count}");

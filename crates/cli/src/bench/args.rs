@@ -7,7 +7,6 @@ use clap::Args;
 use trunkline::Serialization;
 
 use crate::args::Target;
-use crate::exit::Failure;
 use crate::values;
 
 /// Places for calls in all connections together, at most: each takes memory.
@@ -31,12 +30,12 @@ timeout. The percentiles are of all calls, failed ones too.
 
 With -p on http that many requests are pipelined on a connection. On iip each connection has -p channels, 4 at most;
 each call takes the one with the fewest in flight, and a method may be a path such as /echo.
+On saber there is one connection, -c says how many callers share it, each with one call in flight, and -n how many
+calls each of them makes; the report of saber's own stress test follows the usual one. lobby.ReqLogin without -d
+carries what that test sends.
 In JSON bodies {{seq}} is the number of the call, from 0, and {{rand}} a random whole number from 0 to 2147483647; a
 body that has one is encoded for each call. A connection that is lost is dialled again, with growing pauses up to
 0.5 s; with -n it is given up after 5 s without an answer.
-
-On saber -c is the number of callers, which are services trunkline_bench/2, 3 and so on of one node, all over one
-connection; -n counts the calls of each of them, and saber's own report follows the usual one.
 
 --json prints one object: rps, n, ok, failed, p50_us, p90_us, p99_us, p999_us, max_us, duration_s, connections,
 in_flight (of each connection), bytes_in, bytes_out, errors (how often, by what went wrong: `connection refused`,
@@ -51,8 +50,8 @@ Examples:
   trunkline bench rpcx://127.0.0.1:8972 Echo.Echo -d @body.bin --codec raw -c 10 -p 100 -z 5s --html report.html
   trunkline bench http://127.0.0.1:8972 Arith.Add -d '{\"A\":{{seq}},\"B\":{{rand}}}' -q 20k -z 30s
   trunkline bench iip://127.0.0.1:8972 /echo -d @body.bin --codec raw -c 10 -p 100
-  trunkline bench saber://127.0.0.1:8972 lobby.ReqLogin -c 200 -n 8000 --services 4
-  trunkline bench rpcx://127.0.0.1:8972 Hello.Say --codec protobuf -n 100k --json")]
+  trunkline bench rpcx://127.0.0.1:8972 Hello.Say --codec protobuf -n 100k --json
+  trunkline bench saber://127.0.0.1:8972 lobby.ReqLogin -c 200 -n 8000 --services 4")]
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(super) target: Target,
@@ -82,42 +81,27 @@ pub(crate) struct Bench {
     /// counts from the intended start (corrected for coordinated omission)
     #[arg(short = 'q', long, value_name = "RATE", value_parser = number)]
     pub(super) rate: Option<f64>,
+    /// On saber: spread the callers over so many services of the name, from number 101 on
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) services: Option<u64>,
+    /// On saber: the name of the node that the callers are of [default: trunkline_bench]
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// On saber: take answers at this address, too, where a Go node that has NAME in its table sends them
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
     /// How many threads [default: half the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
     /// How long each call may take, for example 200ms; the server is told [default: 10s, which it is not told]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(super) timeout: Option<Duration>,
-    /// On saber: calls of caller i go to the id 101 + i mod K [default: 1]
-    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(super) services: Option<u32>,
-    /// On saber: the node that calls [default: trunkline_bench]
-    #[arg(long, value_name = "NAME")]
-    pub(super) node: Option<String>,
-    /// On saber: where the node that calls listens for answers [default: a free port]
-    #[arg(long, value_name = "ADDR")]
-    pub(super) listen: Option<String>,
     /// Prints one JSON object
     #[arg(long)]
     pub(super) json: bool,
     /// Writes a page with plots here
     #[arg(long, value_name = "FILE")]
     pub(super) html: Option<PathBuf>,
-}
-
-impl Bench {
-    /// What only saber has is refused elsewhere.
-    pub(super) fn refuse_saber(&self) -> Result<(), Failure> {
-        let given = [
-            ("--services", self.services.is_some()),
-            ("--node", self.node.is_some()),
-            ("--listen", self.listen.is_some()),
-        ];
-        match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(Failure::usage(format!("{flag} is for saber:// alone"))),
-            None => Ok(()),
-        }
-    }
 }
 
 /// A number above 0 such as `500`, `100k` or `1.5M`.

@@ -56,7 +56,7 @@ pub(super) async fn run(args: &args::Call) -> Result<(), Failure> {
     let reply = outcome.map_err(|status| Failure::of_call(&status, &target.address))?;
     let whole = reply.into_body().whole(REPLY_LIMIT).await;
     let body = whole.map_err(|status| Failure::of_call(&status, &target.address))?;
-    show(args, &body, &bodies)
+    show(args, Serialization::Json, &body, &bodies)
 }
 
 fn tell(target: &Target, took: Duration) {

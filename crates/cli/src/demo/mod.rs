@@ -18,9 +18,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinError;
 use trunkline::file::FileService;
+use trunkline::peer::Functions;
 use trunkline::reflect::Description;
 use trunkline::server::{ServerBuilder, ServerError};
-use trunkline::{NamedService, Server};
+use trunkline::{Bytes, NamedService, Server};
 
 use crate::args;
 use crate::exit::{Failure, print};
@@ -76,6 +77,7 @@ fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
         .serve(meta::MetaServer::new(meta::Mirror))
         .serve(push::PushServer::new(push::Ticker))
         .serve(paths::Paths)
+        .serve_unlisted(consumer())
         .path("/echo", "Echo", "Echo")
         .with_describe()
         .threads(threads)
@@ -90,6 +92,12 @@ fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
         builder = builder.serve(FileService::open(directory).map_err(refused)?);
     }
     Ok(args.listen.iter().fold(builder, |builder, address| builder.listen(address)))
+}
+
+/// The functions that zrpc's brokers call.
+fn consumer() -> impl NamedService {
+    let world = |_: Bytes| async { Ok(Bytes::from_static(b"world")) };
+    Functions::new().function("s", world).function("echo", |bytes| async { Ok(bytes) }).into_service()
 }
 
 /// What the sample services take and give.

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
-use trunkline::client::Url;
+use trunkline::client::{Url, Wire};
+use trunkline::codec::dynamic;
 use trunkline::node::{Cluster, ClusterTable, Node};
 use trunkline::{Address, Call, Metadata, Result, Serialization, Service, Status, metadata};
 
@@ -51,7 +52,10 @@ pub(crate) async fn call_each_wire(address: &str, token: Option<&str>, node: &st
         row("iip", "/Arith/Mul {\"A\":6,\"B\":7}", service_call(address, "iip", token)).await,
         row("json-rpc", "Arith.Mul {\"A\":6,\"B\":7}", json_rpc(address, token)).await,
     ];
+    // That wire has nowhere to show a token.
     if token.is_none() {
+        let call = "Arith.Mul {\"A\":6,\"B\":7}";
+        rows.push(row("netrpc", call, service_call(address, "netrpc", None)).await);
         let call = "lobby/101.ReqLogin {\"Gid\":10100002,\"Name\":\"demo\"}";
         let saber = row("saber", call, node_call(address, node)).await;
         rows.push(Row { right: json!({ "Status": 200 }), ..saber });
@@ -97,10 +101,13 @@ async fn service_call(address: &str, wire: &str, token: Option<&str>) -> Result<
     let url: Url = format!("{scheme}{address}?wire={wire}").parse().map_err(|error| format!("{error}"))?;
     let channel = endpoint::connect(&url, Instant::now() + PATIENCE).await.map_err(text)?;
     let pairs = token.into_iter().fold(Metadata::builder(), |all, token| all.with(metadata::AUTH, token));
-    let call =
-        Call::new("Arith", "Mul", Serialization::Json, r#"{"A":6,"B":7}"#).with_metadata(pairs.build());
+    let codec = if url.wire == Wire::Netrpc { Serialization::Gob } else { Serialization::Json };
+    let mut body = Vec::new();
+    dynamic::encode(codec, r#"{"A":6,"B":7}"#, None, &mut body).map_err(|error| error.to_string())?;
+    let call = Call::new("Arith", "Mul", codec, body).with_metadata(pairs.build());
     let body = channel.call(call).await.map_err(text)?.into_body().whole(REPLY_LIMIT).await.map_err(text)?;
-    serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
+    let json = dynamic::decode(codec, &body, None).map_err(|error| error.to_string())?;
+    serde_json::from_str(&json).map_err(|error| format!("the answer is not JSON: {error}"))
 }
 
 /// Calls by JSON-RPC 2.0, which the library has no client for, as anybody may: one request written by hand.

@@ -17,12 +17,12 @@ use super::router::{DuplicateService, Router};
 use super::running::RunningServer;
 use super::stack::{Policies, Stack, stack};
 use super::sys::{Sys, SysService};
-use crate::Service;
 use crate::layer::{Admission, Counters, DeadlineLayer, Layer, NoLayer, Stacked, Token};
 use crate::net::driver::Patience;
 use crate::net::transport::{Address, InvalidAddress, Listener};
 use crate::reflect::{Described, Description, ReflectionServer};
 use crate::service::NamedService;
+use crate::{Name, Service};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,8 @@ pub struct ServerBuilder<L = NoLayer> {
     patience: Patience,
     threads: usize,
     describe: bool,
+    /// The names of services that are not described.
+    unlisted: Vec<Name>,
     #[cfg(feature = "gateway")]
     front: Option<Arc<dyn super::http::Front>>,
     #[cfg(feature = "node")]
@@ -95,6 +97,7 @@ impl Default for ServerBuilder {
             patience: Patience::USUAL,
             threads: 0,
             describe: false,
+            unlisted: Vec::new(),
             #[cfg(feature = "gateway")]
             front: None,
             #[cfg(feature = "node")]
@@ -111,6 +114,13 @@ impl<L> ServerBuilder<L> {
             self.error.get_or_insert(error.into());
         }
         self
+    }
+
+    /// Serves this service, too, and does not list it in what the server says of itself
+    /// ([`with_describe`](Self::with_describe)).
+    pub fn serve_unlisted<S: NamedService>(mut self, service: S) -> Self {
+        self.unlisted.push(service.describe().name);
+        self.serve(service)
     }
 
     /// Serves this service under another name.
@@ -166,6 +176,7 @@ impl<L> ServerBuilder<L> {
             patience: self.patience,
             threads: self.threads,
             describe: self.describe,
+            unlisted: self.unlisted,
             #[cfg(feature = "gateway")]
             front: self.front,
             #[cfg(feature = "node")]
@@ -279,7 +290,8 @@ where
             listeners.push(listener);
         }
         if self.describe {
-            let described = Described(Description::of(self.router.services()));
+            let listed = self.router.services().filter(|info| !self.unlisted.contains(&info.name));
+            let described = Described(Description::of(listed));
             self.router.add(ReflectionServer::new(described))?;
         }
         #[cfg(feature = "node")]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trunkline_wire::detect::{self, Detected, Detection};
+#[cfg(feature = "netrpc")]
+use trunkline_wire::netrpc;
 use trunkline_wire::{Session, iip, rpcx};
 
 use super::Core;
@@ -42,6 +44,8 @@ pub(crate) fn serve<S: Service>(
         match wire {
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
             Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,
+            #[cfg(feature = "netrpc")]
+            Detected::Gob => serve_wire::<netrpc::NetRpc, S>(core, stream, peer, first).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
             #[cfg(feature = "node")]
