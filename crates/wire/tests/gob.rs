@@ -340,3 +340,37 @@ fn what_cannot_be_sent_leaves_the_connection_as_it_was() {
     outgoing.graft(&inner, &mut out).unwrap();
     assert_eq!(messages(&out[6..]).iter().filter(|message| message.is_definition()).count(), 2);
 }
+
+#[test]
+fn a_value_of_a_type_that_is_not_the_first_has_its_own() {
+    let limits = Limits::default();
+    let (mut outgoing, mut out) = (Outgoing::new(&limits), Vec::new());
+    let fields = |name: &str, id| Shape::Struct([gob::Field { name: name.into(), id }].into());
+    let types = [definition(65, fields("X", 66)), definition(66, fields("Y", 2))].concat();
+    for (value, name) in [(message(65, &[0]), "X"), (message(66, &[1, 2, 0]), "Y"), (message(65, &[0]), "X")]
+    {
+        for in_place in [false, true] {
+            let stream = [&types[..], &value].concat();
+            if in_place {
+                let at = out.len();
+                out.extend_from_slice(&stream);
+                outgoing.graft_in_place(at, &mut out).unwrap();
+            } else {
+                outgoing.graft(&stream, &mut out).unwrap();
+            }
+            let all = messages(&out);
+            let mut incoming = Incoming::new(&limits);
+            for message in all.iter().filter(|message| message.is_definition()) {
+                incoming.define(message).unwrap();
+            }
+            let last = all.last().unwrap();
+            let found = incoming.types().get(last.id()).unwrap();
+            assert!(matches!(&found.shape, Shape::Struct(fields) if *fields[0].name == *name));
+        }
+    }
+    // A value whose length is written longer than it has to be is no reason to write it so.
+    let at = out.len();
+    out.extend_from_slice(&[&types[..], &[0xff, 3, 0xff, 0x82, 0]].concat());
+    outgoing.graft_in_place(at, &mut out).unwrap();
+    assert_eq!(messages(&out).last().unwrap().length(), 4);
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Error;
-use super::builtin::{FIRST_DEFINED, INTERFACE};
+use super::builtin::{FIRST_DEFINED, FIRST_LOCAL, INTERFACE};
 use super::define::write_definition;
 use super::message::Message;
 use super::number::{int_width, put_int};
@@ -39,6 +39,16 @@ pub fn split(stream: &[u8]) -> Result<(&[u8], Message<'_>), Error> {
         let definitions = stream.len().saturating_sub(head.len());
         return Ok((stream.get(..definitions).unwrap_or_default(), message));
     }
+}
+
+/// The value of a self-contained stream that has exactly these definitions; `None` for any other stream. It costs a
+/// comparison, where [`split`] goes through all definitions.
+#[inline]
+#[must_use]
+pub fn value_behind<'a>(definitions: &[u8], stream: &'a [u8]) -> Option<Message<'a>> {
+    let rest = stream.strip_prefix(definitions)?;
+    let value = Message::first(rest, rest.len()).ok().flatten()?;
+    (!value.is_definition() && value.length() == rest.len()).then_some(value)
 }
 
 /// The types that a peer has defined on its connection, and how bodies are made of its values.
@@ -114,9 +124,17 @@ pub struct Outgoing {
     sent: HashMap<Box<[u8]>, i64>,
     bytes: usize,
     /// Those that were looked up last, in turns.
-    recent: [Option<(Box<[u8]>, i64)>; RECENT],
+    recent: [Option<Recent>; RECENT],
     turn: usize,
     most: usize,
+}
+
+/// The definitions of a stream, the id of its value in it, and the id that the value gets on the connection.
+#[derive(Debug)]
+struct Recent {
+    definitions: Box<[u8]>,
+    local: i64,
+    id: i64,
 }
 
 impl Outgoing {
@@ -133,10 +151,23 @@ impl Outgoing {
     /// Where it is no such stream, or the connection has no room for its types. `out` is as it was, and so is what the
     /// connection was sent.
     pub fn graft(&mut self, stream: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some((value, known)) = self.known(stream) {
+            value.put_as(known.id, out);
+            return Ok(());
+        }
         let (definitions, value) = split(stream)?;
         let id = self.declare_as(definitions, value.id(), out)?;
         value.put_as(id, out);
         Ok(())
+    }
+
+    /// The value of a stream whose definitions were looked up lately.
+    #[inline]
+    fn known<'a>(&self, stream: &'a [u8]) -> Option<(Message<'a>, &Recent)> {
+        self.recent.iter().flatten().find_map(|recent| {
+            let value = value_behind(&recent.definitions, stream)?;
+            (value.id() == recent.local).then_some((value, recent))
+        })
     }
 
     /// The same for a self-contained stream that stands at the end of `out` already, from `at` on: where the connection
@@ -145,16 +176,11 @@ impl Outgoing {
     /// # Errors
     /// As [`graft`](Self::graft).
     pub fn graft_in_place(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        let (definitions, value) = split(out.get(at..).unwrap_or_default())?;
-        let local = value.id();
-        if definitions.is_empty() && local != INTERFACE && is_builtin(local) {
-            return Ok(());
-        }
-        let known = self.recent.iter().flatten().find(|(known, _)| **known == *definitions);
-        if let Some((_, id)) = known
-            && int_width(*id) == int_width(local)
+        if let Some((value, known)) = self.known(out.get(at..).unwrap_or_default())
+            && int_width(known.id) == int_width(known.local)
+            && value.is_minimal()
         {
-            let (id, end) = (*id, at.saturating_add(definitions.len()));
+            let (id, end) = (known.id, at.saturating_add(known.definitions.len()));
             let behind = value.rest().len().saturating_add(int_width(id));
             out.drain(at..end);
             // The id is written behind the message, and copied to its place.
@@ -183,24 +209,22 @@ impl Outgoing {
         self.declare_as(definitions, first.id().saturating_neg(), out)
     }
 
-    fn declare_as(&mut self, definitions: &[u8], id: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
+    fn declare_as(&mut self, definitions: &[u8], local: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
         if definitions.is_empty() {
-            return match id {
+            return match local {
                 INTERFACE => Err(Error::Unsupported("a value of an interface cannot be sent")),
-                _ if is_builtin(id) => Ok(id),
-                _ => Err(Error::UnknownType(id)),
+                _ if is_builtin(local) => Ok(local),
+                _ => Err(Error::UnknownType(local)),
             };
         }
-        let mut recent = self.recent.iter().flatten();
-        if let Some((_, id)) = recent.find(|(known, _)| **known == *definitions) {
-            return Ok(*id);
-        }
-        let id = match self.sent.get(definitions) {
+        // What was sent is known by the definitions of which the first is the value's.
+        let sent = self.sent.get(definitions).filter(|_| local == FIRST_LOCAL);
+        let id = match sent {
             Some(id) => *id,
-            None => self.send(definitions, id, out)?,
+            None => self.send(definitions, local, out)?,
         };
         if let Some(place) = self.recent.get_mut(self.turn) {
-            *place = Some((definitions.into(), id));
+            *place = Some(Recent { definitions: definitions.into(), local, id });
         }
         self.turn = self.turn.saturating_add(1) % RECENT;
         Ok(id)

@@ -132,7 +132,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn wide(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
+        match (width, rest) {
+            // Ids and most lengths.
+            (0xff, [one, rest @ ..]) => {
+                self.rest = rest;
+                Ok(u64::from(*one))
+            }
+            _ => self.wider(width, rest),
+        }
+    }
+
+    fn wider(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
         let width = usize::from(0_u8.wrapping_sub(width));
         if width > 8 {
             return Err(Error::Malformed("a number of more than eight bytes"));
