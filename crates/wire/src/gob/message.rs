@@ -59,30 +59,35 @@ impl<'a> Message<'a> {
     }
 
     /// The id of the value's type; negative where the message defines the type of that id, negated.
+    #[inline]
     #[must_use]
     pub fn id(&self) -> i64 {
         self.id
     }
 
     /// Whether it is a definition and no value.
+    #[inline]
     #[must_use]
     pub fn is_definition(&self) -> bool {
         self.id < 0
     }
 
     /// What stands behind the id.
+    #[inline]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// The whole message.
+    #[inline]
     #[must_use]
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
     /// How many bytes it takes, its own length included.
+    #[inline]
     #[must_use]
     pub fn length(&self) -> usize {
         self.raw.len()

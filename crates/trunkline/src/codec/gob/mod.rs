@@ -135,6 +135,7 @@ fn open(from: &mut Cursor<'_>) -> Result<(), Error> {
     }
 }
 
+#[inline]
 fn end(from: &Cursor<'_>) -> Result<(), Error> {
     match from.rest().len() {
         0 => Ok(()),
