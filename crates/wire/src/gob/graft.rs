@@ -55,9 +55,17 @@ pub fn value_behind<'a>(definitions: &[u8], stream: &'a [u8]) -> Option<Message<
 #[derive(Debug)]
 pub struct Incoming {
     types: Types,
-    /// Sorted by the connection's id: the definitions as bodies have them, with the id that the value gets.
-    ready: Vec<(i64, i64, Box<[u8]>)>,
+    /// Sorted by the connection's id: what a value gets in front of it, or why it cannot be a body. That is kept, too:
+    /// a value of a few bytes is not to cost a walk through many types each time.
+    ready: Vec<(i64, Result<Ready, Error>)>,
     ready_bytes: usize,
+}
+
+/// The definitions as bodies have them, and the id that the value gets.
+#[derive(Debug)]
+struct Ready {
+    local: i64,
+    definitions: Box<[u8]>,
 }
 
 impl Incoming {
@@ -78,7 +86,10 @@ impl Incoming {
     /// # Errors
     /// As [`Types::define`]: the stream cannot be trusted any further.
     pub fn define(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        self.types.define(message)
+        self.types.define(message)?;
+        // What was missing may be there now.
+        self.ready.retain(|(_, ready)| ready.is_ok());
+        Ok(())
     }
 
     /// Appends the value of a message to `out` as a self-contained stream. The value itself is not looked at.
@@ -92,11 +103,12 @@ impl Incoming {
             out.extend_from_slice(message.raw());
             return Ok(());
         }
-        let place = match self.ready.binary_search_by_key(&id, |(id, ..)| *id) {
+        let place = match self.ready.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(place) => place,
-            Err(place) => self.prepare(id, place)?,
+            Err(place) => self.prepare(id, place),
         };
-        let (_, local, definitions) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
+        let (_, ready) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
+        let Ready { local, definitions } = ready.as_ref().map_err(Clone::clone)?;
         out.reserve(definitions.len().saturating_add(message.length()).saturating_add(9));
         out.extend_from_slice(definitions);
         message.put_as(*local, out);
@@ -104,16 +116,19 @@ impl Incoming {
     }
 
     #[cold]
-    fn prepare(&mut self, id: i64, place: usize) -> Result<usize, Error> {
+    fn prepare(&mut self, id: i64, place: usize) -> usize {
         let mut definitions = Vec::new();
-        let local = self.types.closure(id, &mut definitions)?;
+        let ready = self.types.closure(id, &mut definitions);
+        let ready = ready.map(|local| Ready { local, definitions: definitions.into() });
+        // An entry takes memory even where it has failed.
+        let size = ready.as_ref().map_or(0, |ready| ready.definitions.len()).saturating_add(64);
         let mut place = place;
-        if self.ready_bytes.saturating_add(definitions.len()) > READY_BYTES {
+        if self.ready_bytes.saturating_add(size) > READY_BYTES {
             (self.ready, self.ready_bytes, place) = (Vec::new(), 0, 0);
         }
-        self.ready_bytes = self.ready_bytes.saturating_add(definitions.len());
-        self.ready.insert(place, (id, local, definitions.into()));
-        Ok(place)
+        self.ready_bytes = self.ready_bytes.saturating_add(size);
+        self.ready.insert(place, (id, ready));
+        place
     }
 }
 
@@ -234,6 +249,10 @@ impl Outgoing {
     /// [`Types::closure`].
     #[cold]
     fn send(&mut self, definitions: &[u8], root: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
+        let no_room = |bytes| Error::too_large("types sent on one connection in bytes", bytes, SENT_BYTES);
+        if self.bytes > SENT_BYTES {
+            return Err(no_room(self.bytes));
+        }
         let types = Types::of(definitions)?;
         let mut wanted = vec![root];
         let mut ids: HashMap<i64, i64> = HashMap::new();
@@ -255,7 +274,12 @@ impl Outgoing {
             let definition = types.get(id).ok_or(Error::UnknownType(id))?;
             let count = self.sent.len().saturating_add(fresh.len());
             bytes = bytes.saturating_add(key.len());
-            if count >= self.most || bytes > SENT_BYTES {
+            if bytes > SENT_BYTES {
+                // It is paid for, so that the attempt is not made again and again.
+                self.bytes = bytes;
+                return Err(no_room(bytes));
+            }
+            if count >= self.most {
                 return Err(Error::too_large("types sent on one connection", count, self.most));
             }
             let new = FIRST_DEFINED.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));

@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use trunkline_wire::gob::{self as wire, Message as Value, Types};
 
 use super::plan::Plan;
-use super::{Error, any, broken, layout};
+use super::{CODEC, Error, any, broken, layout};
 use crate::codec::Payload;
 use crate::message::Message;
 
@@ -29,7 +29,8 @@ struct Known<P> {
     definitions: Box<[u8]>,
     root: i64,
     size: usize,
-    plan: Rc<P>,
+    /// How, or why not: that is not to be worked out for each body either.
+    plan: Result<Rc<P>, String>,
 }
 
 type Layouts<L> = RefCell<HashMap<TypeId, Rc<L>>>;
@@ -94,15 +95,18 @@ fn planned<'a, P>(
     body: &'a [u8],
     make: impl FnOnce(&[u8], i64) -> Result<(P, usize), Error>,
 ) -> Result<(Rc<P>, Value<'a>), Error> {
-    if let Some(found) = plans.with_borrow_mut(|plans| plans.find(ty, body)) {
-        return Ok(found);
+    if let Some((plan, value)) = plans.with_borrow_mut(|plans| plans.find(ty, body)) {
+        return plan.map(|plan| (plan, value)).map_err(|why| Error::body(CODEC, why));
     }
     let (definitions, value) = wire::split(body).map_err(broken)?;
-    let (plan, size) = make(definitions, value.id())?;
-    let plan = Rc::new(plan);
-    let known = Known { definitions: definitions.into(), root: value.id(), size, plan: Rc::clone(&plan) };
+    let made = make(definitions, value.id()).map(|(plan, size)| (Rc::new(plan), size));
+    let (plan, size) = match &made {
+        Ok((plan, size)) => (Ok(Rc::clone(plan)), *size),
+        Err(error) => (Err(error.what().to_owned()), definitions.len()),
+    };
+    let known = Known { definitions: definitions.into(), root: value.id(), size, plan };
     plans.with_borrow_mut(|plans| plans.keep(ty, known));
-    Ok((plan, value))
+    made.map(|(plan, _)| (plan, value))
 }
 
 impl<P> Default for Plans<P> {
@@ -112,7 +116,7 @@ impl<P> Default for Plans<P> {
 }
 
 impl<P> Plans<P> {
-    fn find<'a>(&mut self, ty: TypeId, body: &'a [u8]) -> Option<(Rc<P>, Value<'a>)> {
+    fn find<'a>(&mut self, ty: TypeId, body: &'a [u8]) -> Option<(Result<Rc<P>, String>, Value<'a>)> {
         let known = self.by_type.get_mut(&ty)?;
         let (place, value) = known.iter().enumerate().find_map(|(place, one)| {
             let value = wire::value_behind(&one.definitions, body)?;
@@ -121,7 +125,7 @@ impl<P> Plans<P> {
         if place > 0 {
             known.get_mut(..=place)?.rotate_right(1);
         }
-        known.first().map(|one| (Rc::clone(&one.plan), value))
+        known.first().map(|one| (one.plan.clone(), value))
     }
 
     fn keep(&mut self, ty: TypeId, plan: Known<P>) {
