@@ -100,7 +100,7 @@ impl Incoming {
     pub fn graft(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let id = message.id();
         if is_builtin(id) {
-            out.extend_from_slice(message.raw());
+            message.put_as(id, out);
             return Ok(());
         }
         let place = match self.ready.binary_search_by_key(&id, |(id, _)| *id) {
@@ -191,7 +191,14 @@ impl Outgoing {
     /// # Errors
     /// As [`graft`](Self::graft).
     pub fn graft_in_place(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        if let Some((value, known)) = self.known(out.get(at..).unwrap_or_default())
+        let stream = out.get(at..).unwrap_or_default();
+        if let Some(value) = value_behind(&[], stream)
+            && value.id() != INTERFACE
+            && is_builtin(value.id())
+        {
+            return Ok(());
+        }
+        if let Some((value, known)) = self.known(stream)
             && int_width(known.id) == int_width(known.local)
             && value.is_minimal()
         {
