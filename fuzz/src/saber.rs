@@ -29,6 +29,7 @@ pub(crate) enum Seen {
     ResponseTooLarge(u32, Vec<u8>, usize),
     Hello(bool, String),
     Hint(Option<u32>, Vec<String>),
+    Code(u16),
     PassedOver,
 }
 
@@ -54,6 +55,7 @@ fn seen(next: &Next<'_>) -> Option<Seen> {
             let chain = hint.chain.iter().map(str::to_owned);
             Seen::Hint(hint.left, chain.collect())
         }
+        Next::Frame(Frame::Code(code)) => Seen::Code(*code),
         Next::RequestTooLarge(request, got) => {
             Seen::RequestTooLarge(request.session, request.method.to_vec(), *got)
         }

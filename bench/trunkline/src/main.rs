@@ -1,7 +1,7 @@
 //! Trunkline without HTTP: the default layers, handlers that own their bytes, a task for each call in flight or a batch
 //! for each connection. A client with `--in-memory` calls a server in its own process, without a socket: what is left is
 //! what the two ends cost without the kernel. With `--balanced` it calls `/echo` over IIP through a client of several
-//! endpoints, which keeps two connections to the one that there is.
+//! endpoints, which keeps two connections to the one that there is; with `--netrpc` it calls over net/rpc.
 
 use std::net::SocketAddr;
 
@@ -35,10 +35,11 @@ impl Echo for Mirror {
 
 struct Trunkline;
 
-/// To one endpoint over rpcx, or to several over IIP.
+/// To one endpoint over rpcx or net/rpc, or to several over IIP.
 #[derive(Clone)]
 enum Calls {
     One(Channel),
+    NetRpc(EchoClient<Channel>),
     Balanced(Client),
 }
 
@@ -63,12 +64,16 @@ impl Peer for Trunkline {
             let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
             return Ok(Calls::One(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?));
         }
+        if asked_for("--netrpc") {
+            return Ok(Calls::NetRpc(EchoClient::new(Channel::connect(&format!("netrpc://{to}")).await?)));
+        }
         Ok(Calls::One(Channel::connect(&format!("rpcx://{to}")).await?))
     }
 
     async fn echo(client: &mut Calls, body: Bytes) -> Result<usize, Error> {
         let reply = match client {
             Calls::One(channel) => channel.call(call(body)).await?,
+            Calls::NetRpc(client) => return Ok(client.owned(body).await?.len()),
             Calls::Balanced(client) => {
                 client.call(Call::new("", Name::from_static("/echo"), Serialization::Raw, body)).await?
             }

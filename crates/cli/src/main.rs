@@ -9,6 +9,7 @@ mod exit;
 mod files;
 mod inspect;
 mod refuse;
+mod saber;
 mod values;
 
 use std::future::Future;

@@ -9,27 +9,23 @@ const LATER_VERBS: [&str; 7] = ["gateway", "top", "start", "stop", "reload", "st
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 17] = [
+const LATER_FLAGS: [&str; 13] = [
     "--advertise",
     "--console",
     "--discovery",
     "--explain",
     "--fail",
     "--hedge",
-    "--listen",
     "--log-file",
-    "--node",
     "--pid-file",
     "--protocol",
     "--raw-reply",
     "--register",
-    "--remote",
     "--reply",
     "--retry",
-    "--services",
 ];
 /// Where calls will go, some day.
-const LATER_SCHEMES: [&str; 8] = ["saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
+const LATER_SCHEMES: [&str; 7] = ["etcd", "tls", "udp", "https", "ws", "wss", "dns"];
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {

@@ -116,6 +116,10 @@ pub mod __private {
             borrow, call, is_arriving, method, reply, schema, stream, take_context, unknown,
         };
     }
+    #[cfg(feature = "node")]
+    pub mod node {
+        pub use crate::node::{answer, answering, context};
+    }
     #[cfg(feature = "protobuf")]
     pub use crate::codec::{prost_decode, prost_encode};
     /// For the fuzz target of HTTP.

@@ -11,6 +11,7 @@ use trunkline::gateway::{IipGateway, Routes};
 use trunkline::server::RunningServer;
 use trunkline::{Bytes, Call, Code, NamedService, Reply, Result, Server, Service, Status};
 
+use crate::netrpc::{Mirror, TypesServer};
 use crate::suite::{Check, Told};
 
 /// `/headers`: the metadata of the call, as JSON as an HTTP adapter writes it.
@@ -50,7 +51,8 @@ pub(crate) async fn serve(backend: Option<&str>) -> ExitCode {
 }
 
 async fn paths() -> Check {
-    run(Server::builder().serve(Paths).listen("127.0.0.1:0").start().await.told("bind")?).await
+    let server = Server::builder().serve(Paths).serve(TypesServer::new(Mirror)).listen("127.0.0.1:0");
+    run(server.start().await.told("bind")?).await
 }
 
 /// As the Go adapter is set up beside it: what is for 127.0.0.1 goes to the backend, a call has 2 s.

@@ -197,6 +197,31 @@ fn iip(programs: &Programs) -> Vec<Plan> {
     plans
 }
 
+/// Go's net/rpc, whose library is a client of a task a call as ours is.
+fn netrpc(programs: &Programs) -> Option<Plan> {
+    let (_, path) = programs.peers.iter().find(|(name, _)| *name == "net/rpc")?;
+    let (server, client) = (program(path, SERVER), program(path, "client --threads 1"));
+    let demo = program(&programs.trunkline, DEMO);
+    let ours = program(&programs.peer_trunkline, "client --threads 1 --netrpc");
+    let system = |name: &str, server: &Program, client: &Program| System {
+        name: name.to_owned(),
+        server: server.clone(),
+        client: client.clone(),
+        kind: Client::Peer,
+    };
+    Some(Plan {
+        name: "net/rpc, as Go's own programs speak it",
+        stretch: 1.0,
+        loads: vec![load(100, 1, 581), MANY],
+        systems: vec![
+            system("Go, both", &server, &client),
+            system("Go client alone", &demo, &client),
+            system("Go server alone", &server, &ours),
+            system("trunkline, both", &demo, &ours),
+        ],
+    })
+}
+
 /// saber's own stress test: 200 callers and four services. A Go node answers to an address that it has in its table, so
 /// the addresses are fixed (`bench/peers/go/saber`).
 fn saber(programs: &Programs) -> Option<Plan> {
@@ -303,6 +328,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         },
     ];
     plans.extend(iip(programs));
+    plans.extend(netrpc(programs));
     plans.extend(saber(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {

@@ -160,7 +160,7 @@ impl Running {
     }
 
     /// Seconds of processor time so far, of each thread.
-    fn processor(&self) -> HashMap<OsString, f64> {
+    pub(super) fn processor(&self) -> HashMap<OsString, f64> {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.0.id())) else {
             return HashMap::new();
         };

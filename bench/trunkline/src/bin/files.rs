@@ -5,8 +5,10 @@
 //! peer-trunkline-files get|put ADDR NAME FILE [--own]
 //! ```
 //!
-//! The server's first line is `ready ADDR`; as in the Go examples, nothing is written through to the disk. The others
-//! print one line: `{"seconds":…}`.
+//! The server has a runtime for each of two cores, as `trunkline demo` has one for each, and the client's has one thread,
+//! as that of `trunkline get` and `put`. The server's first line is `ready ADDR`; as in the Go examples, nothing is written through to the disk. The others
+//! print one line, `{"seconds":…}`. All of them end with their standard input, so that what they took of the processor
+//! can be looked at.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,7 +36,7 @@ impl Service for Go {
 
 async fn serve(listen: &str, directory: &str) -> Result<(), Error> {
     let files = FileService::builder(directory).durable(false).open()?;
-    let server = Server::builder().serve(files).listen(listen).start().await?;
+    let server = Server::builder().serve(files).threads(2).listen(listen).start().await?;
     println!("ready {}", server.addresses().join(" "));
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
@@ -64,17 +66,18 @@ async fn run(args: &[&str]) -> Result<(), Error> {
                 transfer(Go(channel), what, name, file).await?;
             }
             println!("{{\"seconds\":{:.6}}}", begun.elapsed().as_secs_f64());
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             Ok(())
         }
         _ => Err("server --listen ADDR --files DIR, or get|put ADDR NAME FILE [--own]".into()),
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match run(&args).await {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Error::from).and_then(|runtime| runtime.block_on(run(&args))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

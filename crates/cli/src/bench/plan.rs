@@ -17,10 +17,11 @@ use super::args::{Bench, MOST_PLACES};
 use super::bodies::Bodies;
 use super::exchange::Exchange as _;
 use super::http::Http;
-use super::saber::{self, Callers, Saber};
+use super::saber::{Callers, Saber};
 use super::{http_head, stream};
 use crate::endpoint::{self, DEFAULT_TIMEOUT};
 use crate::exit::Failure;
+use crate::saber::{Target as Node, is_saber};
 use crate::{call, demo, values};
 
 /// How long a run is where nobody says.
@@ -102,9 +103,8 @@ pub(super) struct Plan {
 impl Plan {
     /// Reads the flags and the bodies, and asks the server for the schema where the codec needs one.
     pub(super) async fn new(args: &Bench) -> Result<Self, Failure> {
-        if let Some(node) = saber::url(&args.target.url) {
-            let (address, node) = node?;
-            return Self::of_node(args, address, node).await;
+        if is_saber(&args.target.url) {
+            return Self::of_node(args, Node::parse(&args.target.url)?).await;
         }
         let only = [
             ("--services", args.services.is_some()),
@@ -170,7 +170,8 @@ impl Plan {
     }
 
     /// Callers of a node: all share one connection, and each has one call in flight.
-    async fn of_node(args: &Bench, address: Address, node: &str) -> Result<Self, Failure> {
+    async fn of_node(args: &Bench, node: Node) -> Result<Self, Failure> {
+        let address = Address::Tcp(node.address);
         let refused = |what: &str| Err(Failure::usage(format!("{what} on saber's wire")));
         if !matches!(args.codec, Serialization::Json | Serialization::Raw) {
             return refused("bodies are json or raw");
@@ -184,7 +185,7 @@ impl Plan {
         let each = args.calls.map_or(Ok(u32::MAX), u32::try_from);
         let each = each.map_err(|_| Failure::usage("-n is too large"))?;
         let (service, method) = values::method(&args.method)?;
-        let nodes = (args.node.as_deref().unwrap_or(CALLERS), node);
+        let nodes = (args.node.as_deref().unwrap_or(CALLERS), &*node.cluster);
         let login = args.data.is_empty() && method == LOGIN;
         let callers = Callers::new(nodes, service, args.services, args.connections, login)?;
         let target = Target {

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use trunkline::Address;
 use trunkline::wire::Limits;
 use trunkline::wire::saber::{self, Decoder, Frame, Handle, Hint, Request};
 
@@ -11,9 +10,8 @@ use super::exchange::{Exchange, Heard, message};
 use super::plan::Target;
 use crate::endpoint::REPLY_LIMIT;
 use crate::exit::Failure;
+use crate::saber::service_of;
 
-/// The node that a URL means where it names none.
-const NODE: &str = "trunkline";
 /// What the callers are called, and the number of the first one, as in saber's own stress test.
 const CALLERS: &str = "trunkline_bench";
 const FIRST_CALLER: u64 = 2;
@@ -32,20 +30,10 @@ pub(super) struct Callers {
     logins: Vec<Vec<u8>>,
 }
 
-/// `saber://HOST:PORT[/NODE]`: the address, and the node's name.
-pub(super) fn url(text: &str) -> Option<Result<(Address, &str), Failure>> {
-    let rest = text.strip_prefix("saber://")?;
-    let (address, node) = rest.split_once('/').unwrap_or((rest, NODE));
-    let known = address.parse::<Address>().ok().filter(|address| matches!(address, Address::Tcp(_)));
-    let known = known.filter(|_| !node.is_empty() && !node.contains('/'));
-    Some(known.map(|address| (address, node)).ok_or_else(|| {
-        Failure::usage(format!("'{text}' is no address of a node; write saber://HOST:PORT[/NODE]"))
-    }))
-}
-
 impl Callers {
     /// So many callers of the node `from` for `service`, which is `Name` or `Name/ID`, at the node `to`. With `spread` the
-    /// caller of number i calls the service of number 101 + i mod `spread`.
+    /// caller of number i calls the service of number 101 + i mod `spread`. With `login` they carry what saber's own stress
+    /// test sends, and where nobody says, all call number 101 as there.
     ///
     /// # Errors
     /// The name has no number that is one, or one that `spread` says already; and which.
@@ -56,18 +44,16 @@ impl Callers {
         callers: u32,
         login: bool,
     ) -> Result<Self, Failure> {
-        let (name, id) = match service.split_once('/') {
-            None => (service, None),
-            Some((name, id)) => match id.parse::<u64>() {
-                Ok(id) if spread.is_none() => (name, Some(id)),
-                Ok(_) => return Err(Failure::usage(format!("'{service}': --services says the numbers"))),
-                Err(_) => return Err(Failure::usage(format!("'{service}': {id} is no number"))),
-            },
-        };
+        let numbered = service.contains('/');
+        if numbered && spread.is_some() {
+            return Err(Failure::usage(format!("'{service}': --services says the numbers")));
+        }
+        let (name, id) = service_of(service)?;
+        let spread = spread.or((login && !numbered).then_some(1));
         let numbers = (FIRST_CALLER..).take(callers as usize);
         let called = |caller: u64| match spread {
             Some(spread) => FIRST_SERVICE + caller % spread.max(1),
-            None => id.unwrap_or(1),
+            None => id.into(),
         };
         let all: Vec<_> = numbers
             .clone()
@@ -180,17 +166,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_name_a_node() {
-        let read = |text: &'static str| url(text).unwrap().map(|(address, node)| (address.to_string(), node));
-        assert_eq!(read("saber://127.0.0.1:1").unwrap(), ("127.0.0.1:1".to_owned(), "trunkline"));
-        assert_eq!(read("saber://[::1]:1/other").unwrap(), ("[::1]:1".to_owned(), "other"));
-        assert!(url("rpcx://127.0.0.1:1").is_none());
-        for bad in ["saber://", "saber://127.0.0.1", "saber://127.0.0.1:1/", "saber://127.0.0.1:1/a/b"] {
-            assert!(read(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn callers_are_spread_as_saber_spreads_them() {
         let callers = Callers::new(("a", "b"), "lobby", Some(4), 6, true).unwrap();
         let called = [103, 104, 101, 102, 103, 104].map(|id| Handle::new("b", "lobby", id));
@@ -200,6 +175,8 @@ mod tests {
         assert_eq!(body["Gid"], 10_100_007);
         let one = Callers::new(("a", "b"), "Count/7", None, 1, false).unwrap();
         assert_eq!(one.all.first().unwrap().1, Handle::new("b", "Count", 7));
+        let login = Callers::new(("a", "b"), "lobby", None, 1, true).unwrap();
+        assert_eq!(login.all.first().unwrap().1, Handle::new("b", "lobby", 101));
         for (service, spread) in [("lobby/x", None), ("lobby/1", Some(4))] {
             assert!(Callers::new(("a", "b"), service, spread, 1, false).is_err(), "{service}");
         }

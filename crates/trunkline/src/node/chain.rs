@@ -9,7 +9,7 @@ use crate::{Code, Result, Status};
 pub(crate) const LONGEST: usize = 64;
 
 /// The longest text of one link as it travels: a cluster, a service and a number.
-pub(crate) const LONGEST_LINK: usize = 255 + 1 + 255 + 1 + 10;
+const LONGEST_LINK: usize = 255 + 1 + 255 + 1 + 10;
 
 /// The serial services that wait for a call, from the first to the last. A clone is one reference.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,9 @@ struct Waiting {
 }
 
 impl Chain {
+    /// Nobody waits.
+    pub(crate) const NONE: Self = Self(None);
+
     /// Whether nobody waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -1,9 +1,16 @@
 //! The seams of a node: how a call from elsewhere reaches a mailbox, and how one of ours reaches another node.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
+use super::answer::dropped;
 use super::chain::Chain;
 use super::identity::Identity;
+use super::mailbox::BoxFutureRunning;
+use super::view::ServiceView;
 use crate::service::BoxFuture;
 use crate::{Call, Name, Reply, Result, Status};
 
@@ -18,6 +25,27 @@ pub(crate) trait Deliver: Send + Sync {
     /// Puts a call into the mailbox. It never blocks: what cannot be put there is refused at once, and then the slot
     /// has been answered with the same status.
     fn deliver(&self, delivery: Delivery) -> Result<()>;
+
+    /// The mailbox as what it is, for a typed handle.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// Takes no more messages, handles those that are there, and stops; the receiver learns of the end.
+    fn stop(&self) -> oneshot::Receiver<()>;
+
+    /// Takes messages of the node's own services alone.
+    fn leave(&self);
+
+    /// Makes the service anew, when its handlers have ended.
+    fn restart(&self) -> oneshot::Receiver<Result<()>>;
+
+    /// Whether nothing waits in the mailbox and no handler runs.
+    fn is_idle(&self) -> bool;
+
+    /// Its figures.
+    fn view(&self) -> ServiceView;
+
+    /// What its handlers do; none where it has none.
+    fn running(&self) -> Option<BoxFutureRunning>;
 }
 
 /// A call on its way into a mailbox. Its deadline, where it has one, is in its context.
@@ -51,7 +79,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(answer) = self.0.take() {
-            answer(Err(super::dropped()));
+            answer(Err(dropped()));
         }
     }
 }
@@ -95,9 +123,6 @@ pub(crate) struct Outbound {
 
 /// The way to other nodes. A node without one says so to whoever calls there.
 pub(crate) trait Remote: fmt::Debug + Send + Sync {
-    /// Whether this cluster name is in the table of nodes.
-    fn knows(&self, cluster: &str) -> bool;
-
     /// Sends a notify. It does not block: what cannot go on its way is refused at once.
     fn notify(&self, outbound: Outbound) -> Result<()>;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::HashMap;
 
 use super::deliver::{Deliver, Destination};
-use crate::{Code, Name, Result, Status};
+use crate::{Code, Result, Status};
 
 /// The services of a node.
 #[derive(Default)]
@@ -97,27 +97,23 @@ pub(crate) fn unknown(destination: Destination<'_>) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Delivery;
-    use crate::node::identity::Identity;
+    use crate::node::core::Core;
+    use crate::node::mailbox::Shared;
+    use crate::node::{Identity, Message, Mode, Overflow};
 
-    struct Nobody(Identity);
+    enum Nothing {}
 
-    impl Deliver for Nobody {
-        fn identity(&self) -> &Identity {
-            &self.0
-        }
-
-        fn methods(&self) -> &'static [&'static str] {
-            &[]
-        }
-
-        fn deliver(&self, _: Delivery) -> Result<()> {
-            Ok(())
+    impl Message for Nothing {
+        fn is_notify(&self) -> bool {
+            match *self {}
         }
     }
 
     fn nobody(name: &str, id: u32) -> Arc<dyn Deliver> {
-        Arc::new(Nobody(Identity::new("c", name.into(), id).unwrap()))
+        let node = crate::node::Inner::without_tasks("c");
+        let identity = Identity::new("c", name.into(), id).unwrap();
+        let core = Core::new(identity, node, Mode::Serial, 1);
+        Arc::new(Shared::<Nothing>::new(core, Overflow::Refuse, &[]))
     }
 
     #[test]
@@ -140,20 +136,18 @@ mod tests {
     /// S14: two names of the same hash are told apart as the second one starts, and not by wrong answers.
     #[test]
     fn s14_a_collision_is_found_at_the_start() {
-        let (mut seen, mut pair) = (std::collections::HashMap::new(), None);
-        for id in 0..1_000_000_u32 {
-            let handle = crate::node::identity::handle_of("c", "lobby", id);
-            if let Some(other) = seen.insert(handle, id) {
-                pair = Some((other, id));
-                break;
-            }
-        }
+        let name = |number: u32| format!("{:x}", number.wrapping_mul(0x9e37_79b1));
+        let mut seen = std::collections::HashMap::new();
+        let pair = (0..1_000_000).find_map(|number| {
+            let other = seen.insert(crate::node::identity::handle_of("c", &name(number), 1), number)?;
+            Some((name(other), name(number)))
+        });
         let (one, other) = pair.unwrap();
         let registry = Registry::default();
-        registry.add(nobody("lobby", one)).unwrap();
-        let status = registry.add(nobody("lobby", other)).unwrap_err();
+        registry.add(nobody(&one, 1)).unwrap();
+        let status = registry.add(nobody(&other, 1)).unwrap_err();
         assert!(status.message().contains("the same handle"), "{status}");
-        let status = registry.add(nobody("lobby", one)).unwrap_err();
+        let status = registry.add(nobody(&one, 1)).unwrap_err();
         assert!(status.message().contains("is there already"), "{status}");
     }
 }

@@ -85,6 +85,7 @@ impl Decoder {
         let (head, body) = match read(frame, frame.len())? {
             Head::Own(Own::Hello(hello)) => return Ok(Next::Frame(Frame::Hello(hello))),
             Head::Own(Own::Hint(hint)) => return Ok(Next::Frame(Frame::Hint(hint))),
+            Head::Own(Own::Code(code)) => return Ok(Next::Frame(Frame::Code(code))),
             Head::Unknown | Head::Incomplete => return Ok(Next::PassedOver),
             Head::Known(head, at) => (head, frame.get(at..).unwrap_or_default()),
         };

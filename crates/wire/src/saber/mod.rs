@@ -19,6 +19,7 @@
 //!   it on the same connection; a Go node stays silent, and reads nothing on connections that it dialled.
 //! - A **hint** stands before a request and says what that has no room for: how long its caller waits, and the chain of
 //!   serial services that wait for it.
+//! - A **code** stands before a failed response and says which kind of failure it is.
 //!
 //! There is no session here: any end of a connection may call, and an answer may come by another connection than its call
 //! went. So this is a decoder and encoders, and what belongs together is known to the node alone.
@@ -34,7 +35,7 @@ mod own;
 pub use decode::{Decoder, Next, Step};
 pub use encode::{Mark, begin_request, begin_response, fail, finish};
 pub use handle::{Handle, cluster_hash};
-pub use own::{Chain, Hello, Hint};
+pub use own::{Chain, Hello, Hint, write_code};
 
 use crate::WireError;
 
@@ -100,6 +101,8 @@ pub enum Frame<'a> {
     Hello(Hello<'a>),
     /// What the next request of the connection has no room for, from a Trunkline node.
     Hint(Hint<'a>),
+    /// What kind of failure the next response of the connection is, from a Trunkline node.
+    Code(u16),
 }
 
 fn malformed(rule: &'static str, offset: usize) -> WireError {

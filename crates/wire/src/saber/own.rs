@@ -1,11 +1,11 @@
 //! What Trunkline nodes say to each other in frames of type 6.
 //!
-//! | bytes | hello (kind 1) | hint (kind 2) |
-//! | --- | --- | --- |
-//! | 4+1 | length, type 6 | length, type 6 |
-//! | 1 | 1 | 2 |
-//! | 1 / 4 | 1: an answer is wanted, 0: this is it | milliseconds that the caller waits; all ones: not said |
-//! | 1+n | name of the node | number of services in the chain, then for each: name (2+n) |
+//! | bytes | hello (kind 1) | hint (kind 2) | code (kind 3) |
+//! | --- | --- | --- | --- |
+//! | 4+1 | length, type 6 | length, type 6 | length, type 6 |
+//! | 1 | 1 | 2 | 3 |
+//! | 1 / 4 | 1: an answer is wanted, 0: this is it | milliseconds that the caller waits; all ones: not said | two bytes: the failure's code |
+//! | 1+n | name of the node | number of services in the chain, then for each: name (2+n) | |
 //!
 //! What follows these fields is for later versions, and passed over.
 
@@ -14,6 +14,7 @@ use crate::Reader;
 
 const HELLO: u8 = 1;
 const HINT: u8 = 2;
+const CODE: u8 = 3;
 
 /// The longest chain that travels; of a longer one the end does.
 const LINKS: usize = 64;
@@ -72,6 +73,7 @@ fn text<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
 pub(super) enum Own<'a> {
     Hello(Hello<'a>),
     Hint(Hint<'a>),
+    Code(u16),
 }
 
 impl<'a> Own<'a> {
@@ -91,6 +93,7 @@ impl<'a> Own<'a> {
                 let length = all.len().checked_sub(end.rest().len())?;
                 Some(Self::Hint(Hint { left, chain: Chain(all.get(..length)?) }))
             }
+            CODE => Some(Self::Code(u16::from_be_bytes(reader.array()?))),
             _ => None,
         }
     }
@@ -112,6 +115,11 @@ fn frame(kind: u8, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[0, 0, 0, 0, OWN, kind]);
     fill(out);
     super::encode::set_length(start, out);
+}
+
+/// Appends the code of the failure that follows.
+pub fn write_code(code: u16, out: &mut Vec<u8>) {
+    frame(CODE, out, |out| out.extend_from_slice(&code.to_be_bytes()));
 }
 
 impl Hello<'_> {

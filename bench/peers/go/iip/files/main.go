@@ -4,7 +4,8 @@
 //	files server --listen ADDR --files DIR
 //	files get|put ADDR NAME FILE
 //
-// The server's first line is `ready ADDR`. The others print one line: {"seconds":…}.
+// The server's first line is `ready ADDR`. The others print one line, {"seconds":…}. All of them end with their standard
+// input, so that what they took of the processor can be looked at.
 package main
 
 import (
@@ -239,7 +240,8 @@ func transfer(path, addr, name, file string) error {
 		return err
 	}
 	fmt.Printf("{\"seconds\":%.6f}\n", time.Since(begun).Seconds())
-	return nil
+	_, err = io.Copy(io.Discard, os.Stdin)
+	return err
 }
 
 func run(args []string) error {

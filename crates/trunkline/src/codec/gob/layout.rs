@@ -2,7 +2,7 @@
 
 use trunkline_wire::gob::{Definition, Field, Shape, Types, builtin};
 
-use super::{CODEC, Error};
+use super::{CODEC, Error, go_field};
 use crate::message::{Kind, Schema, Type};
 
 /// The definitions of a message and the places of its fields, and of those of the messages in it.
@@ -37,7 +37,7 @@ impl Layout {
             let mut places = Vec::new();
             for field in sorted {
                 let id = making.id_of(&field.ty).map_err(|e| e.in_field(&field.name))?;
-                fields.push(Field { name: field.name.as_str().into(), id });
+                fields.push(Field { name: go_field(&field.name).into(), id });
                 places.push(Place { number: field.number, message: message_in(&field.ty).unwrap_or(0) });
             }
             let definition =

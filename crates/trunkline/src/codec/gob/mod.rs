@@ -1,7 +1,8 @@
 //! Go's gob: a body is a self-contained stream ([`wire::gob`](crate::wire::gob)), which a session of net/rpc takes off
 //! its connection and puts onto it.
 //!
-//! - A message is a struct whose fields have the names that they have in JSON; Go fields begin with a capital letter.
+//! - A message is a struct whose fields have the names that they have in JSON, beginning with a capital letter as all that
+//!   Go sends do; one that was sent without it is known, too.
 //!   Fields are matched by name, whatever their order and number. Zeros and empty lists are not sent; a nested message
 //!   that is no `Option` is. Fields that nobody knows are passed over.
 //! - All signed integers are one type, and so are all unsigned ones and all floats. A value is converted where it
@@ -13,6 +14,8 @@
 //!
 //! What a type looks like on the wire is worked out once a thread, and so is how the fields of a peer's type meet
 //! those of ours: plans are found by the bytes of the definitions.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use trunkline_wire::gob::{self as wire, Cursor, Message as WireMessage, builtin};
@@ -31,6 +34,17 @@ pub use any::{Complex, Gob};
 pub(super) use plan::name_of;
 
 pub(super) const CODEC: &str = "gob";
+
+/// The name of a field as Go can have it: it begins with a capital letter, or nobody outside its package sees it.
+fn go_field(name: &str) -> Cow<'_, str> {
+    match name.as_bytes().first() {
+        Some(first) if first.is_ascii_lowercase() => {
+            let (first, rest) = name.split_at(1);
+            Cow::Owned(first.to_ascii_uppercase() + rest)
+        }
+        _ => Cow::Borrowed(name),
+    }
+}
 
 /// What the wire says, as an error of a body.
 #[cold]
