@@ -8,6 +8,8 @@
 
 #[path = "../../../fuzz/src/iip.rs"]
 mod iip;
+#[path = "../../../fuzz/src/netrpc.rs"]
+mod netrpc;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -38,6 +40,7 @@ fn the_corpora_hold() {
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
         ("iip_channels", iip::iip_channels),
+        ("netrpc_session", netrpc::netrpc_session),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
