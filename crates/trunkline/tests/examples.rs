@@ -90,6 +90,36 @@ const EXAMPLES: &[Example] = &[
     Example("layer", true, &["ann called Weather.Report: answered", "refused: eve is no tenant"]),
     Example("metadata", true, &["Helo Ann", "language = cy", "wire = rpcx"]),
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),
+    Example(
+        "node_hello",
+        cfg!(feature = "node"),
+        &[
+            "hello Ada, you are number 1",
+            "hello Bob, you are number 1",
+            r#"as JSON: {"name":"hello Eve, you are number 2"}"#,
+            "stopped: true",
+        ],
+    ),
+    Example(
+        "node_lobby",
+        cfg!(feature = "node"),
+        &[
+            "bob: table 0, place 1",
+            "bot 7: internal",
+            "cid: table 1, place 0",
+            "handled 4, panics 1, restarts 1",
+        ],
+    ),
+    Example(
+        "node_timers",
+        cfg!(feature = "node"),
+        &[
+            "taken back: true",
+            "no more tea: true, the eggs are done: true",
+            r#"rung: {"now": 1, "stir": 3, "tea": 4, "the eggs": 1}"#,
+            "pending: 0",
+        ],
+    ),
     Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
     Example("push", true, &["Market.Price: Price { cents: 100 }", "Market.Price: Price { cents: 300 }"]),
     Example("resume", true, &["line 1", "the connection is cut", "line 9", "each came once"]),

@@ -8,6 +8,8 @@ mod deliver;
 mod handle;
 mod identity;
 mod mailbox;
+#[cfg(all(test, not(trunkline_loom)))]
+mod model_tests;
 mod queue;
 mod registry;
 mod runner;
@@ -122,7 +124,7 @@ impl Node {
         let core = core::Core::new(identity, Arc::clone(&self.0), mailbox.mode, mailbox.capacity);
         let shared = Arc::new(Shared::new(core, mailbox.overflow, S::Service::METHODS));
         self.0.services.add(Arc::clone(&shared) as Arc<dyn Deliver>)?;
-        let life = Box::new(supervise::Life::new(mailbox));
+        let life = supervise::Life::new(mailbox);
         tokio::spawn(supervise::live(life, Arc::clone(&shared)));
         Ok(Handle(Target::Local(shared)).into())
     }
