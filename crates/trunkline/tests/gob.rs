@@ -288,6 +288,8 @@ fn what_does_not_fit_is_refused_with_gos_texts() {
     assert_eq!(error(&read[0].0), "gob: type mismatch: no fields matched compiling decoder for Args");
     let by_serde = Gob::<Args>::decode(GOB, &read[0].0).unwrap_err().to_string();
     assert_eq!(by_serde, "gob: type mismatch: no fields matched compiling decoder for Args");
+    // Also the second time.
+    assert_eq!(error(&read[0].0), "gob: type mismatch: no fields matched compiling decoder for Args");
     let text = encoded(&"x".to_owned());
     assert_eq!(error(&text), "gob: type mismatch in decoder: want struct type Args; got non-struct");
     assert!(Gob::<Args>::decode(GOB, &text).unwrap_err().to_string().contains("want struct type Args"));

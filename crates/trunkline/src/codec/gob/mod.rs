@@ -92,8 +92,7 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
 }
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
-    let (definitions, value) = wire::split(body).map_err(broken)?;
-    let plan = cache::plan::<M>(definitions, value.id())?;
+    let (plan, value) = cache::plan::<M>(body)?;
     let budget = Budget::of(body);
     let mut message = M::empty();
     read::fields(&plan, &value, &budget, |number, from| message.read_field(number, from))?;
@@ -150,6 +149,7 @@ fn open(from: &mut Cursor<'_>) -> Result<(), Error> {
     }
 }
 
+#[inline]
 fn end(from: &Cursor<'_>) -> Result<(), Error> {
     match from.rest().len() {
         0 => Ok(()),

@@ -141,12 +141,11 @@ fn encode<T: Serialize + DeserializeOwned + 'static>(value: &T, out: &mut Vec<u8
 }
 
 fn decode<T: DeserializeOwned + 'static>(body: &[u8]) -> Result<T, Error> {
-    let (definitions, value) = wire::split(body).map_err(broken)?;
-    let types = cache::any_types(TypeId::of::<T>(), definitions, value.id(), || {
+    let (types, value) = cache::any_types(TypeId::of::<T>(), body, |definitions, root| {
         let types = Types::of(definitions).map_err(broken)?;
         // What cannot be told can be read all the same.
         if let Ok(ours) = layout::<T>() {
-            check(&ours, &types, value.id())?;
+            check(&ours, &types, root)?;
         }
         Ok(types)
     })?;
