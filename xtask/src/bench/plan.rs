@@ -164,6 +164,31 @@ fn iip(programs: &Programs) -> Vec<Plan> {
     plans
 }
 
+/// net/rpc: Go's own pair, its client on our server, and our pair.
+fn netrpc(programs: &Programs) -> Option<Plan> {
+    let (_, path) = programs.peers.iter().find(|(name, _)| *name == "net/rpc")?;
+    let (go_server, go_client) = (program(path, SERVER), program(path, "client --threads 1"));
+    let demo = program(&programs.trunkline, DEMO);
+    let peer = |name: &str, server: &Program, client: &Program, kind: Client| System {
+        name: name.to_owned(),
+        server: server.clone(),
+        client: client.clone(),
+        kind,
+    };
+    let bench = program(&programs.trunkline, "bench Echo.Echo");
+    let kind = Client::Bench { scheme: "netrpc", rate: None };
+    Some(Plan {
+        stretch: 1.0,
+        name: "net/rpc, bytes in gob",
+        loads: vec![load(100, 1, 581), load(10, 100, 581)],
+        systems: vec![
+            peer("Go, both", &go_server, &go_client, Client::Peer),
+            peer("Go client alone", &demo, &go_client, Client::Peer),
+            peer("trunkline, both", &demo, &bench, kind),
+        ],
+    })
+}
+
 pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let system = |name: &str, server: Program, client: Program| System {
         name: name.to_owned(),
@@ -235,6 +260,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         },
     ];
     plans.extend(iip(programs));
+    plans.extend(netrpc(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {
             let mut first = true;
