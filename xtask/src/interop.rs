@@ -4,6 +4,7 @@
 //! `--only NAME` runs the cases whose name begins with NAME, `--long` those too that wait more than ten seconds.
 
 mod calls;
+mod saber;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -124,7 +125,10 @@ fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>
         let ours = build_ours(root, target)?;
         suite.go_clients(&ours.trunkline);
         suite.iip_clients(&ours)?;
+        suite.netrpc_clients(&ours)?;
         suite.go_servers(&ours)?;
+        suite.gob(&ours.driver);
+        suite.saber(&ours);
     }
     Ok(Some(suite.report))
 }
@@ -178,6 +182,26 @@ impl Suite<'_> {
             &["-peer", "go", "-body-limit", MOST_DATA],
         );
         self.stop("iip -> Go iip", iip);
+        let netrpc = Server::start(&p.netrpc_server, &[], self.logs)?;
+        let zrpc = netrpc.other("zrpc").unwrap_or_default().to_owned();
+        self.go_client(
+            "netrpc -> Go netrpc",
+            &p.netrpc_client,
+            &netrpc,
+            &["-peer", "go", "-zrpc-addr", &zrpc],
+        );
+        self.stop("netrpc -> Go netrpc", netrpc);
+        Ok(())
+    }
+
+    /// The Go clients of net/rpc and zrpc against the demo, and against our own server for what that does not show.
+    fn netrpc_clients(&mut self, ours: &Ours) -> Result<(), String> {
+        let p = self.programs;
+        let demo = Server::start(&ours.trunkline, &DEMO, self.logs)?;
+        let own = Server::start(&ours.driver, &["serve"], self.logs)?;
+        self.go_client("netrpc -> trunkline", &p.netrpc_client, &demo, &["-own-addr", own.addr()]);
+        self.stop("netrpc -> trunkline", own);
+        self.stop("netrpc -> trunkline", demo);
         Ok(())
     }
 
@@ -248,8 +272,34 @@ impl Suite<'_> {
         calls::iip(&ours.trunkline, &iip, Path::new(&files), self.options, &mut self.report);
         let frames = iip.other("frames").unwrap_or_default().to_owned();
         self.library("iip", &ours.driver, &iip, &p.iip_server, &["-frames", &frames]);
+        let gateway = Server::start(&ours.driver, &["gateway", "-addr", iip.addr()], self.logs)?;
+        let pair = "HTTP -> trunkline gateway -> Go iip";
+        self.go_client(pair, &p.iip_client, &iip, &["-web", gateway.addr()]);
+        self.stop(pair, gateway);
         self.stop("trunkline -> Go iip", iip);
+        let netrpc = Server::start(&p.netrpc_server, &[], self.logs)?;
+        calls::netrpc(&ours.trunkline, &netrpc, self.options, &mut self.report);
+        let other = |name| netrpc.other(name).unwrap_or_default().to_owned();
+        let (connect, zrpc) = (other("connect"), other("zrpc"));
+        let more = ["-connect", &connect, "-zrpc", &zrpc];
+        self.library("netrpc", &ours.driver, &netrpc, &p.netrpc_server, &more);
+        self.stop("trunkline -> Go netrpc", netrpc);
         Ok(())
+    }
+
+    /// Values of gob between the library and Go, without a connection.
+    fn gob(&mut self, driver: &Path) {
+        let mut command = Command::new(driver);
+        command.args(["gob", "-server"]).arg(&self.programs.gob);
+        self.client("trunkline library <-> Go encoding/gob", command);
+    }
+
+    /// A cluster of two Go nodes and two of ours, and the stress test.
+    fn saber(&mut self, ours: &Ours) {
+        let mut command = Command::new(&ours.driver);
+        command.args(["saber", "-server"]).arg(&self.programs.saber_node);
+        self.client("saber: two Go nodes and two of ours", command);
+        saber::stress(&ours.trunkline, self.programs, self.logs, self.options, &mut self.report);
     }
 
     /// The library against a Go server; `program` is for the cases that kill one.

@@ -1,6 +1,7 @@
 //! `trunkline call`: one call, its answer on stdout.
 
 mod batch;
+mod saber;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -8,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use trunkline::client::Attempt;
-use trunkline::codec::dynamic;
+use trunkline::codec::{Payload as _, dynamic};
 use trunkline::message::Schema;
 use trunkline::reflect::{Description, MethodDescription, SchemaDescription};
-use trunkline::{Call, Code, Metadata, Result, Serialization, Service, Status};
+use trunkline::{Bytes, Call, Code, Metadata, Result, Serialization, Service, Status};
 
 use crate::args;
 use crate::demo;
@@ -29,6 +30,14 @@ pub(crate) enum Bodies {
 }
 
 pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
+    if crate::saber::is_saber(&args.target.url) {
+        return saber::run(&args).await;
+    }
+    for (flag, given) in [("--node", args.node.is_some()), ("--listen", args.listen.is_some())] {
+        if given {
+            return Err(Failure::usage(format!("{flag} is for saber:// alone")));
+        }
+    }
     if let Some(file) = &args.batch {
         return batch::run(&args, file).await;
     }
@@ -39,16 +48,20 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     // Peers that do not describe themselves may serve the sample services all the same, as the Go programs that
     // these come from do.
     let sample = demo::description().method(service, method).cloned();
-    check(args.codec, given.as_deref(), sample.as_ref())?;
     let metadata = values::metadata_of(&args.target.headers)?;
+    let (codec, raw) = values::on_wire(args.codec, target.is_gob(), &metadata)?;
+    check(args.codec, given.as_deref(), sample.as_ref())?;
     let begun = Instant::now();
     let deadline = deadline(begun, args.timeout.unwrap_or(DEFAULT_TIMEOUT));
     let address = target.address();
     let connected = target.connect(args.select.as_deref(), deadline).await;
     let (client, channel) = connected.map_err(|status| Failure::of_call(&status, &address))?;
-    let bodies = bodies(&client, args.codec, name, &target, &metadata, deadline, sample).await?;
-    let body = encode(args.codec, given, &bodies)?;
-    let mut call = Call::new(service, method, args.codec, body).with_metadata(metadata);
+    let bodies = match raw {
+        true => Bodies::Bytes,
+        false => bodies(&client, codec, name, &target, &metadata, deadline, sample).await?,
+    };
+    let body = encode(codec, given, &bodies)?;
+    let mut call = Call::new(service, method, codec, body).with_metadata(metadata);
     if args.timeout.is_some() {
         call = call.with_deadline(deadline);
     }
@@ -69,7 +82,7 @@ pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
     }
     let whole = reply.into_body().whole(REPLY_LIMIT).await;
     let body = whole.map_err(|status| Failure::of_call(&status, &address))?;
-    show(&args, &body, &bodies)
+    show(&args, codec, &body, &bodies)
 }
 
 fn deadline(begun: Instant, time: Duration) -> Instant {
@@ -160,7 +173,12 @@ pub(crate) fn encode(
     given: Option<Vec<u8>>,
     bodies: &Bodies,
 ) -> Result<Vec<u8>, Failure> {
-    let Bodies::Json { request, .. } = bodies else { return Ok(given.unwrap_or_default()) };
+    let Bodies::Json { request, .. } = bodies else {
+        let mut body = Vec::new();
+        let bytes = Bytes::from(given.unwrap_or_default());
+        bytes.encode(codec, &mut body).map_err(|error| Failure::usage(error.to_string()))?;
+        return Ok(body);
+    };
     let text = match given {
         None => "{}".to_owned(),
         Some(bytes) => String::from_utf8(bytes)
@@ -172,26 +190,28 @@ pub(crate) fn encode(
     Ok(body)
 }
 
-fn show(args: &args::Call, body: &[u8], bodies: &Bodies) -> Result<(), Failure> {
+fn show(args: &args::Call, codec: Serialization, body: &[u8], bodies: &Bodies) -> Result<(), Failure> {
+    let name = args.method.as_deref().unwrap_or_default();
+    let unreadable =
+        |error| Failure::service(format!("trunkline: {name} answered what cannot be read: {error}"));
     if matches!(bodies, Bodies::Bytes) && !args.json {
-        print(body)?;
+        print(Bytes::decode(codec, body).map_err(unreadable)?)?;
         return if std::io::stdout().is_terminal() { print("\n") } else { Ok(()) };
     }
-    let name = args.method.as_deref().unwrap_or_default();
-    let text = decode(args.codec, body, bodies).map_err(|error| {
-        Failure::service(format!("trunkline: {name} answered what cannot be read: {error}"))
-    })?;
-    print_json(&text)
+    print_json(&decode(codec, body, bodies).map_err(unreadable)?)
 }
 
 /// The body as one line of JSON: bytes as a text, in base64 where they are none.
 fn decode(codec: Serialization, body: &[u8], bodies: &Bodies) -> Result<String, trunkline::codec::Error> {
     match bodies {
-        Bodies::Bytes => Ok(match std::str::from_utf8(body) {
-            Ok(text) => serde_json::to_string(text),
-            Err(_) => serde_json::to_string(&trunkline::Blob::from(body)),
+        Bodies::Bytes => {
+            let bytes = Bytes::decode(codec, body)?;
+            let json = match std::str::from_utf8(&bytes) {
+                Ok(text) => serde_json::to_string(text),
+                Err(_) => serde_json::to_string(&trunkline::Blob::from(&*bytes)),
+            };
+            Ok(json.unwrap_or_default())
         }
-        .unwrap_or_default()),
         Bodies::Json { reply, .. } => dynamic::decode(codec, body, reply.as_ref()),
     }
 }

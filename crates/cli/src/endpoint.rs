@@ -35,7 +35,7 @@ pub(crate) async fn connect(url: &Url, deadline: Instant) -> Result<Channel> {
 /// One endpoint, or several.
 pub(crate) enum Target {
     One(Url),
-    Several { endpoints: Vec<Endpoint>, easymicro: bool, text: String },
+    Several { endpoints: Vec<Endpoint>, easymicro: bool, gob: bool, text: String },
 }
 
 /// What calls are made through; the channel, where it is one.
@@ -47,11 +47,16 @@ pub(crate) fn target(text: &str) -> Result<Target, Failure> {
         return url(text).map(Target::One);
     }
     let endpoints = Endpoint::list(text).map_err(|error| Failure::usage(error.to_string()))?;
-    let mut easymicro = false;
+    let mut wires = Vec::new();
     for endpoint in &endpoints {
-        easymicro |= url(endpoint.url())?.wire == Wire::Easymicro;
+        wires.push(url(endpoint.url())?.wire);
     }
-    Ok(Target::Several { endpoints, easymicro, text: text.to_owned() })
+    let (easymicro, gob) = (wires.contains(&Wire::Easymicro), wires.contains(&Wire::Netrpc));
+    if gob && wires.iter().any(|wire| *wire != Wire::Netrpc) {
+        let text = "net/rpc has a serialisation of its own: its endpoints cannot be mixed with others";
+        return Err(Failure::usage(text));
+    }
+    Ok(Target::Several { endpoints, easymicro, gob, text: text.to_owned() })
 }
 
 impl Target {
@@ -76,6 +81,14 @@ impl Target {
         match self {
             Self::One(url) => url.wire == Wire::Easymicro,
             Self::Several { easymicro, .. } => *easymicro,
+        }
+    }
+
+    /// Whether bodies go as gob.
+    pub(crate) fn is_gob(&self) -> bool {
+        match self {
+            Self::One(url) => url.wire == Wire::Netrpc,
+            Self::Several { gob, .. } => *gob,
         }
     }
 

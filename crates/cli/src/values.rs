@@ -37,6 +37,25 @@ pub(crate) fn codec(text: &str) -> Result<Serialization, String> {
     }
 }
 
+/// What bodies are serialised in on a wire that has gob (`gob`) or any other, and whether they are bytes as they are.
+pub(crate) fn on_wire(
+    codec: Serialization,
+    gob: bool,
+    metadata: &Metadata,
+) -> Result<(Serialization, bool), Failure> {
+    if !gob {
+        return Ok((codec, codec == Serialization::Raw));
+    }
+    if !metadata.is_empty() {
+        return Err(Failure::usage("net/rpc carries no metadata: there is nowhere for -H to go"));
+    }
+    match codec {
+        Serialization::Json => Ok((Serialization::Gob, false)),
+        Serialization::Raw => Ok((Serialization::Gob, true)),
+        _ => Err(Failure::usage("net/rpc carries gob: --codec json says it in JSON, raw sends bytes")),
+    }
+}
+
 /// How calls are spread over several endpoints.
 pub(crate) fn select(text: &str) -> Result<String, String> {
     let names = balance::NAMES.join(", ");
@@ -59,6 +78,12 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     }
     let key = if key.eq_ignore_ascii_case("authorization") { metadata::AUTH } else { key };
     Ok((key.to_owned(), value.trim_start().to_owned()))
+}
+
+/// `NAME=HOST:PORT`.
+pub(crate) fn remote(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text.split_once('=').ok_or("another node is NAME=HOST:PORT")?;
+    Ok((name.to_owned(), address.to_owned()))
 }
 
 /// The headers as metadata, within the limits that every peer of ours has.

@@ -32,6 +32,7 @@
 //! - [`client::Client`]: several endpoints behind one client, picked as [`balance`] says.
 //! - [`layer::Resume`] and [`client::Resuming`]: streams that survive a lost connection.
 //! - [`layer`]: policies around services and channels, one's own too ([`layer::layer_fn`]).
+//! - `peer` (feature `netrpc`): named peers, which offer functions to each other.
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.
 //! - `gateway` (feature `gateway`): HTTP in front of IIP.
@@ -62,6 +63,8 @@ mod net;
 #[cfg(feature = "node")]
 pub mod node;
 pub mod openapi;
+#[cfg(feature = "netrpc")]
+pub mod peer;
 mod push;
 pub mod random;
 pub mod reflect;

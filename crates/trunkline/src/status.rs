@@ -71,8 +71,11 @@ impl Code {
 
     /// The kind of a failure that a Go peer tells by its text alone.
     pub(crate) fn of_go_text(text: &[u8]) -> Self {
-        const TEXTS: [(&[u8], Code); 6] = [
+        const TEXTS: [(&[u8], Code); 9] = [
             (b"rpcx: can't find", Code::NotFound),
+            (b"rpc: can't find", Code::NotFound),
+            (b"rpc: service/method request ill-formed", Code::NotFound),
+            (b"gob: ", Code::InvalidInput),
             (b"easymicro: can't find", Code::NotFound),
             (b"can not find codec", Code::Unsupported),
             (b"context deadline exceeded", Code::DeadlineExceeded),

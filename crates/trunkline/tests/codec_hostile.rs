@@ -212,7 +212,7 @@ fn empty_elements_are_paid_for() {
     thrift.extend(COUNT.to_be_bytes());
     thrift.resize(thrift.len() + count + 1, 0);
     let json = format!(r#"{{"all":[{}{{}}]}}"#, "{},".repeat(count));
-    let bodies = [json.into_bytes(), msgpack, b"\x0a\x00".repeat(count), thrift];
+    let bodies = [json.into_bytes(), msgpack, b"\x0a\x00".repeat(count), thrift, gob_of_empty(count)];
     for (how, body) in ALL.iter().zip(&bodies) {
         let mut read = None;
         let taken = allocation_counter::measure(|| read = Some(Many::decode(*how, body)));
@@ -221,6 +221,27 @@ fn empty_elements_are_paid_for() {
         let error = read.expect("it ran").expect_err("too much");
         assert!(error.to_string().contains("64 times"), "{how:?}: {error}");
     }
+}
+
+/// So many structs in a list, each nothing but its end.
+fn gob_of_empty(count: usize) -> Vec<u8> {
+    use trunkline::wire::gob::{self, Definition, Field, Shape, builtin};
+    let mut body = Vec::new();
+    let field = |name: &str, id| Field { name: name.into(), id };
+    let shapes = [
+        Shape::Struct([field("all", 66)].into()),
+        Shape::Slice { element: 67 },
+        Shape::Struct([field("i8", builtin::INT)].into()),
+    ];
+    for (id, shape) in (65..).zip(shapes) {
+        gob::write_definition(id, &Definition { name: "".into(), shape }, |id| id, &mut body);
+    }
+    let start = gob::begin(65, &mut body);
+    body.push(1);
+    gob::put_uint(count as u64, &mut body);
+    body.resize(body.len() + count + 1, 0);
+    gob::finish(start, &mut body);
+    body
 }
 
 /// What is usual stays far below that bound.

@@ -52,7 +52,7 @@ proptest! {
 
 #[test]
 fn an_empty_message_is_small() {
-    for (how, size) in ALL.iter().zip([2_000, 2_000, 0, 2_000]) {
+    for (how, size) in ALL.iter().zip([2_000, 2_000, 0, 2_000, 2_000]) {
         let body = encoded(&Rich::empty(), *how);
         assert!(body.len() <= size, "{how:?}: {}", body.len());
         assert_eq!(Rich::decode(*how, &body).unwrap(), Rich::empty());
@@ -116,7 +116,8 @@ fn fields_that_nobody_knows_are_passed_over() -> Result<(), Error> {
 #[test]
 fn raw_bytes_go_through_every_serialisation_without_a_copy() -> Result<(), Error> {
     let body = Bytes::from_static(b"\x00\xffanything");
-    for how in ALL.iter().chain(&[Serialization::Raw, Serialization::Other(9)]) {
+    let every = ALL.iter().filter(|how| **how != Serialization::Gob);
+    for how in every.chain(&[Serialization::Raw, Serialization::Other(9)]) {
         assert_eq!(encoded(&body, *how), body);
         assert_eq!(Bytes::decode_bytes(*how, body.clone())?.as_ptr(), body.as_ptr());
         assert_eq!(Bytes::decode(*how, &body)?, body);

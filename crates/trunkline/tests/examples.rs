@@ -91,6 +91,16 @@ const EXAMPLES: &[Example] = &[
     Example("metadata", true, &["Helo Ann", "language = cy", "wire = rpcx"]),
     Example("mock", true, &["unknown items cost nothing", "a failure is handed on", "5 calls were made"]),
     Example(
+        "netrpc",
+        cfg!(feature = "netrpc") && cfg!(feature = "http"),
+        &["17 / 5 = 3 and 2 left", "1 / 0: divide by zero", "over CONNECT: Quotient { quo: -3, rem: -1 }"],
+    ),
+    Example(
+        "node_cluster",
+        cfg!(feature = "node"),
+        &["hello Ada, guest number 1", "hello Edsger, guest number 3"],
+    ),
+    Example(
         "node_hello",
         cfg!(feature = "node"),
         &[
@@ -121,6 +131,18 @@ const EXAMPLES: &[Example] = &[
         ],
     ),
     Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
+    Example(
+        "peers",
+        cfg!(feature = "netrpc"),
+        &[
+            "the shop offers order, s",
+            "s: world",
+            "order: 3 x tea",
+            "nothing: nothing is ordered",
+            "nope: Function Name Not Find  (begun: false)",
+            "the desk offers 0 functions",
+        ],
+    ),
     Example("push", true, &["Market.Price: Price { cents: 100 }", "Market.Price: Price { cents: 300 }"]),
     Example("resume", true, &["line 1", "the connection is cut", "line 9", "each came once"]),
     Example(

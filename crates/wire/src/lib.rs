@@ -9,11 +9,14 @@
 pub mod detect;
 mod error;
 mod event;
+pub mod gob;
 pub mod iip;
 mod limits;
 mod metadata;
+pub mod netrpc;
 mod read;
 pub mod rpcx;
+pub mod saber;
 mod session;
 mod traffic;
 

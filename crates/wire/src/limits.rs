@@ -21,6 +21,8 @@ pub struct Limits {
     pub channels: u32,
     /// How many channels a client asks for on each of its connections, on a wire that has them. Default 8.
     pub client_channels: u32,
+    /// Most types that either side may define on one connection, on a wire whose streams do. Default 1,024.
+    pub types: usize,
     /// Most bytes of bodies of the calls that a connection has in flight and that had to wait, after inflation; the
     /// next call waits unread. Default 64 MiB. A call that is alone may be larger.
     pub held: usize,
@@ -39,6 +41,7 @@ impl Default for Limits {
             calls: 1024,
             channels: 4096,
             client_channels: 8,
+            types: 1024,
             held: 64 << 20,
             skip_factor: 16,
         }

@@ -85,6 +85,8 @@ pub(crate) fn fails<T>(what: &str, outcome: Result<T>, code: Code, text: &str) -
 pub(crate) struct GoServer {
     child: Child,
     pub(crate) address: String,
+    /// The other addresses of its `ready` line, `name=ADDR`.
+    others: String,
 }
 
 impl GoServer {
@@ -103,7 +105,8 @@ impl GoServer {
     fn start_now(mut command: Command) -> Check<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut server = Self { child: command.spawn().told(&name)?, address: String::new() };
+        let mut server =
+            Self { child: command.spawn().told(&name)?, address: String::new(), others: String::new() };
         let stdout = server.child.stdout.take().ok_or("no stdout")?;
         let (send, receive) = mpsc::channel();
         std::thread::spawn(move || {
@@ -113,10 +116,18 @@ impl GoServer {
             }
         });
         let line = receive.recv_timeout(START_LIMIT).unwrap_or_default();
-        let ready = line.strip_prefix("ready ").and_then(|rest| rest.split(' ').next());
-        ready.unwrap_or_default().clone_into(&mut server.address);
+        let ready = line.strip_prefix("ready ").unwrap_or_default();
+        let (address, others) = ready.split_once(' ').unwrap_or((ready, ""));
+        address.clone_into(&mut server.address);
+        others.clone_into(&mut server.others);
         ensure(!server.address.is_empty(), || format!("{name} said {line:?}"))?;
         Ok(server)
+    }
+
+    /// Another address where it serves, by its name.
+    pub(crate) fn other(&self, name: &str) -> Check<String> {
+        let found = self.others.split(' ').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        found.map(str::to_owned).ok_or_else(|| format!("it does not say where {name} is"))
     }
 
     /// As `kill -9` does.

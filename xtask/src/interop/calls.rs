@@ -259,3 +259,44 @@ pub(super) fn iip(trunkline: &Path, server: &Server, there: &Path, options: &Opt
     cases.case("iip-put-get", || files(&peer, there, logs));
     cases.case("iip-still-serves", || peer.answers("Arith.Mul", "{\"A\":6,\"B\":7}", &[], "{\"C\":42}"));
 }
+
+/// The command against the Go server of net/rpc.
+pub(super) fn netrpc(trunkline: &Path, server: &Server, options: &Options, report: &mut Report) {
+    let peer = Peer { trunkline, url: format!("netrpc://{}", server.addr()) };
+    let mut cases = Cases { pair: "trunkline -> Go netrpc", options, report };
+    cases.case("netrpc-codec-json", || generated(&peer, "json"));
+    cases.case("netrpc-connect", || {
+        let url = format!("netrpc://{}?connect=/_goRPC_", server.other("connect").unwrap_or_default());
+        Peer { trunkline, url }.answers("Arith.Mul", "{\"A\":6,\"B\":7}", &[], "{\"C\":42}")
+    });
+    cases.case("netrpc-raw", || {
+        let out = peer.call("Echo.Owned", "hello", &["--codec", "raw"])?;
+        if out.code == Some(0) && out.stdout == "hello" { Ok(()) } else { Err(told(&out)) }
+    });
+    cases.case("netrpc-types", || {
+        let zeros = "{\"Base\":{\"ID\":7},\"Bool\":false,\"I8\":0,\"I16\":0,\"I32\":0,\"I64\":-5,\"U8\":0,\"U16\":0,\
+                     \"U32\":0,\"U64\":0,\"F32\":0,\"F64\":2.5,\"Str\":\"s\",\"Bytes\":null,\"Ints\":[1,-2],\"Strs\":null,\
+                     \"Floats\":null,\"Map\":{\"k\":3},\"Inner\":{\"Name\":\"n\",\"N\":0},\"Ptr\":null,\"Nest\":[[\"a\"],[]],\
+                     \"Inners\":null,\"Maps\":null}";
+        let given = "{\"Base\":{\"ID\":7},\"I64\":-5,\"F64\":2.5,\"Str\":\"s\",\"Ints\":[1,-2],\"Map\":{\"k\":3},\
+                     \"Inner\":{\"Name\":\"n\"},\"Nest\":[[\"a\"],[]]}";
+        peer.answers("Types.All", given, &[], zeros)
+    });
+    cases.case("netrpc-fail-text", || {
+        peer.fails("Fault.Fail", "{\"Message\":\"größer: 10\"}", &[], 1, "größer: 10")
+    });
+    cases.case("netrpc-divide-by-zero", || {
+        peer.fails("Arith.Div", "{\"A\":1,\"B\":0}", &[], 1, "divide by zero")
+    });
+    cases.case("netrpc-unknown", || {
+        peer.fails("Nope.Mul", "{}", &[], 1, "rpc: can't find service Nope.Mul")?;
+        peer.fails("Arith.Nope", "{}", &[], 1, "rpc: can't find method Arith.Nope")
+    });
+    cases.case("netrpc-typed", || peer.answers("Slow.Sleep", "{\"Millis\":1}", &[], "{\"Slept\":1}"));
+    cases.case("netrpc-deadline", || {
+        peer.fails("Slow.Sleep", "{\"Millis\":1500}", &["--timeout", "200ms"], 4, "")
+    });
+    cases.case("netrpc-meta", || peer.fails("Arith.Mul", "{}", &["-H", "a:b"], 2, "no metadata"));
+    cases.case("netrpc-nobody-there", || nobody(trunkline, "netrpc"));
+    cases.case("netrpc-still-serves", || peer.answers("Arith.Mul", "{\"A\":6,\"B\":7}", &[], "{\"C\":42}"));
+}

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use trunkline::metadata::SERVER_TIMEOUT;
 use trunkline::wire::iip::Iip;
+use trunkline::wire::netrpc::NetRpc;
 use trunkline::wire::rpcx::{Header, Rpcx};
 use trunkline::wire::{CallFrame, Compression, Event, Limits, Next, Session};
 
@@ -54,6 +55,11 @@ pub(super) trait Exchange: 'static {
 
     /// The call is not waited for any longer. Whether the connection can go on; what tells the peer is appended.
     fn give_up(&mut self, id: u64, out: &mut Vec<u8>) -> bool;
+
+    /// How many bytes of bodies came with answers since that was asked last, where anybody wants to know.
+    fn take_bodies(&mut self) -> u64 {
+        0
+    }
 
     /// Appends what keeps an idle connection, if anything.
     fn ping(&mut self, out: &mut Vec<u8>);
@@ -152,6 +158,42 @@ impl Exchange for Iip {
     fn ping(&mut self, out: &mut Vec<u8>) {
         Session::ping(self, out);
     }
+}
+
+/// Which types a connection has had differs from one to the next, so that the session writes each call.
+impl Exchange for NetRpc {
+    fn new(_: &Target) -> Self {
+        Self::client(&limits())
+    }
+
+    fn greet(&mut self, _: &mut Vec<u8>) {}
+
+    #[inline]
+    fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        call(self, target, id, body, out)
+    }
+
+    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
+        call(&mut <Self as Exchange>::new(target), target, 0, body, &mut Vec::new())?;
+        Ok(body.to_vec())
+    }
+
+    #[inline]
+    fn repeat(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        call(self, target, id, body, out)
+    }
+
+    #[inline]
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
+        receive(self, input, out)
+    }
+
+    /// The peer cannot be told; its answer will be one that nobody waits for.
+    fn give_up(&mut self, _: u64, _: &mut Vec<u8>) -> bool {
+        true
+    }
+
+    fn ping(&mut self, _: &mut Vec<u8>) {}
 }
 
 fn limits() -> Limits {

@@ -29,6 +29,7 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
     let text = read(file)?;
     let lines = lines(&text, args.codec)?;
     let metadata = values::metadata_of(&args.target.headers)?;
+    let (codec, raw) = values::on_wire(args.codec, target.is_gob(), &metadata)?;
     let begun = Instant::now();
     let time = args.timeout.unwrap_or(DEFAULT_TIMEOUT);
     let address = target.address();
@@ -40,7 +41,10 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
             let (service, method) = values::method(line.name)?;
             let sample = demo::description().method(service, method).cloned();
             let until = deadline(Instant::now(), time);
-            let found = bodies(&client, args.codec, line.name, &target, &metadata, until, sample).await?;
+            let found = match raw {
+                true => Bodies::Bytes,
+                false => bodies(&client, codec, line.name, &target, &metadata, until, sample).await?,
+            };
             known.insert(line.name, found);
         }
     }
@@ -48,8 +52,8 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
     for line in lines {
         let Some(bodies) = known.get(line.name) else { continue };
         let (service, method) = values::method(line.name)?;
-        let body = encode(args.codec, line.body, bodies).map_err(|failure| at(line.number, &failure))?;
-        let call = Call::new(service, method, args.codec, body).with_metadata(metadata.clone());
+        let body = encode(codec, line.body, bodies).map_err(|failure| at(line.number, &failure))?;
+        let call = Call::new(service, method, codec, body).with_metadata(metadata.clone());
         calls.push((if args.oneway { call.one_way() } else { call }, bodies));
     }
     let (all, mut failed, mut worst) = (calls.len(), 0usize, 0);
@@ -63,7 +67,7 @@ pub(super) async fn run(args: &args::Call, file: &str) -> Result<(), Failure> {
         }
         let mut out = String::new();
         for (reply, bodies) in make(&client, channel.as_ref(), batch).await.into_iter().zip(together) {
-            match answer(args, reply, bodies).await {
+            match answer(codec, reply, bodies).await {
                 Ok(_) if args.oneway => {}
                 Ok(line) => out += &(line + "\n"),
                 Err(status) => {
@@ -116,9 +120,9 @@ async fn make(client: &Client, channel: Option<&Channel>, calls: Vec<Call>) -> V
 }
 
 /// The reply as one line.
-async fn answer(args: &args::Call, reply: Result<Reply>, bodies: &Bodies) -> Result<String> {
+async fn answer(codec: Serialization, reply: Result<Reply>, bodies: &Bodies) -> Result<String> {
     let body = reply?.into_body().whole(REPLY_LIMIT).await?;
-    decode(args.codec, &body, bodies)
+    decode(codec, &body, bodies)
         .map_err(|error| Status::new(Code::InvalidInput, format!("the answer cannot be read: {error}")))
 }
 

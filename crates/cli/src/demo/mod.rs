@@ -5,6 +5,7 @@ mod echo;
 mod fault;
 mod hello;
 mod meta;
+mod node;
 mod paths;
 mod process;
 mod push;
@@ -17,9 +18,10 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinError;
 use trunkline::file::FileService;
+use trunkline::peer::Functions;
 use trunkline::reflect::Description;
 use trunkline::server::{ServerBuilder, ServerError};
-use trunkline::{NamedService, Server};
+use trunkline::{Bytes, NamedService, Server};
 
 use crate::args;
 use crate::exit::{Failure, print};
@@ -40,7 +42,7 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
     ready(&args, &addresses)?;
     let work = async {
         if let (false, Some(address)) = (args.no_calls, addresses.first()) {
-            let rows = table::call_each_wire(address, args.token.as_deref()).await;
+            let rows = table::call_each_wire(address, args.token.as_deref(), &args.node).await;
             print(table::render(&rows, args.json))?;
             if args.once {
                 return Ok(rows.iter().all(table::Row::is_right));
@@ -64,7 +66,9 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
 fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
     let body_limit = usize::try_from(args.body_limit).unwrap_or(usize::MAX);
     let threads = args.threads.map_or_else(process::cores, usize::from);
+    let cluster = node::start(&args.node, &args.remote, body_limit)?;
     let mut builder = Server::builder()
+        .cluster(&cluster)
         .serve(arith::ArithServer::new(arith::Calculator))
         .serve(echo::EchoServer::new(echo::Mirror))
         .serve(hello::HelloServer::new(hello::Greeter))
@@ -73,6 +77,7 @@ fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
         .serve(meta::MetaServer::new(meta::Mirror))
         .serve(push::PushServer::new(push::Ticker))
         .serve(paths::Paths)
+        .serve_unlisted(consumer())
         .path("/echo", "Echo", "Echo")
         .with_describe()
         .threads(threads)
@@ -87,6 +92,12 @@ fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
         builder = builder.serve(FileService::open(directory).map_err(refused)?);
     }
     Ok(args.listen.iter().fold(builder, |builder, address| builder.listen(address)))
+}
+
+/// The functions that zrpc's brokers call.
+fn consumer() -> impl NamedService {
+    let world = |_: Bytes| async { Ok(Bytes::from_static(b"world")) };
+    Functions::new().function("s", world).function("echo", |bytes| async { Ok(bytes) }).into_service()
 }
 
 /// What the sample services take and give.

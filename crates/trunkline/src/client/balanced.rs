@@ -221,6 +221,18 @@ impl Client {
         states.collect()
     }
 
+    /// How many connections were made to all of its endpoints: whoever keeps what a peer has said sees by it that it may
+    /// have changed.
+    #[cfg(feature = "netrpc")]
+    pub(crate) fn connections_made(&self) -> u64 {
+        match &self.0 {
+            Repr::One(channel) => channel.stats().connections,
+            Repr::Several(inner) => {
+                inner.snapshot.load().nodes.iter().map(|node| node.connections_made()).sum()
+            }
+        }
+    }
+
     /// Makes a call and tells where it went: each attempt in order. The last one is the one that answered, where the
     /// call did not fail.
     pub async fn call_traced(&self, call: Call) -> (Result<Reply>, Vec<Attempt>) {
@@ -256,7 +268,8 @@ impl Service for Client {
         }
     }
 
-    /// JSON where one of the endpoints is called over HTTP or IIP, else MessagePack; or what the channels' settings say.
+    /// JSON where one of the endpoints is called over HTTP or IIP, gob where the first is called on net/rpc, else
+    /// MessagePack; or what the channels' settings say.
     fn serialization(&self) -> Serialization {
         match &self.0 {
             Repr::One(channel) => channel.serialization(),
@@ -328,13 +341,23 @@ impl Snapshot {
         let all: Arc<[_]> = nodes.iter().map(|node| Arc::clone(&node.member)).collect();
         let open: Vec<bool> = all.iter().map(|member| member.health.is_open()).collect();
         let paused = (0..).zip(&open).filter(|(_, open)| !**open).map(|(place, _)| place).collect();
-        let json = nodes.iter().any(|node| node.wire().serialization() == Serialization::Json);
-        let usual = if json { Serialization::Json } else { Serialization::MessagePack };
+        let mut wires = nodes.iter().map(|node| node.wire().serialization());
+        let usual = match wires.next() {
+            // That wire carries nothing else, and no other wire carries it.
+            Some(Serialization::Gob) => Serialization::Gob,
+            first if first == Some(Serialization::Json) || wires.any(|how| how == Serialization::Json) => {
+                Serialization::Json
+            }
+            _ => Serialization::MessagePack,
+        };
         Self {
             members: Members::new(all, |place| open.get(place).copied().unwrap_or_default()),
             nodes: nodes.into(),
             paused,
-            serialization: builder.usual_serialization().unwrap_or(usual),
+            serialization: match usual {
+                Serialization::Gob => usual,
+                _ => builder.usual_serialization().unwrap_or(usual),
+            },
         }
     }
 }

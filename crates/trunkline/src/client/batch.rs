@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[cfg(feature = "http")]
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+#[cfg(feature = "netrpc")]
+use trunkline_wire::netrpc;
 use trunkline_wire::{Serialization, iip, rpcx};
 
 use super::channel::{Channel, Kind};
@@ -110,6 +112,8 @@ impl Batch {
         Answers(match self.channel.kind() {
             Kind::Rpcx(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
             Kind::Iip(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => Group::new(shared.clone(), self.calls, deadline, false).all().await,
             #[cfg(feature = "http")]
             Kind::Http(_) => {
                 let mut replies: Vec<Option<Result<Reply>>> = Vec::new();
@@ -131,6 +135,8 @@ impl Batch {
         let from = match self.channel.kind() {
             Kind::Rpcx(shared) => From::Rpcx(Group::new(shared.clone(), self.calls, deadline, true)),
             Kind::Iip(shared) => From::Iip(Group::new(shared.clone(), self.calls, deadline, true)),
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => From::Netrpc(Group::new(shared.clone(), self.calls, deadline, true)),
             #[cfg(feature = "http")]
             Kind::Http(http) => {
                 From::Http { http: Arc::clone(http), waiting: self.calls, running: JoinSet::new() }
@@ -175,6 +181,8 @@ pub struct Arriving {
 enum From {
     Rpcx(Group<rpcx::Rpcx>),
     Iip(Group<iip::Iip>),
+    #[cfg(feature = "netrpc")]
+    Netrpc(Group<netrpc::NetRpc>),
     #[cfg(feature = "http")]
     Http {
         http: Arc<Http>,
@@ -199,6 +207,8 @@ impl Arriving {
         match &mut self.from {
             From::Rpcx(group) => group.next().await,
             From::Iip(group) => group.next().await,
+            #[cfg(feature = "netrpc")]
+            From::Netrpc(group) => group.next().await,
             #[cfg(feature = "http")]
             From::Http { http, waiting, running } => {
                 while running.len() < CONNECTIONS

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
+#[cfg(feature = "netrpc")]
+use trunkline_wire::netrpc;
 use trunkline_wire::{Limits, Session, iip, rpcx};
 
 use super::batch::Batch;
@@ -76,6 +78,8 @@ impl std::fmt::Debug for Token {
 pub(super) enum Kind {
     Rpcx(Arc<Shared<rpcx::Rpcx>>),
     Iip(Arc<Shared<iip::Iip>>),
+    #[cfg(feature = "netrpc")]
+    Netrpc(Arc<Shared<netrpc::NetRpc>>),
     #[cfg(feature = "http")]
     Http(Arc<Http>),
 }
@@ -86,6 +90,8 @@ impl Kind {
         match self {
             Self::Rpcx(_) => rpcx::Rpcx::PUSHES,
             Self::Iip(_) => iip::Iip::PUSHES,
+            #[cfg(feature = "netrpc")]
+            Self::Netrpc(_) => netrpc::NetRpc::PUSHES,
             #[cfg(feature = "http")]
             Self::Http(_) => false,
         }
@@ -114,6 +120,8 @@ impl std::fmt::Debug for Channel {
 pub struct ChannelStats {
     /// Replies that came when nobody waited for them: late, doubled or made up. They completed nothing.
     pub stray_replies: u64,
+    /// Connections that were made. Over HTTP they are not counted.
+    pub connections: u64,
 }
 
 /// Settings of a channel; begun by [`Channel::builder`].
@@ -173,7 +181,11 @@ impl Channel {
     /// Figures since the start.
     #[must_use]
     pub fn stats(&self) -> ChannelStats {
-        ChannelStats { stray_replies: self.0.strays.replies.load(Ordering::Relaxed) }
+        let Strays { replies, connections } = &*self.0.strays;
+        ChannelStats {
+            stray_replies: replies.load(Ordering::Relaxed),
+            connections: connections.load(Ordering::Relaxed),
+        }
     }
 
     /// The endpoint's address.
@@ -203,6 +215,8 @@ impl Channel {
     pub(super) fn dials_ahead(&self) -> bool {
         match &self.0.kind {
             Kind::Rpcx(_) | Kind::Iip(_) => true,
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(_) => true,
             #[cfg(feature = "http")]
             Kind::Http(_) => false,
         }
@@ -213,6 +227,8 @@ impl Channel {
         match &self.0.kind {
             Kind::Rpcx(shared) => shared.ready(limit).await,
             Kind::Iip(shared) => shared.ready(limit).await,
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => shared.ready(limit).await,
             #[cfg(feature = "http")]
             Kind::Http(http) => http.connect().await,
         }
@@ -233,6 +249,8 @@ impl Service for Channel {
         match &self.0.kind {
             Kind::Rpcx(shared) => Calling::Rpcx(shared.call(call, self.0.timeout)),
             Kind::Iip(shared) => Calling::Iip(shared.call(call, self.0.timeout)),
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => Calling::Netrpc(shared.call(call, self.0.timeout)),
             #[cfg(feature = "http")]
             Kind::Http(http) => Calling::Http(Box::pin(http.call(call, self.0.timeout))),
         }
@@ -247,6 +265,8 @@ impl Service for Channel {
 enum Calling<'a> {
     Rpcx(caller::Calling<'a, rpcx::Rpcx>),
     Iip(caller::Calling<'a, iip::Iip>),
+    #[cfg(feature = "netrpc")]
+    Netrpc(caller::Calling<'a, netrpc::NetRpc>),
     #[cfg(feature = "http")]
     Http(BoxFuture<'a>),
 }
@@ -258,6 +278,8 @@ impl Future for Calling<'_> {
         match &mut *self {
             Self::Rpcx(call) => Pin::new(call).poll(cx),
             Self::Iip(call) => Pin::new(call).poll(cx),
+            #[cfg(feature = "netrpc")]
+            Self::Netrpc(call) => Pin::new(call).poll(cx),
             #[cfg(feature = "http")]
             Self::Http(call) => call.as_mut().poll(cx),
         }
@@ -269,6 +291,7 @@ struct Setup {
     pushes: broadcast::Sender<Push>,
     strays: Arc<Strays>,
     address: Address,
+    connect: Option<&'static str>,
     dial_timeout: Duration,
 }
 
@@ -280,10 +303,11 @@ impl Setup {
         state: watch::Sender<ConnectionState>,
         closing: watch::Receiver<bool>,
     ) -> Arc<Shared<W>> {
-        let Self { pushes, strays, address, dial_timeout } = self;
+        let Self { pushes, strays, address, connect, dial_timeout } = self;
         let current = std::sync::Mutex::default();
         let settings = Arc::new(settings);
-        let shared = Arc::new(Shared { current, state, pushes, strays, settings, address, dial_timeout });
+        let shared =
+            Arc::new(Shared { current, state, pushes, strays, settings, address, connect, dial_timeout });
         tokio::spawn(Arc::clone(&shared).keep_connected(closing));
         shared
     }
@@ -308,7 +332,7 @@ impl ChannelBuilder {
     }
 
     /// What typed calls are serialised in where the call does not say it. Default: JSON over HTTP and IIP, MessagePack on
-    /// rpcx and easymicro. Bodies of bytes or text go as they are, types of prost's as protobuf.
+    /// rpcx and easymicro; on netrpc it is gob whatever is said. Bodies of bytes or text go as they are, types of prost's as protobuf.
     pub fn serialization(mut self, serialization: Serialization) -> Self {
         self.serialization = Some(serialization);
         self
@@ -380,16 +404,30 @@ impl ChannelBuilder {
             address: address.clone(),
         };
         let (to, dial_timeout) = (url.address.clone(), self.dial_timeout);
-        let setup = Setup { pushes: pushes.clone(), strays: Arc::clone(&strays), address: to, dial_timeout };
+        let strays_of = Arc::clone(&strays);
+        let setup = Setup {
+            pushes: pushes.clone(),
+            strays: strays_of,
+            address: to,
+            connect: url.connect,
+            dial_timeout,
+        };
         let (kind, wire) = match url.wire {
             Wire::Rpcx | Wire::Easymicro => {
                 (Kind::Rpcx(setup.begin(settings, state, closing)), rpcx::Rpcx::NAME)
             }
             Wire::Iip => (Kind::Iip(setup.begin(settings, state, closing)), iip::Iip::NAME),
+            #[cfg(feature = "netrpc")]
+            Wire::Netrpc => (Kind::Netrpc(setup.begin(settings, state, closing)), netrpc::NetRpc::NAME),
             #[cfg(feature = "http")]
             Wire::Http => {
                 let http = Http::new(url.address, settings, self.dial_timeout, state)?;
                 (Kind::Http(Arc::new(http)), http::NAME)
+            }
+            #[cfg(not(feature = "netrpc"))]
+            Wire::Netrpc => {
+                let text = format!("cannot call {address} over net/rpc: built without the feature netrpc");
+                return Err(Status::new(Code::Unsupported, text).not_begun());
             }
             #[cfg(not(feature = "http"))]
             Wire::Http => {
@@ -404,7 +442,10 @@ impl ChannelBuilder {
         Ok(Channel(Arc::new(Inner {
             kind,
             timeout: self.timeout,
-            serialization: self.serialization.unwrap_or(usual),
+            serialization: match usual {
+                Serialization::Gob => usual,
+                _ => self.serialization.unwrap_or(usual),
+            },
             metadata: pairs.build(),
             origin,
             state: watched,

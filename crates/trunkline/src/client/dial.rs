@@ -1,5 +1,6 @@
 //! Keeping a channel connected: one dial at a time, eagerly again when a connection is lost.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use trunkline_wire::Session;
 
 use super::connection::ClientRole;
+use super::handshake::leave_http;
 use super::link::{Link, Settings, Strays};
 use crate::net::Address;
 use crate::net::driver::{Close, Connection, Patience};
@@ -41,6 +43,8 @@ pub(crate) struct Shared<W> {
     pub(crate) strays: Arc<Strays>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) address: Address,
+    /// The path of the `CONNECT` that comes before the wire.
+    pub(crate) connect: Option<&'static str>,
     pub(crate) dial_timeout: Duration,
 }
 
@@ -85,10 +89,10 @@ impl<W: Session> Shared<W> {
         let mut short = false;
         loop {
             self.state.send_replace(ConnectionState::Connecting);
-            match dial(&self.address, self.dial_timeout).await {
-                Ok(stream) => {
+            match self.dial().await {
+                Ok((stream, first)) => {
                     let begun = Instant::now();
-                    let heard = self.use_connection(stream).await;
+                    let heard = self.use_connection(stream, first).await;
                     if begun.elapsed() >= SETTLED || heard.is_ok() && !short {
                         (wait, short) = (FIRST_WAIT, begun.elapsed() < SETTLED);
                         continue;
@@ -111,17 +115,31 @@ impl<W: Session> Shared<W> {
         }
     }
 
+    /// Dials, and leaves HTTP where the wire is behind a `CONNECT`.
+    async fn dial(&self) -> std::io::Result<(Stream, Bytes)> {
+        let Some(path) = self.connect else {
+            return dial(&self.address, self.dial_timeout).await.map(|stream| (stream, Bytes::new()));
+        };
+        in_time(self.dial_timeout, async {
+            let mut stream = Stream::dial(&self.address).await?;
+            let first = leave_http(&mut stream, path).await?;
+            Ok((stream, first))
+        })
+        .await
+    }
+
     /// Runs a connection until it is lost or its server announces that it will stop; then it goes on to its end
     /// beside the next one.
     ///
     /// # Errors
     /// The server has not said anything: why the connection ended.
-    async fn use_connection(&self, stream: Stream) -> Result<(), String> {
+    async fn use_connection(&self, stream: Stream, first: Bytes) -> Result<(), String> {
         let settings = Arc::clone(&self.settings);
         let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
         let role = ClientRole::new(Arc::clone(&link));
-        let connection = Connection::new(stream, role, &Patience::USUAL, Bytes::new());
+        let connection = Connection::new(stream, role, &Patience::USUAL, first);
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));
+        self.strays.connections.fetch_add(1, Ordering::Relaxed);
         self.set_current(Some(Arc::clone(&link)));
         self.state.send_replace(ConnectionState::Connected);
         let ended = tokio::select! {
@@ -137,9 +155,13 @@ impl<W: Session> Shared<W> {
 }
 
 /// Dials once, for at most this long.
-pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
-    match tokio::time::timeout(time, Stream::dial(address)).await {
-        Ok(dialled) => dialled,
+pub(crate) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
+    in_time(time, Stream::dial(address)).await
+}
+
+async fn in_time<T>(time: Duration, work: impl Future<Output = std::io::Result<T>>) -> std::io::Result<T> {
+    match tokio::time::timeout(time, work).await {
+        Ok(done) => done,
         Err(_) => {
             let text = format!("no connection within {} ms", time.as_millis());
             Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text))
@@ -173,7 +195,7 @@ impl<W: Session> Drop for FailAll<'_, W> {
 }
 
 /// Decorrelated jitter: from the first wait to three times the last one.
-fn next_wait(last: Duration) -> Duration {
+pub(crate) fn next_wait(last: Duration) -> Duration {
     let most = last.saturating_mul(3).min(LAST_WAIT);
     FIRST_WAIT + most.saturating_sub(FIRST_WAIT).mul_f64(random::fraction())
 }

@@ -29,10 +29,11 @@ pub(crate) struct Settings {
     pub(crate) address: String,
 }
 
-/// Counts what came that nobody waits for.
+/// What a channel counts of its connections: what came that nobody waits for, and how many there were.
 #[derive(Debug, Default)]
 pub(crate) struct Strays {
     pub(crate) replies: AtomicU64,
+    pub(crate) connections: AtomicU64,
 }
 
 /// One connection of a channel, shared by its callers and its task.

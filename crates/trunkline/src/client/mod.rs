@@ -11,6 +11,7 @@ mod connection;
 pub(crate) mod dial;
 mod failover;
 mod group;
+mod handshake;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]

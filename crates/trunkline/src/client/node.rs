@@ -1,6 +1,6 @@
 //! An endpoint of a client with its connections.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -19,6 +19,8 @@ pub(super) struct Node {
     builder: ChannelBuilder,
     channels: Box<[ArcSwapOption<Channel>]>,
     next: AtomicUsize,
+    /// How many connections the channels had made that are gone.
+    forgotten: AtomicU64,
     /// Its last call went well: it is there.
     proven: AtomicBool,
     /// Held while a channel is made, which dials in a task of its own.
@@ -34,6 +36,7 @@ impl Node {
             builder,
             channels,
             next: AtomicUsize::new(0),
+            forgotten: AtomicU64::new(0),
             proven: AtomicBool::new(false),
             making: Mutex::new(()),
         }
@@ -72,13 +75,25 @@ impl Node {
 
     /// Lets the connections go; calls in flight on them go on to their end.
     pub(super) fn forget(&self) {
-        self.channels.iter().for_each(|place| place.store(None));
+        for place in &self.channels {
+            let channel = place.swap(None);
+            // One more for what it may make before it ends.
+            let made = channel.map_or(0, |channel| channel.stats().connections + 1);
+            self.forgotten.fetch_add(made, Ordering::Relaxed);
+        }
     }
 
     /// How many connections are up.
     pub(super) fn connections(&self) -> usize {
         let channels = self.channels.iter().filter_map(ArcSwapOption::load_full);
         channels.filter(|channel| *channel.state().borrow() == ConnectionState::Connected).count()
+    }
+
+    /// How many connections its channels have made.
+    pub(super) fn connections_made(&self) -> u64 {
+        let channels = self.channels.iter().filter_map(ArcSwapOption::load_full);
+        channels.map(|channel| channel.stats().connections).sum::<u64>()
+            + self.forgotten.load(Ordering::Relaxed)
     }
 
     /// Whether a paused endpoint may be tried again with a call. Where there are others, its connection is waited for

@@ -52,7 +52,7 @@ pub struct Outgoing<'a, S, A, T> {
 
 impl<'a, S, A: Argument, T: FromReply> Outgoing<'a, S, A, T> {
     /// A call of this method with this argument: in what the service asks for ([`Service::serialization`]; over
-    /// HTTP that is JSON, else MessagePack), or raw where the argument is [`Bytes`](crate::Bytes) or `String`, or
+    /// HTTP that is JSON, on Go's net/rpc gob and nothing else, else MessagePack), or raw where the argument is [`Bytes`](crate::Bytes) or `String`, or
     /// in protobuf where it is a type of prost's.
     pub fn new(service: &'a S, name: impl Into<Name>, method: impl Into<Name>, argument: A) -> Self {
         Self {
@@ -189,7 +189,11 @@ where
 impl<S: Service, A: Argument, T: FromReply> Outgoing<'_, S, A, T> {
     /// What argument and reply are serialised in.
     fn settled(&self) -> Serialization {
-        self.serialization.unwrap_or_else(|| self.service.serialization())
+        match self.service.serialization() {
+            // A wire that says so carries nothing else.
+            Serialization::Gob => Serialization::Gob,
+            usual => self.serialization.unwrap_or(usual),
+        }
     }
 
     /// The call as it is made.

@@ -7,6 +7,9 @@ use trunkline_wire::Serialization;
 
 use crate::net::Address;
 
+/// The path of Go's `rpc.DialHTTP`.
+const GO_RPC: &str = "/_goRPC_";
+
 /// A wire that calls can be made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -19,10 +22,12 @@ pub enum Wire {
     Http,
     /// IIP.
     Iip,
+    /// Go's net/rpc over gob.
+    Netrpc,
 }
 
 impl Wire {
-    const ALL: [Self; 4] = [Self::Rpcx, Self::Easymicro, Self::Http, Self::Iip];
+    const ALL: [Self; 5] = [Self::Rpcx, Self::Easymicro, Self::Http, Self::Iip, Self::Netrpc];
 
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|wire| wire.name() == name)
@@ -34,6 +39,17 @@ impl Wire {
         match self {
             Self::Http | Self::Iip => Serialization::Json,
             Self::Rpcx | Self::Easymicro => Serialization::MessagePack,
+            Self::Netrpc => Serialization::Gob,
+        }
+    }
+
+    /// The path of a `CONNECT` that leads to the wire, where servers have one.
+    fn connect_paths(self) -> &'static [&'static str] {
+        match self {
+            Self::Netrpc => &[GO_RPC],
+            Self::Rpcx => &["/_rpcx_", GO_RPC],
+            Self::Easymicro => &[GO_RPC],
+            Self::Http | Self::Iip => &[],
         }
     }
 
@@ -45,19 +61,23 @@ impl Wire {
             Self::Easymicro => "easymicro",
             Self::Http => "http",
             Self::Iip => "iip",
+            Self::Netrpc => "netrpc",
         }
     }
 }
 
 /// The address of an endpoint with the wire to speak: `rpcx://HOST:PORT`, `easymicro://HOST:PORT`,
-/// `http://HOST:PORT`, `iip://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the scheme is a transport and no wire
-/// is named it is rpcx.
+/// `http://HOST:PORT`, `iip://HOST:PORT`, `netrpc://HOST:PORT`, `unix://PATH?wire=rpcx`, `mem://NAME?wire=http`. Where the
+/// scheme is a transport and no wire is named it is rpcx. With `?connect=/_goRPC_` (on rpcx also `/_rpcx_`) the wire is
+/// spoken after an HTTP `CONNECT` of that path, as Go's `rpc.DialHTTP` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// Where to dial.
     pub address: Address,
     /// What to speak.
     pub wire: Wire,
+    /// The path of the `CONNECT` that comes before it.
+    pub connect: Option<&'static str>,
 }
 
 /// Why a text is no URL that can be called.
@@ -81,13 +101,14 @@ impl FromStr for Url {
             return Err(invalid("a blank or a control character is in it".into()));
         }
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut named = None;
+        let (mut named, mut connect) = (None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("wire", name)) => {
                     let wire = Wire::from_name(name);
                     named = Some(wire.ok_or_else(|| invalid(format!("the wire {name} is not known")))?);
                 }
+                Some(("connect", path)) => connect = Some(path),
                 _ => return Err(invalid(format!("the parameter {pair} is not known"))),
             }
         }
@@ -102,17 +123,33 @@ impl FromStr for Url {
             (other, None) => return Err(invalid(format!("the scheme {other} is not known"))),
         };
         let address = address.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(Self { address, wire })
+        let connect = match connect {
+            None => None,
+            Some(path) => {
+                let known = wire.connect_paths().iter().find(|known| **known == path);
+                Some(*known.ok_or_else(|| {
+                    invalid(format!("{} is not spoken after a CONNECT of {path}", wire.name()))
+                })?)
+            }
+        };
+        Ok(Self { address, wire, connect })
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wire = self.wire.name();
-        match &self.address {
-            Address::Tcp(address) => write!(f, "{wire}://{address}"),
-            other => write!(f, "{other}?wire={wire}"),
-        }
+        let mark = match &self.address {
+            Address::Tcp(address) => {
+                write!(f, "{wire}://{address}")?;
+                '?'
+            }
+            other => {
+                write!(f, "{other}?wire={wire}")?;
+                '&'
+            }
+        };
+        self.connect.map_or(Ok(()), |path| write!(f, "{mark}connect={path}"))
     }
 }
 
@@ -127,6 +164,10 @@ mod tests {
             "easymicro://[::1]:80",
             "http://localhost:80",
             "iip://127.0.0.1:80",
+            "netrpc://127.0.0.1:80",
+            "netrpc://127.0.0.1:80?connect=/_goRPC_",
+            "rpcx://127.0.0.1:80?connect=/_rpcx_",
+            "unix:///run/a?wire=netrpc&connect=/_goRPC_",
             "unix:///run/a?wire=rpcx",
             "mem://a?wire=easymicro",
             "unix:///run/a b?wire=http",
@@ -152,6 +193,8 @@ mod tests {
             ("unix:///run/a?wire=x", "wire x is not known"),
             ("rpcx://a:1?b=c", "parameter b=c is not known"),
             ("rpcx://a:1?wire=http", "says the wire already"),
+            ("netrpc://a:1?connect=/_rpcx_", "not spoken after a CONNECT of /_rpcx_"),
+            ("iip://a:1?connect=/_goRPC_", "not spoken after a CONNECT"),
         ] {
             let error = text.parse::<Url>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

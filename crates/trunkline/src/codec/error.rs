@@ -56,8 +56,14 @@ impl Error {
         Self::new(Kind::Unsupported, codec, what)
     }
 
+    /// What is wrong, without codec and path.
+    #[cfg(feature = "netrpc")]
+    pub(crate) fn what(&self) -> &str {
+        &self.0.what
+    }
+
     /// The same error; where it does not know yet which codec it came from, it is this one.
-    #[cfg(any(feature = "protobuf", feature = "thrift"))]
+    #[cfg(any(feature = "protobuf", feature = "thrift", feature = "netrpc"))]
     #[cold]
     pub(crate) fn in_codec(mut self, codec: &'static str) -> Self {
         if self.0.codec.is_empty() {

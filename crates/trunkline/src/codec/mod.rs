@@ -13,6 +13,8 @@ use crate::message::{Message, Schema};
 
 pub mod dynamic;
 mod error;
+#[cfg(feature = "netrpc")]
+pub mod gob;
 pub mod gzip;
 mod json;
 mod lenient;
@@ -22,12 +24,18 @@ mod protobuf;
 #[cfg(feature = "thrift")]
 mod thrift;
 
+/// MessagePack of values that are no messages.
+#[cfg(feature = "netrpc")]
+pub(crate) mod msgpack_any {
+    pub(crate) use super::msgpack::{decode_any as decode, encode_any as encode};
+}
+
 pub use error::Error;
 #[cfg(feature = "protobuf")]
 #[doc(hidden)]
 pub use protobuf::{prost_decode, prost_encode};
 
-/// How deep messages may be nested in protobuf, Thrift and MessagePack; JSON has 128.
+/// How deep messages may be nested in protobuf, Thrift, gob and MessagePack; JSON has 128.
 pub(crate) const MAX_DEPTH: usize = 64;
 
 /// A message may take this much memory whatever the size of its body.
@@ -148,18 +156,23 @@ pub trait Payload: Sized {
     }
 }
 
+/// The bytes are the body; in gob they are a `[]byte`.
 impl Payload for Bytes {
-    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
-        out.extend_from_slice(self);
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        put_bytes(self, how, out);
         Ok(())
     }
 
-    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
-        Ok(Self::copy_from_slice(body))
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error> {
+        take_bytes(how, body).map(Self::copy_from_slice)
     }
 
-    fn decode_bytes(_: Serialization, body: Bytes) -> Result<Self, Error> {
-        Ok(body)
+    fn decode_bytes(how: Serialization, body: Bytes) -> Result<Self, Error> {
+        match how {
+            #[cfg(feature = "netrpc")]
+            Serialization::Gob => gob::share_bytes(&body),
+            _ => Ok(body),
+        }
     }
 
     fn schema() -> Schema {
@@ -168,23 +181,24 @@ impl Payload for Bytes {
 
     const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
 
-    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
-        Ok(self)
+    fn into_bytes(self, how: Serialization) -> Result<Bytes, Error> {
+        Ok(if how == Serialization::Gob { framed(&self, how) } else { self })
     }
 }
 
+/// As [`Bytes`].
 impl Payload for Vec<u8> {
-    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
-        out.extend_from_slice(self);
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        put_bytes(self, how, out);
         Ok(())
     }
 
-    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
-        Ok(body.to_vec())
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error> {
+        take_bytes(how, body).map(<[u8]>::to_vec)
     }
 
-    fn decode_bytes(_: Serialization, body: Bytes) -> Result<Self, Error> {
-        Ok(body.into())
+    fn decode_bytes(how: Serialization, body: Bytes) -> Result<Self, Error> {
+        if how == Serialization::Gob { Self::decode(how, &body) } else { Ok(body.into()) }
     }
 
     fn schema() -> Schema {
@@ -193,19 +207,55 @@ impl Payload for Vec<u8> {
 
     const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
 
-    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
-        Ok(self.into())
+    fn into_bytes(self, how: Serialization) -> Result<Bytes, Error> {
+        Ok(if how == Serialization::Gob { framed(&self, how) } else { self.into() })
     }
 }
 
-/// The body as it is, which has to be UTF-8.
+/// Appends bytes as the whole body.
+fn put_bytes(bytes: &[u8], how: Serialization, out: &mut Vec<u8>) {
+    match how {
+        #[cfg(feature = "netrpc")]
+        Serialization::Gob => gob::encode_bytes(bytes, trunkline_wire::gob::builtin::BYTES, out),
+        _ => out.extend_from_slice(bytes),
+    }
+}
+
+/// The bytes that are the whole body.
+fn take_bytes(how: Serialization, body: &[u8]) -> Result<&[u8], Error> {
+    match how {
+        #[cfg(feature = "netrpc")]
+        Serialization::Gob => gob::decode_bytes(body),
+        _ => Ok(body),
+    }
+}
+
+/// A body around the bytes, in memory of its own.
+fn framed(bytes: &[u8], how: Serialization) -> Bytes {
+    let mut out = Vec::with_capacity(bytes.len().saturating_add(16));
+    put_bytes(bytes, how, &mut out);
+    out.into()
+}
+
+/// The body as it is, which has to be UTF-8; in gob it is a `string`.
 impl Payload for String {
-    fn encode(&self, _: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
-        out.extend_from_slice(self.as_bytes());
+    fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
+        match how {
+            #[cfg(feature = "netrpc")]
+            Serialization::Gob => {
+                gob::encode_bytes(self.as_bytes(), trunkline_wire::gob::builtin::STRING, out);
+            }
+            _ => out.extend_from_slice(self.as_bytes()),
+        }
         Ok(())
     }
 
-    fn decode(_: Serialization, body: &[u8]) -> Result<Self, Error> {
+    fn decode(how: Serialization, body: &[u8]) -> Result<Self, Error> {
+        #[cfg(feature = "netrpc")]
+        if how == Serialization::Gob {
+            return gob::decode_text(body).map(str::to_owned);
+        }
+        let _ = how;
         match std::str::from_utf8(body) {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => Err(Error::body("raw", error)),
@@ -218,8 +268,13 @@ impl Payload for String {
 
     const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
 
-    fn into_bytes(self, _: Serialization) -> Result<Bytes, Error> {
-        Ok(self.into_bytes().into())
+    fn into_bytes(self, how: Serialization) -> Result<Bytes, Error> {
+        if how != Serialization::Gob {
+            return Ok(self.into_bytes().into());
+        }
+        let mut out = Vec::new();
+        self.encode(how, &mut out)?;
+        Ok(out.into())
     }
 }
 
@@ -256,6 +311,8 @@ impl<M: Message> Payload for M {
             Serialization::Protobuf => protobuf::encode(self, out),
             #[cfg(feature = "thrift")]
             Serialization::Thrift => thrift::encode(self, out),
+            #[cfg(feature = "netrpc")]
+            Serialization::Gob => gob::encode(self, out),
             other => Err(not_here::<M>(other)),
         };
         if done.is_err() {
@@ -272,6 +329,8 @@ impl<M: Message> Payload for M {
             Serialization::Protobuf => protobuf::decode(body),
             #[cfg(feature = "thrift")]
             Serialization::Thrift => thrift::decode(body),
+            #[cfg(feature = "netrpc")]
+            Serialization::Gob => gob::decode(body),
             other => Err(not_here::<M>(other)),
         }
     }
@@ -287,6 +346,7 @@ fn known(how: Serialization) -> Result<(), Error> {
         Serialization::Raw | Serialization::Json | Serialization::MessagePack => Ok(()),
         Serialization::Protobuf if cfg!(feature = "protobuf") => Ok(()),
         Serialization::Thrift if cfg!(feature = "thrift") => Ok(()),
+        Serialization::Gob if cfg!(feature = "netrpc") => Ok(()),
         other => Err(not_built(other)),
     }
 }
@@ -341,6 +401,7 @@ pub(crate) fn not_built(how: Serialization) -> Error {
     let (codec, feature) = match how {
         Serialization::Protobuf => ("protobuf", "protobuf"),
         Serialization::Thrift => ("thrift", "thrift"),
+        Serialization::Gob => ("gob", "netrpc"),
         Serialization::Other(number) => {
             return Error::unsupported("", format_args!("can not find codec for {number}"));
         }

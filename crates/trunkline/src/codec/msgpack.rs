@@ -22,7 +22,7 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
 }
 
 /// Writes what is not a message.
-pub(crate) fn encode_any<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn encode_any<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut to = rmp_serde::Serializer::new(out).with_struct_map();
     value.serialize(&mut to).map_err(|e| Error::encode(CODEC, e))
 }

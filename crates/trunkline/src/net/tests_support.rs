@@ -56,6 +56,7 @@ impl<W: Session> Client<W> {
             strays: Arc::<Strays>::default(),
             settings: Arc::new(settings),
             address: Address::Memory(name.to_owned()),
+            connect: None,
             dial_timeout: Duration::from_secs(3),
         });
         let (open, closed) = watch::channel(false);

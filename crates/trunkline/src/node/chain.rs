@@ -64,7 +64,6 @@ impl Chain {
     }
 
     /// The chain of what travelled.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cluster, which is being built"))]
     ///
     /// # Errors
     /// [`Code::InvalidInput`] or [`Code::Limited`]: it is longer than one may be, or a name cannot be read.

@@ -91,14 +91,12 @@ impl fmt::Debug for Slot {
 }
 
 /// Which service of this node a frame is for.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the cluster, which is being built"))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Destination<'a> {
     Handle(u64),
     Named(&'a str, u32),
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the cluster, which is being built"))]
 /// Where a call comes from: it says in which words an unknown method is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
@@ -108,7 +106,6 @@ pub(crate) enum From {
     Cluster,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for the cluster, which is being built"))]
 /// A call or notify of a service of this node to one of another.
 #[derive(Debug)]
 pub(crate) struct Outbound {

@@ -2,6 +2,7 @@
 mod answer;
 mod calling;
 mod chain;
+mod cluster;
 mod core;
 mod current;
 mod deliver;
@@ -35,7 +36,8 @@ pub use answer::Ticket;
 pub use answer::{Answering, answer, answering, context};
 pub use calling::{Calling, Notifying};
 pub(crate) use chain::Chain;
-pub(crate) use deliver::{Deliver, Delivery, Destination, From, Remote, Slot};
+pub use cluster::{Cluster, ClusterStats, ClusterTable, ClusterView, RemoteService, RemoteState};
+pub(crate) use deliver::{Deliver, Delivery, Destination, From, Outbound, Remote, Slot};
 pub use handle::Handle;
 pub use identity::{Identity, METHOD_LIMIT, handle_of};
 pub use mailbox::{MailboxService, Message, TypedHandle};
@@ -247,18 +249,12 @@ fn typed<H: TypedHandle>(service: Arc<dyn Deliver>) -> Option<H> {
 }
 
 /// For the cluster.
-#[expect(dead_code, reason = "the cluster, which uses it, is being built")]
 impl Node {
     /// The way to other nodes; it is set once.
     pub(crate) fn attach(&self, remote: Arc<dyn Remote>) {
         if self.0.remote.set(remote).is_err() {
             tracing::warn!(node = %self.0.name, "the node has a way to other nodes already");
         }
-    }
-
-    /// The way to other nodes, where there is one.
-    pub(crate) fn remote(&self) -> Option<&Arc<dyn Remote>> {
-        self.0.remote.get()
     }
 
     /// Gives a call from elsewhere to its service. It never blocks. Whatever becomes of the call, its slot is answered

@@ -17,12 +17,12 @@ use super::router::{DuplicateService, Router};
 use super::running::RunningServer;
 use super::stack::{Policies, Stack, stack};
 use super::sys::{Sys, SysService};
-use crate::Service;
 use crate::layer::{Admission, Counters, DeadlineLayer, Layer, NoLayer, Stacked, Token};
 use crate::net::driver::Patience;
 use crate::net::transport::{Address, InvalidAddress, Listener};
 use crate::reflect::{Described, Description, ReflectionServer};
 use crate::service::NamedService;
+use crate::{Name, Service};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,8 +75,12 @@ pub struct ServerBuilder<L = NoLayer> {
     patience: Patience,
     threads: usize,
     describe: bool,
+    /// The names of services that are not described.
+    unlisted: Vec<Name>,
     #[cfg(feature = "gateway")]
     front: Option<Arc<dyn super::http::Front>>,
+    #[cfg(feature = "node")]
+    saber: Option<Arc<dyn super::saber::Saber>>,
     error: Option<ServerError>,
 }
 
@@ -93,8 +97,11 @@ impl Default for ServerBuilder {
             patience: Patience::USUAL,
             threads: 0,
             describe: false,
+            unlisted: Vec::new(),
             #[cfg(feature = "gateway")]
             front: None,
+            #[cfg(feature = "node")]
+            saber: None,
             error: None,
         }
     }
@@ -107,6 +114,13 @@ impl<L> ServerBuilder<L> {
             self.error.get_or_insert(error.into());
         }
         self
+    }
+
+    /// Serves this service, too, and does not list it in what the server says of itself
+    /// ([`with_describe`](Self::with_describe)).
+    pub fn serve_unlisted<S: NamedService>(mut self, service: S) -> Self {
+        self.unlisted.push(service.describe().name);
+        self.serve(service)
     }
 
     /// Serves this service under another name.
@@ -162,8 +176,11 @@ impl<L> ServerBuilder<L> {
             patience: self.patience,
             threads: self.threads,
             describe: self.describe,
+            unlisted: self.unlisted,
             #[cfg(feature = "gateway")]
             front: self.front,
+            #[cfg(feature = "node")]
+            saber: self.saber,
             error: self.error,
         }
     }
@@ -185,6 +202,13 @@ impl<L> ServerBuilder<L> {
     #[cfg(feature = "gateway")]
     pub(crate) fn front(mut self, front: Arc<dyn super::http::Front>) -> Self {
         self.front = Some(front);
+        self
+    }
+
+    /// Hands connections that speak saber to this.
+    #[cfg(feature = "node")]
+    pub(crate) fn saber(mut self, saber: Arc<dyn super::saber::Saber>) -> Self {
+        self.saber = Some(saber);
         self
     }
 
@@ -266,8 +290,15 @@ where
             listeners.push(listener);
         }
         if self.describe {
-            let described = Described(Description::of(self.router.services()));
+            let listed = self.router.services().filter(|info| !self.unlisted.contains(&info.name));
+            let described = Described(Description::of(listed));
             self.router.add(ReflectionServer::new(described))?;
+        }
+        #[cfg(feature = "node")]
+        if let Some(saber) = &self.saber {
+            // Behind the description: it is not listed.
+            let (info, service) = saber.view(self.policies.token.asks());
+            self.router.add_described(info, service)?;
         }
         if TypeId::of::<L>() != TypeId::of::<NoLayer>() {
             self.router.keep_connections();
@@ -286,6 +317,8 @@ where
         let core = Core { document, ..core };
         #[cfg(feature = "gateway")]
         let core = Core { front: self.front, ..core };
+        #[cfg(feature = "node")]
+        let core = Core { saber: self.saber, ..core };
         let core = Arc::new(core);
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
@@ -411,8 +444,14 @@ impl<S: Service> Server<S> {
     /// A worker thread could not be started.
     pub async fn run(self) -> Result<(), ServerError> {
         let workers = Workers::start(&self.core, self.threads).map_err(ServerError::Thread)?;
+        #[cfg(feature = "node")]
+        let saber = self.core.saber.clone();
         let mut acceptor = Acceptor::new(self.core, workers, self.connections);
         acceptor.accept_until_stopped(self.listeners, self.stopped).await;
+        #[cfg(feature = "node")]
+        if let Some(saber) = saber {
+            saber.stop().await;
+        }
         Ok(())
     }
 

@@ -4,6 +4,9 @@ use hashbrown::{Equivalent, HashMap};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 
+use trunkline_wire::Session as _;
+use trunkline_wire::netrpc::NetRpc;
+
 use crate::asked;
 use crate::call::Names;
 use crate::describe::{MethodInfo, ServiceInfo};
@@ -235,11 +238,13 @@ impl Router {
 
     /// The failure of a call to a name that is not here. Go's clients match on these texts.
     fn unknown(&self, call: &Call) -> Status {
-        let known = |name: &str| self.services.iter().any(|(info, _)| info.name.eq_ignore_ascii_case(name));
-        let text = if known(call.service()) {
-            format!("rpcx: can't find method {}", call.method())
-        } else {
-            format!("rpcx: can't find service {}", call.service())
+        let (service, method) = (call.service(), call.method());
+        let known = self.services.iter().any(|(info, _)| info.name.eq_ignore_ascii_case(service));
+        let text = match (call.context().wire() == NetRpc::NAME, known) {
+            (false, true) => format!("rpcx: can't find method {method}"),
+            (false, false) => format!("rpcx: can't find service {service}"),
+            (true, true) => format!("rpc: can't find method {service}.{method}"),
+            (true, false) => format!("rpc: can't find service {service}.{method}"),
         };
         Status::new(Code::NotFound, text).not_begun()
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use trunkline_wire::detect::{self, Detected, Detection};
+#[cfg(feature = "netrpc")]
+use trunkline_wire::netrpc;
 use trunkline_wire::{Session, iip, rpcx};
 
 use super::Core;
@@ -42,8 +44,16 @@ pub(crate) fn serve<S: Service>(
         match wire {
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
             Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,
+            #[cfg(feature = "netrpc")]
+            Detected::Gob => serve_wire::<netrpc::NetRpc, S>(core, stream, peer, first).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
+            #[cfg(feature = "node")]
+            Detected::Saber if core.saber.is_some() => {
+                if let Some(saber) = core.saber.clone() {
+                    super::saber::serve(saber, core, stream, peer, first).await;
+                }
+            }
             other => {
                 tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
             }
@@ -73,13 +83,11 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     }
 }
 
-fn log_close(info: &ConnectionInfo, close: &Close) {
+pub(crate) fn log_close(info: &ConnectionInfo, close: &Close) {
     let (peer, wire) = (&info.peer, info.wire);
     match close {
         Close::Done | Close::Io(_) => tracing::debug!(%peer, wire, reason = %close, "closed"),
-        Close::Cut | Close::Wire(_) | Close::Slow(_) => {
-            tracing::warn!(%peer, wire, reason = %close, "closed");
-        }
+        _ => tracing::warn!(%peer, wire, reason = %close, "closed"),
     }
 }
 

@@ -87,6 +87,8 @@ pub const ALL: &[Serialization] = &[
     Serialization::Protobuf,
     #[cfg(feature = "thrift")]
     Serialization::Thrift,
+    #[cfg(feature = "netrpc")]
+    Serialization::Gob,
 ];
 
 fn args() -> impl Strategy<Value = Args> {

@@ -1,22 +1,25 @@
 //! Bodies without their Rust types: JSON text to any codec and back, for the command line and the gateway.
 //!
 //! JSON and MessagePack name their fields, so they need nothing else. Protobuf and Thrift send numbers: for them
-//! the [`Schema`] is needed, as `Trunkline.Describe` gives it.
+//! the [`Schema`] is needed, as `Trunkline.Describe` gives it. gob names its fields and says their types.
 
 use trunkline_wire::Serialization;
 
 use super::{Error, msgpack};
 use crate::message::Schema;
 
+#[cfg(feature = "netrpc")]
+mod gob;
 mod tree;
-#[cfg(any(feature = "protobuf", feature = "thrift"))]
+#[cfg(any(feature = "protobuf", feature = "thrift", feature = "netrpc"))]
 mod typed;
 
 use tree::Tree;
 
 /// Appends the body that the JSON text says. JSON goes out as it is written; in MessagePack whole numbers are
 /// integers in the shortest form, and maps keep their order. With a schema, fields of bytes are base64 in the
-/// text and bytes in the body.
+/// text and bytes in the body. In gob without a schema an object is a struct, a whole number a signed integer,
+/// another a float, an array a slice; `null` and empty arrays are left out.
 ///
 /// ```
 /// use trunkline::codec::dynamic;
@@ -76,18 +79,28 @@ fn encode_any(
             let (schema, tree) = (needed(how, schema)?, Tree::from_json(json.as_bytes())?);
             super::thrift::write(out, |to| typed::write(schema, &tree, to))?;
         }
+        #[cfg(feature = "netrpc")]
+        Serialization::Gob => {
+            let tree = Tree::from_json(json.as_bytes())?;
+            match schema.filter(|schema| schema.message().is_some()) {
+                Some(schema) => gob::typed::encode(schema, &tree, out)?,
+                None => gob::encode(&tree, out)?,
+            }
+        }
         other => return Err(super::not_built(other)),
     }
     Ok(())
 }
 
 /// The body as JSON text on one line. Bytes come out as base64, keys of maps as text, times of MessagePack by
-/// RFC 3339. With a schema every field is there, zeros included, in the order of the schema.
+/// RFC 3339. With a schema every field is there, zeros included, in the order of the schema. gob without a schema
+/// comes out as Go's encoding/json would write it: every field that the sender's type has, and `null` for slices, maps,
+/// pointers and structs that were left out.
 ///
 /// # Errors
 /// [`Error::is_body`] where the bytes are not such a body (raw ones: not UTF-8, which come out as they are);
 /// [`Error::is_unsupported`] as for [`encode`].
-#[cfg_attr(not(any(feature = "protobuf", feature = "thrift")), allow(unused_variables))]
+#[cfg_attr(not(any(feature = "protobuf", feature = "thrift", feature = "netrpc")), allow(unused_variables))]
 pub fn decode(how: Serialization, body: &[u8], schema: Option<&Schema>) -> Result<String, Error> {
     match how {
         Serialization::Raw => {
@@ -111,6 +124,11 @@ pub fn decode(how: Serialization, body: &[u8], schema: Option<&Schema>) -> Resul
             super::thrift::read(body, |number, from| message.read(number, from))?;
             message.into_tree().to_json()
         }
+        #[cfg(feature = "netrpc")]
+        Serialization::Gob => match schema.filter(|schema| schema.message().is_some()) {
+            Some(schema) => gob::typed::decode(schema, body),
+            None => gob::decode(body),
+        },
         other => Err(super::not_built(other)),
     }
 }

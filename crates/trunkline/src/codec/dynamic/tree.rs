@@ -34,7 +34,7 @@ impl Tree {
     }
 
     /// What it is, for errors.
-    #[cfg(any(feature = "protobuf", feature = "thrift"))]
+    #[cfg(any(feature = "protobuf", feature = "thrift", feature = "netrpc"))]
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -218,6 +218,35 @@ fn time_text(time: &[u8]) -> Option<String> {
         }
         _ => return None,
     };
+    moment(seconds, nanos).map(|text| text + "Z")
+}
+
+/// A time as Go's `time.Time` encodes itself, by RFC 3339, in its own zone.
+#[cfg(feature = "netrpc")]
+pub(super) fn go_time(time: &[u8]) -> Option<String> {
+    /// Seconds from the year 1, where Go counts from, to 1970.
+    const TO_1970: i64 = 62_135_596_800;
+    let (version, rest) = time.split_first()?;
+    let (seconds, rest) = rest.split_first_chunk()?;
+    let (nanos, zone) = rest.split_first_chunk()?;
+    let (zone, odd) = zone.split_first_chunk()?;
+    // The second version has the seconds of a zone that is no whole number of minutes; RFC 3339 has not.
+    let known = matches!((version, odd.len()), (1, 0) | (2, 1));
+    let minutes = i64::from(i16::from_be_bytes(*zone));
+    let (offset, zone) = match minutes {
+        -1 | 0 => (0, "Z".to_owned()),
+        minutes => {
+            let (sign, size) = if minutes < 0 { ('-', -minutes) } else { ('+', minutes) };
+            (minutes * 60, format!("{sign}{:02}:{:02}", size / 60, size % 60))
+        }
+    };
+    let seconds = i64::from_be_bytes(*seconds).checked_sub(TO_1970)?.checked_add(offset)?;
+    let text = moment(seconds, u32::from_be_bytes(*nanos))?;
+    known.then(|| text + &zone)
+}
+
+/// Date and time of so many seconds since 1970, without a zone.
+fn moment(seconds: i64, nanos: u32) -> Option<String> {
     let (year, month, day) = civil(seconds.div_euclid(86_400))?;
     let second = seconds.rem_euclid(86_400);
     let clock = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
@@ -225,7 +254,7 @@ fn time_text(time: &[u8]) -> Option<String> {
         0 => String::new(),
         nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
     };
-    Some(format!("{year:04}-{month:02}-{day:02}T{clock}{fraction}Z"))
+    Some(format!("{year:04}-{month:02}-{day:02}T{clock}{fraction}"))
 }
 
 /// Year, month and day of a day since 1970-01-01, for the years 0 to 9999: every 400 years have as many days,

@@ -148,7 +148,7 @@ impl<'de, 't, D: Deserializer<'de>> Deserializer<'de> for Lenient<'t, D> {
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
-        self.from.deserialize_tuple(len, Nest { visitor, track: self.track, shape: Seq })
+        self.from.deserialize_tuple(len, Nest { visitor, track: self.track, shape: Tuple { len } })
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -157,7 +157,11 @@ impl<'de, 't, D: Deserializer<'de>> Deserializer<'de> for Lenient<'t, D> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.from.deserialize_tuple_struct(name, len, Nest { visitor, track: self.track, shape: Seq })
+        self.from.deserialize_tuple_struct(
+            name,
+            len,
+            Nest { visitor, track: self.track, shape: Tuple { len } },
+        )
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
@@ -232,6 +236,10 @@ struct Opt;
 #[derive(Clone, Copy)]
 struct Seq;
 #[derive(Clone, Copy)]
+struct Tuple {
+    len: usize,
+}
+#[derive(Clone, Copy)]
 struct Map;
 #[derive(Clone, Copy)]
 struct Unit;
@@ -268,6 +276,21 @@ impl Shape for Seq {
     }
     fn none<'de, V: Visitor<'de>, E: de::Error>(self, visitor: V, _: &Track) -> Result<V::Value, E> {
         visitor.visit_seq(Absent::<E>(PhantomData))
+    }
+}
+
+/// An array has its length even where nothing is there.
+impl Shape for Tuple {
+    fn some<'de, D: Deserializer<'de>, V: Visitor<'de>>(
+        self,
+        from: D,
+        nest: Nest<'_, V, Self>,
+    ) -> Result<V::Value, D::Error> {
+        from.deserialize_tuple(self.len, nest)
+    }
+    fn none<'de, V: Visitor<'de>, E: de::Error>(self, visitor: V, track: &Track) -> Result<V::Value, E> {
+        let nothing = std::iter::repeat_n((), self.len);
+        visitor.visit_seq(Elements { from: de::value::SeqDeserializer::new(nothing), track, index: 0 })
     }
 }
 

@@ -6,6 +6,8 @@ use base64::Engine;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use trunkline_wire::detect::{Detected, Detection, after_connect};
+#[cfg(feature = "netrpc")]
+use trunkline_wire::netrpc::NetRpc;
 use trunkline_wire::rpcx::Rpcx;
 
 use super::dispatch::Gateway;
@@ -59,6 +61,8 @@ pub(super) async fn leave<S: Service>(
             let Some(first) = first else { return };
             match after_connect(&path, &first) {
                 Detection::Wire(Detected::Rpcx) => serve_wire::<Rpcx, S>(core, stream, peer, first).await,
+                #[cfg(feature = "netrpc")]
+                Detection::Wire(Detected::Gob) => serve_wire::<NetRpc, S>(core, stream, peer, first).await,
                 other => {
                     let path = path.escape_ascii();
                     tracing::warn!(%peer, %path, wire = ?other, offset, "closed: this wire is not served after a CONNECT");

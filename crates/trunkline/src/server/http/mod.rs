@@ -2,7 +2,7 @@
 //!
 //! hyper speaks HTTP/1; what it reads has passed the [`framer`], which refuses what two readers could take
 //! differently. A request is one of four forms: plain JSON, rpcx's headers, easymicro's headers, or JSON-RPC 2.0.
-//! A `CONNECT` and a WebSocket leave HTTP and go on as rpcx.
+//! A `CONNECT` leaves HTTP and goes on as rpcx or net/rpc, a WebSocket as rpcx.
 
 mod body;
 mod dispatch;

@@ -1,0 +1,229 @@
+//! The state of one connection, for both roles: the two values of each call are put together here.
+
+use super::head::{Head, HeadWriter, Heads};
+use super::scan::{Behind, behind, define_all, on_wire};
+use super::{MAX_ERROR, NAME, REQUEST, RESPONSE, too_large, unsupported, wide};
+use crate::gob::{Incoming, MAX_DEFINITION, Message, Outgoing, length};
+use crate::{
+    CallFrame, CallHead, Limits, Mark, Next, Payload, PushFrame, ReplyFrame, Session, Step, WireError,
+};
+
+/// The net/rpc session.
+///
+/// - Metadata of calls and replies is left out: the wire has none. Nor does it know calls without an answer; one is made
+///   as any other, and its answer completes nothing.
+/// - A body with `end` false, or a compressed one, is [`WireError::Unsupported`].
+#[derive(Debug)]
+pub struct NetRpc {
+    pub(super) limits: Limits,
+    pub(super) role: Role,
+    pub(super) incoming: Incoming,
+    pub(super) outgoing: Outgoing,
+    heads: Heads,
+    pub(super) head: HeadWriter,
+    /// So many bytes of a body that is too large are still to be read past.
+    skip: usize,
+    /// Calls that were given to the driver and not yet answered.
+    pub(super) in_flight: usize,
+}
+
+/// Which side of the connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Server,
+    Client,
+}
+
+impl NetRpc {
+    fn new(role: Role, limits: &Limits) -> Self {
+        let mut outgoing = Outgoing::new(limits);
+        let definition = if role == Role::Server { RESPONSE } else { REQUEST };
+        Self {
+            limits: limits.clone(),
+            role,
+            incoming: Incoming::new(limits),
+            head: HeadWriter::new(definition, &mut outgoing),
+            outgoing,
+            heads: Heads::default(),
+            skip: 0,
+            in_flight: 0,
+        }
+    }
+
+    /// An error where the role is another one.
+    pub(super) fn must_be(&self, role: Role, what: &'static str) -> Result<(), WireError> {
+        if self.role == role { Ok(()) } else { Err(unsupported(what)) }
+    }
+
+    /// The most bytes of a head's message.
+    fn head_limit(&self) -> usize {
+        // The names of the fields' numbers and lengths take less than 64 bytes.
+        let text = if self.role == Role::Client { MAX_ERROR } else { 0 };
+        self.limits.names.saturating_add(text).saturating_add(64)
+    }
+
+    /// Reads past what is left of a body that is too large.
+    #[cold]
+    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
+        let consumed = self.skip.min(input.len());
+        self.skip = self.skip.saturating_sub(consumed);
+        let next = if consumed == 0 { Next::NeedMore(0) } else { Next::Again };
+        Step { consumed, next }
+    }
+
+    /// The first message of a call or a reply; `None` where it is not whole, or was a definition.
+    #[inline]
+    fn first<'a>(&mut self, input: &'a [u8]) -> Result<Result<Message<'a>, Step<'a>>, WireError> {
+        let limit = self.head_limit();
+        match Message::first(input, limit.max(MAX_DEFINITION)).map_err(on_wire)? {
+            Some(message) if message.is_definition() => {
+                self.incoming.define(&message).map_err(on_wire)?;
+                Ok(Err(Step { consumed: message.length(), next: Next::Again }))
+            }
+            Some(message) if message.length() > limit => {
+                Err(too_large("head", wide(message.length()), limit, "names"))
+            }
+            Some(message) => Ok(Ok(message)),
+            None => {
+                let known = length(input).ok().flatten();
+                let whole = known.map_or(0, |(width, length)| {
+                    usize::try_from(length).unwrap_or(usize::MAX).saturating_add(width)
+                });
+                Ok(Err(Step { consumed: 0, next: Next::NeedMore(whole) }))
+            }
+        }
+    }
+
+    /// A body over the limit: what was understood is said at once, the body is read past.
+    #[cold]
+    fn oversize<'a>(
+        &mut self,
+        head: &Head<'a>,
+        input: &'a [u8],
+        (at, whole): (usize, usize),
+        out: &mut Vec<u8>,
+    ) -> Result<Step<'a>, WireError> {
+        let next = match self.role {
+            Role::Server => self.refuse(head, whole, out)?,
+            Role::Client => self.reply_too_large(head, whole),
+        };
+        let here = whole.min(input.len().saturating_sub(at));
+        self.skip = whole.saturating_sub(here);
+        Ok(Step { consumed: at.saturating_add(here), next })
+    }
+
+    /// The value as a self-contained body; nothing where its type was not defined.
+    #[inline]
+    pub(super) fn body<'a>(&mut self, value: &Message<'a>) -> Result<Payload<'a>, crate::gob::Error> {
+        if (1..=crate::gob::builtin::COMPLEX).contains(&value.id()) {
+            return Ok(Payload::Input(value.raw()));
+        }
+        let mut body = Vec::new();
+        self.incoming.graft(value, &mut body)?;
+        Ok(Payload::Owned(body.into()))
+    }
+}
+
+impl Session for NetRpc {
+    const NAME: &'static str = NAME;
+    const STREAMS: bool = false;
+    const PUSHES: bool = false;
+
+    fn server(limits: &Limits) -> Self {
+        Self::new(Role::Server, limits)
+    }
+
+    fn client(limits: &Limits) -> Self {
+        Self::new(Role::Client, limits)
+    }
+
+    fn greet(&mut self, _: &mut Vec<u8>) {}
+
+    #[inline]
+    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        if self.skip > 0 {
+            return Ok(self.read_past(input));
+        }
+        let message = match self.first(input)? {
+            Ok(message) => message,
+            Err(step) => return Ok(step),
+        };
+        if self.role == Role::Server && self.in_flight >= self.limits.calls {
+            return Ok(Step { consumed: 0, next: Next::Blocked });
+        }
+        let head = self.heads.read(self.incoming.types(), &message).map_err(on_wire)?;
+        let begin = message.length();
+        let (at, value) = match behind(input, begin, &self.incoming, &self.limits)? {
+            Behind::More(whole) => return Ok(Step { consumed: 0, next: Next::NeedMore(whole) }),
+            Behind::Whole(at, value) => (at, Ok(value)),
+            Behind::Large(at, whole) => (at, Err(whole)),
+        };
+        if at > begin {
+            define_all(&mut self.incoming, input.get(begin..at).unwrap_or_default())?;
+        }
+        let value = match value {
+            Ok(value) => value,
+            Err(whole) => return self.oversize(&head, input, (at, whole), out),
+        };
+        let consumed = at.saturating_add(value.length());
+        // Each arm ends in the return itself: an event is large, and one common end would copy it.
+        match self.role {
+            Role::Server => Ok(Step { consumed, next: self.called(&head, &value, out)? }),
+            Role::Client => Ok(Step { consumed, next: self.replied(&head, &value) }),
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.encode_call(frame, out)
+    }
+
+    #[inline]
+    fn reply(
+        &mut self,
+        to: &CallHead<'_>,
+        frame: &ReplyFrame<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), WireError> {
+        self.encode_reply(to, frame, out)
+    }
+
+    #[inline]
+    fn begin(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
+        self.begin_reply(to, out)
+    }
+
+    #[inline]
+    fn finish(&mut self, mark: Mark, out: &mut Vec<u8>) {
+        self.finish_reply(mark, out);
+    }
+
+    fn data(&mut self, _: u64, _: &[u8], _: bool, _: &mut Vec<u8>) -> Result<(), WireError> {
+        Err(unsupported("a body cannot be sent in several frames"))
+    }
+
+    fn push(&mut self, _: &PushFrame<'_>, _: &mut Vec<u8>) -> Result<(), WireError> {
+        Err(unsupported("a server has no messages of its own"))
+    }
+
+    fn forget(&mut self, _: u64, _: &mut Vec<u8>) {
+        // A client keeps nothing about its calls; at a server the count is all there is.
+        self.ended();
+    }
+
+    fn cancel(&mut self, _: u64, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn ping(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn drain(&mut self, _: &mut Vec<u8>) -> bool {
+        false
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+}

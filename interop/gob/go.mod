@@ -1,0 +1,3 @@
+module trunkline.test/interop/gob
+
+go 1.23
