@@ -11,7 +11,7 @@ mod identity;
 mod mailbox;
 #[cfg(all(test, not(trunkline_loom)))]
 mod model_tests;
-mod queue;
+pub(crate) mod queue;
 mod registry;
 mod runner;
 mod settings;
