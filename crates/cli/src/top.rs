@@ -77,18 +77,27 @@ pub(crate) async fn run(args: args::Top) -> Result<(), Failure> {
     show(&args, &channel, &metadata, &address).await
 }
 
-async fn show<S: Service>(args: &args::Top, node: &S, metadata: &Metadata, address: &str) -> Result<(), Failure> {
+async fn show<S: Service>(
+    args: &args::Top,
+    node: &S,
+    metadata: &Metadata,
+    address: &str,
+) -> Result<(), Failure> {
     let again = !args.json && std::io::stdout().is_terminal();
     let failed = |status: Status| Failure::of_call(&status, address);
     loop {
-        let call = Call::new("TrunklineNode", "View", Serialization::Json, "{}").with_metadata(metadata.clone());
+        let call =
+            Call::new("TrunklineNode", "View", Serialization::Json, "{}").with_metadata(metadata.clone());
         let call = call.with_deadline(Instant::now() + PATIENCE);
-        let body = node.call(call).await.map_err(failed)?.into_body().whole(REPLY_LIMIT).await.map_err(failed)?;
+        let body =
+            node.call(call).await.map_err(failed)?.into_body().whole(REPLY_LIMIT).await.map_err(failed)?;
         if args.json {
             return print_json(&String::from_utf8_lossy(&body));
         }
         let view = serde_json::from_slice(&body);
-        let view: View = view.map_err(|error| Failure::service(format!("trunkline: {address} says what cannot be read: {error}")))?;
+        let view: View = view.map_err(|error| {
+            Failure::service(format!("trunkline: {address} says what cannot be read: {error}"))
+        })?;
         let text = clean(&text(&view));
         if !again {
             return print(text);
@@ -110,7 +119,14 @@ fn text(view: &View) -> String {
     _ = writeln!(
         text,
         "\n{:wide$}  {:9}  {:>11}  {:>7}  {:>10}  {:>7}  {:>18}  {:>18}",
-        "service", "mode", "mailbox", "running", "handled", "failed", "in queue (longest)", "handler (longest)"
+        "service",
+        "mode",
+        "mailbox",
+        "running",
+        "handled",
+        "failed",
+        "in queue (longest)",
+        "handler (longest)"
     );
     for (one, name) in view.services.iter().zip(&names) {
         let mailbox = format!("{}/{}", one.depth, one.capacity);

@@ -60,8 +60,7 @@ fn what_cannot_be_called_says_why() {
 fn a_node_of_the_table_is_answered_where_it_listens() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let remote = format!("gate={port}");
-    let demo =
-        Demo::with(&["--listen", "127.0.0.1:0", "--no-calls", "--node", "game", "--remote", &remote]);
+    let demo = Demo::with(&["--listen", "127.0.0.1:0", "--no-calls", "--node", "game", "--remote", &remote]);
     let url = format!("{}/game", url(&demo));
     for _ in 0..3 {
         let call = ["call", &url, "lobby/101.Echo", "7", "--node", "gate", "--listen", &port];
@@ -85,7 +84,9 @@ fn the_stress_test_reports_as_sabers_does() {
     let bench = ["bench", &url, "lobby.ReqLogin", "-c", "20", "-n", "50", "--services", "4"];
     let said = run(&bench);
     assert_eq!(said.code, 0, "{said:?}");
-    for part in ["answered  1,000", "SABER | ReqLogin", "Latency histogram:", "Latency distribution:", "0:1000"] {
+    for part in
+        ["answered  1,000", "SABER | ReqLogin", "Latency histogram:", "Latency distribution:", "0:1000"]
+    {
         assert!(said.stdout.contains(part), "{part}: {said:?}");
     }
     assert_eq!(said.stdout.lines().filter(|line| line.contains("ms|")).count(), 11);

@@ -112,7 +112,7 @@ where
 #[inline]
 pub fn answer<R, E: Into<Status>>(ticket: Option<Ticket<R>>, method: impl FnOnce() -> Result<R, E>) {
     match ticket {
-        None => end_notify(method()),
+        None => end_notify(method().is_err()),
         Some(mut ticket) => {
             let result = ticket.enter(method);
             ticket.answer(result.map_err(Into::into));
@@ -120,8 +120,8 @@ pub fn answer<R, E: Into<Status>>(ticket: Option<Ticket<R>>, method: impl FnOnce
     }
 }
 
-fn end_notify<R, E>(result: Result<R, E>) {
-    if result.is_err() {
+fn end_notify(failed: bool) {
+    if failed {
         count(true, false);
     }
 }
@@ -137,7 +137,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.project();
         let method = this.method;
-        let Some(ticket) = this.ticket else { return method.poll(cx).map(end_notify) };
+        let Some(ticket) = this.ticket else {
+            return method.poll(cx).map(|result| end_notify(result.is_err()));
+        };
         let Poll::Ready(result) = ticket.enter(|| method.poll(cx)) else { return ticket.poll_gone(cx) };
         if let Some(ticket) = this.ticket.take() {
             ticket.answer(result.map_err(Into::into));

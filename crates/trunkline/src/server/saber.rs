@@ -12,9 +12,9 @@ use super::Core;
 use super::accept::Movable;
 use super::drain::DrainWatch;
 use crate::context::ConnectionInfo;
+use crate::describe::ServiceInfo;
 use crate::net::transport::Stream;
 use crate::push::PushQueue;
-use crate::describe::ServiceInfo;
 use crate::service::{BoxFuture, DynService};
 use crate::{Call, Name, Peer, Service};
 
