@@ -38,6 +38,8 @@ struct Case {
     batches: bool,
     /// The calls go over IIP, on so many channels of each connection.
     channels: Option<usize>,
+    /// The calls go over Go's net/rpc with this body, in JSON, and are made by `trunkline bench`.
+    netrpc: Option<&'static str>,
     /// How many calls the two runs make.
     calls: [usize; 2],
     /// Instructions a request.
@@ -56,6 +58,7 @@ impl Case {
             body: None,
             batches: false,
             channels: None,
+            netrpc: None,
             calls,
             bound,
         }
@@ -67,7 +70,7 @@ impl Case {
 /// Where a case is over its bound, find what grew (CONTRIBUTING.md says how) and make it shorter. A bound is raised
 /// only for something that is worth its price, with the reason in the message of the commit; it is lowered whenever the
 /// path has become shorter by more than 8 %, so that what was won is kept: `cargo xtask counters` says so.
-const CASES: [Case; 7] = [
+const CASES: [Case; 9] = [
     Case::of("server Echo.Owned 10x100", Side::Server, "Echo.Owned", 1_535.0),
     Case::of("server Echo.Echo 10x100", Side::Server, "Echo.Echo", 957.0),
     Case {
@@ -83,9 +86,22 @@ const CASES: [Case; 7] = [
         channels: Some(4),
         ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 1_725.0)
     },
+    Case {
+        netrpc: Some(ARGS),
+        ..Case::of("server net/rpc Arith.Mul 10x100", Side::Server, "Arith.Mul", 10_000.0)
+    },
+    Case {
+        netrpc: Some(ARGS),
+        connections: 100,
+        in_flight: 1,
+        ..Case::of("server net/rpc Arith.Mul 100x1", Side::Server, "Arith.Mul", 10_000.0)
+    },
     Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 2_426.0),
     Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 1_600.0) },
 ];
+
+/// The body of a call with two numbers.
+const ARGS: &str = r#"{"A":6,"B":7}"#;
 
 /// How far below its bound a figure may be before the bound is to be lowered.
 const SLACK: f64 = 0.16;

@@ -44,6 +44,8 @@ pub(crate) enum Verb {
     Describe(Describe),
     /// Prints a JSON body with every field of a method's request
     Template(Template),
+    /// Shows what the mailbox services of a node do
+    Top(Top),
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +204,23 @@ pub(crate) struct Template {
     /// The method
     #[arg(value_name = "SERVICE.METHOD")]
     pub(crate) method: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+On a terminal it shows the node anew every second, till Ctrl-C; else, and with --json, once. A node answers callers on
+its own machine, and others only with its token.
+{EXIT_CODES}
+
+Examples:
+  trunkline top rpcx://127.0.0.1:8972
+  trunkline top saber://127.0.0.1:8972 --json"))]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 const FILES: &str = "\

@@ -5,7 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::exit::{Failure, clean_line, print};
 
 /// Verbs that will come.
-const LATER_VERBS: [&str; 7] = ["gateway", "top", "start", "stop", "reload", "status", "connections"];
+const LATER_VERBS: [&str; 6] = ["gateway", "start", "stop", "reload", "status", "connections"];
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
@@ -31,7 +31,7 @@ const LATER_SCHEMES: [&str; 7] = ["etcd", "tls", "udp", "https", "ws", "wss", "d
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
     let verb = std::env::args_os().nth(1).unwrap_or_default().to_string_lossy().into_owned();
     let help = match verb.as_str() {
-        "demo" | "call" | "bench" | "put" | "get" | "ls" | "describe" | "template" => {
+        "demo" | "call" | "bench" | "put" | "get" | "ls" | "describe" | "template" | "top" => {
             format!("trunkline {verb} --help")
         }
         _ => "trunkline --help".to_owned(),
@@ -44,7 +44,7 @@ pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
         }
         ErrorKind::DisplayVersion => return print(error.render().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            let text = "say what to do: demo, call, bench, put, get, ls, describe or template (see trunkline --help)";
+            let text = "say what to do: demo, call, bench, put, get, ls, describe, template or top (see trunkline --help)";
             return Err(Failure::usage(text));
         }
         ErrorKind::UnknownArgument => {

@@ -34,7 +34,7 @@ fn what_comes_later_is_refused_by_its_name() {
             done.fails(2, "not built yet");
         }
     }
-    for verb in ["gateway", "top", "start", "stop", "reload", "status", "connections"] {
+    for verb in ["gateway", "start", "stop", "reload", "status", "connections"] {
         let done = run(&[verb, "x", "--y"]);
         done.fails(2, verb);
         done.fails(2, "not built yet");

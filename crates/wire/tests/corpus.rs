@@ -10,6 +10,8 @@
 mod iip;
 #[path = "../../../fuzz/src/iip_channels.rs"]
 mod iip_channels;
+#[path = "../../../fuzz/src/netrpc.rs"]
+mod netrpc;
 #[path = "../../../fuzz/src/saber.rs"]
 mod saber;
 #[path = "../../../fuzz/src/wire.rs"]
@@ -42,6 +44,7 @@ fn the_corpora_hold() {
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
         ("iip_channels", iip_channels::iip_channels),
+        ("netrpc_session", netrpc::netrpc_session),
         ("saber", saber::saber),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);

@@ -48,8 +48,13 @@ pub(super) fn run(
             let trunkline = programs.trunkline.to_string_lossy();
             let line = [&callgrind[..], &[&*trunkline], &demo].concat();
             let server = Server::start(Path::new("valgrind"), &line, out)?;
-            let mut client = Command::new(&programs.limit);
-            let output = run_limited(client.args(["client", server.addr()]).args(&arguments));
+            let output = match case.netrpc {
+                Some(body) => run_limited(&mut bench(case, calls, body, programs, server.addr())),
+                None => {
+                    let mut client = Command::new(&programs.limit);
+                    run_limited(client.args(["client", server.addr()]).args(&arguments))
+                }
+            };
             // Callgrind writes what it counted when the process ends.
             server.stop()?;
             output
@@ -64,6 +69,24 @@ pub(super) fn run(
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
     let instructions = instructions(&text).ok_or_else(|| format!("{}: no totals", file.display()))?;
     Ok(Run { instructions, calls: made(case, &output?)? })
+}
+
+/// The load tool, where the limit's client does not speak the wire.
+fn bench(case: &Case, calls: usize, body: &str, programs: &Programs, address: &str) -> Command {
+    let number = |n: usize| n.to_string();
+    let mut client = Command::new(&programs.trunkline);
+    client.args([
+        "bench",
+        &format!("netrpc://{address}"),
+        case.method,
+        "-d",
+        body,
+        "--json",
+        "--threads",
+        "1",
+    ]);
+    client.args(["-c", &number(case.connections), "-p", &number(case.in_flight), "-n", &number(calls)]);
+    client
 }
 
 /// What both clients understand.

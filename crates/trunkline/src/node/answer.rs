@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::chain::Chain;
-use super::current::{self, Scope};
+use super::current;
 use crate::call::Names;
 use crate::{Code, Context, Result, Status};
 
@@ -26,6 +26,13 @@ pub struct Ticket<R> {
 impl<R> Ticket<R> {
     pub(super) fn new(sender: oneshot::Sender<Result<R>>, deadline: Instant, chain: Chain) -> Self {
         Self { sender: Some(sender), deadline, chain, begun: false }
+    }
+
+    /// Runs a part of the handler for this call.
+    #[inline]
+    fn enter<T>(&mut self, run: impl FnOnce() -> T) -> T {
+        self.begun = true;
+        current::for_call(Some(self.deadline), &mut self.chain, run)
     }
 
     fn answer(mut self, result: Result<R>) {
@@ -66,10 +73,10 @@ fn count(failed: bool, late: bool) {
         current::with(|service| {
             let Some(service) = service else { return };
             if failed {
-                service.figures.failed.add();
+                service.figures.rare().failed.add();
             }
             if late {
-                service.figures.late.add();
+                service.figures.rare().late.add();
             }
         });
     }
@@ -82,7 +89,6 @@ pin_project! {
         #[pin]
         method: F,
         ticket: Option<Ticket<R>>,
-        scope: Scope,
     }
 }
 
@@ -93,37 +99,30 @@ pub fn context<R>(ticket: &Option<Ticket<R>>, service: &'static str, method: &'s
 }
 
 /// Runs a method for a call, or for a notify, which has no ticket.
+#[inline]
 pub fn answering<F, R, E>(ticket: Option<Ticket<R>>, method: F) -> Answering<F, R>
 where
     F: Future<Output = Result<R, E>>,
     E: Into<Status>,
 {
-    let (ticket, scope) = begin(ticket);
-    Answering { method, ticket, scope }
+    Answering { method, ticket }
 }
 
 /// Runs a plain `fn` for a call or a notify.
+#[inline]
 pub fn answer<R, E: Into<Status>>(ticket: Option<Ticket<R>>, method: impl FnOnce() -> Result<R, E>) {
-    let (ticket, mut scope) = begin(ticket);
-    let result = scope.enter(method);
-    end(ticket, result);
-}
-
-fn begin<R>(mut ticket: Option<Ticket<R>>) -> (Option<Ticket<R>>, Scope) {
-    let scope = match &mut ticket {
-        Some(ticket) => {
-            ticket.begun = true;
-            Scope::new(Some(ticket.deadline), std::mem::take(&mut ticket.chain))
-        }
-        None => Scope::default(),
-    };
-    (ticket, scope)
-}
-
-fn end<R, E: Into<Status>>(ticket: Option<Ticket<R>>, result: Result<R, E>) {
     match ticket {
-        Some(ticket) => ticket.answer(result.map_err(Into::into)),
-        None => count(result.is_err(), false),
+        None => end_notify(method()),
+        Some(mut ticket) => {
+            let result = ticket.enter(method);
+            ticket.answer(result.map_err(Into::into));
+        }
+    }
+}
+
+fn end_notify<R, E>(result: Result<R, E>) {
+    if result.is_err() {
+        count(true, false);
     }
 }
 
@@ -134,15 +133,14 @@ where
 {
     type Output = ();
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.project();
         let method = this.method;
-        match this.scope.enter(|| method.poll(cx)) {
-            Poll::Ready(result) => end(this.ticket.take(), result),
-            Poll::Pending => match this.ticket {
-                Some(ticket) => return ticket.poll_gone(cx),
-                None => return Poll::Pending,
-            },
+        let Some(ticket) = this.ticket else { return method.poll(cx).map(end_notify) };
+        let Poll::Ready(result) = ticket.enter(|| method.poll(cx)) else { return ticket.poll_gone(cx) };
+        if let Some(ticket) = this.ticket.take() {
+            ticket.answer(result.map_err(Into::into));
         }
         Poll::Ready(())
     }

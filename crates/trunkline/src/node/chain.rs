@@ -38,6 +38,11 @@ impl Chain {
         self.links().any(|link| link.handle == handle)
     }
 
+    /// Whether this service is its last.
+    pub(crate) fn ends_with(&self, handle: u64) -> bool {
+        self.0.as_ref().is_some_and(|last| last.handle == handle)
+    }
+
     /// The same chain with one more at its end.
     ///
     /// # Errors

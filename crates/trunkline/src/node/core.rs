@@ -25,15 +25,20 @@ pub(crate) struct Core {
 pub(crate) struct Figures {
     /// These are written by the service's task alone.
     pub(crate) handled: Count,
-    pub(crate) failed: Count,
-    pub(crate) panics: Count,
-    pub(crate) restarts: Count,
-    pub(crate) late: Count,
     pub(crate) waiting: Count,
     pub(crate) timed: Count,
     pub(crate) nanoseconds: Count,
     pub(crate) longest: Count,
-    /// These by anybody.
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// What most services never count, by anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    pub(crate) failed: Count,
+    pub(crate) panics: Count,
+    pub(crate) restarts: Count,
+    pub(crate) late: Count,
     pub(crate) refused: Count,
     pub(crate) expired: Count,
     pub(crate) cycles: Count,
@@ -66,6 +71,11 @@ impl Count {
 }
 
 impl Figures {
+    /// What is counted seldom.
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.get_or_init(Box::default)
+    }
+
     /// A handler that was timed has ended.
     pub(crate) fn took(&self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -94,7 +104,7 @@ impl Core {
     /// The mailbox has no room.
     #[cold]
     pub(crate) fn full(&self) -> Status {
-        self.figures.refused.add();
+        self.figures.rare().refused.add();
         let text = format!(
             "the mailbox of {} is full ({} messages; setting capacity)",
             self.identity, self.capacity
@@ -105,14 +115,14 @@ impl Core {
     /// The service has been told to stop, or has stopped.
     #[cold]
     pub(crate) fn stopped(&self) -> Status {
-        self.figures.refused.add();
+        self.figures.rare().refused.add();
         Status::new(Code::Unavailable, format!("{} has stopped", self.identity)).not_begun()
     }
 
     /// The time of a call is over.
     #[cold]
     pub(crate) fn expired(&self) -> Status {
-        self.figures.expired.add();
+        self.figures.rare().expired.add();
         Status::new(Code::DeadlineExceeded, format!("{} did not answer in time", self.identity))
     }
 }

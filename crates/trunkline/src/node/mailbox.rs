@@ -123,7 +123,7 @@ impl<M: Message> Shared<M> {
     /// Fails where a call would make this service wait for itself.
     pub(super) fn check_cycle(&self, chain: &super::Chain) -> Result<()> {
         if self.core.is_serial() && chain.has(self.core.identity.handle()) {
-            self.core.figures.cycles.add();
+            self.core.figures.rare().cycles.add();
             return Err(chain.cycle(self.core.identity.handle(), &self.core.node.name));
         }
         Ok(())

@@ -9,7 +9,9 @@ mod deliver;
 mod handle;
 mod identity;
 mod mailbox;
-mod queue;
+#[cfg(all(test, not(trunkline_loom)))]
+mod model_tests;
+pub(crate) mod queue;
 mod registry;
 mod runner;
 mod settings;
@@ -34,7 +36,7 @@ pub use answer::Ticket;
 pub use answer::{Answering, answer, answering, context};
 pub use calling::{Calling, Notifying};
 pub(crate) use chain::Chain;
-pub use cluster::{Cluster, ClusterStats, ClusterTable, RemoteService, RemoteState};
+pub use cluster::{Cluster, ClusterStats, ClusterTable, ClusterView, RemoteService, RemoteState};
 pub(crate) use deliver::{Deliver, Delivery, Destination, From, Outbound, Remote, Slot};
 pub use handle::Handle;
 pub use identity::{Identity, METHOD_LIMIT, handle_of};
@@ -124,7 +126,7 @@ impl Node {
         let core = core::Core::new(identity, Arc::clone(&self.0), mailbox.mode, mailbox.capacity);
         let shared = Arc::new(Shared::new(core, mailbox.overflow, S::Service::METHODS));
         self.0.services.add(Arc::clone(&shared) as Arc<dyn Deliver>)?;
-        let life = Box::new(supervise::Life::new(mailbox));
+        let life = supervise::Life::new(mailbox);
         tokio::spawn(supervise::live(life, Arc::clone(&shared)));
         Ok(Handle(Target::Local(shared)).into())
     }

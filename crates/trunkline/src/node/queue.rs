@@ -19,8 +19,8 @@ pub(crate) const BATCH: usize = 32;
 /// One in so many messages is timed from being sent to being taken.
 const SAMPLED: u64 = 64;
 
-/// A buffer that is larger than this is given back when the service sleeps.
-const KEPT: usize = 16;
+/// A buffer that is larger than this, in bytes, is given back when the service sleeps.
+const KEPT: usize = 256;
 
 /// What the queue has to know of its entries.
 pub(crate) trait Entry {
@@ -47,9 +47,11 @@ pub(crate) enum Refused<E> {
 
 /// What the service is to do next.
 #[derive(Debug)]
-pub(crate) enum Next<C> {
+pub(crate) enum Next<E, C> {
     /// A command.
     Command(C),
+    /// The one message that there is.
+    Message(E),
     /// The messages that are in the batch now.
     Batch,
     /// Nothing. Its task is woken when that changes.
@@ -79,7 +81,8 @@ pub(crate) struct Queue<E, C> {
 
 struct State<E, C> {
     messages: VecDeque<E>,
-    commands: Vec<C>,
+    /// These two are boxed, as they are mostly empty and there may be many services.
+    commands: Option<Box<Vec<C>>>,
     /// The service's task, where it sleeps.
     asleep: Option<Waker>,
     /// Whether a message wakes it, too; a command always does.
@@ -89,13 +92,14 @@ struct State<E, C> {
     closed: bool,
     capacity: usize,
     /// Those who wait for room.
-    waiting: Vec<Waker>,
+    waiting: Option<Box<Vec<Waker>>>,
     sent: u64,
     gone: u64,
     dropped: u64,
     mark: Option<(u64, Instant)>,
-    waited: Duration,
-    longest: Duration,
+    /// Of the messages that were timed, in nanoseconds.
+    waited: u64,
+    longest: u64,
     timed: u64,
 }
 
@@ -104,19 +108,19 @@ impl<E: Entry, C> Queue<E, C> {
     pub(crate) fn new(capacity: usize) -> Self {
         let state = State {
             messages: VecDeque::new(),
-            commands: Vec::new(),
+            commands: None,
             asleep: None,
             hungry: false,
             gate: Gate::Open,
             closed: false,
             capacity: capacity.max(1),
-            waiting: Vec::new(),
+            waiting: None,
             sent: 0,
             gone: 0,
             dropped: 0,
             mark: None,
-            waited: Duration::ZERO,
-            longest: Duration::ZERO,
+            waited: 0,
+            longest: 0,
             timed: 0,
         };
         Self { state: Mutex::new(state), taken: AtomicUsize::new(0) }
@@ -163,8 +167,9 @@ impl<E: Entry, C> Queue<E, C> {
             return Poll::Ready(Err(Refused::Shut(own)));
         }
         if self.is_full(&state) {
-            if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                state.waiting.push(cx.waker().clone());
+            let waiting = state.waiting.get_or_insert_default();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
             }
             *message = Some(own);
             return Poll::Pending;
@@ -185,7 +190,7 @@ impl<E: Entry, C> Queue<E, C> {
             drop(state);
             return drop(command);
         }
-        state.commands.push(command);
+        state.commands.get_or_insert_default().push(command);
         let waker = state.asleep.take();
         drop(state);
         if let Some(waker) = waker {
@@ -195,18 +200,18 @@ impl<E: Entry, C> Queue<E, C> {
 
     /// What to do next. `batch` gets further messages where it is empty and `takes` is set; else it goes back where the
     /// service has to sleep. `idle`: no handler waits.
-    pub(crate) fn next(&self, batch: &mut VecDeque<E>, takes: bool, idle: bool, waker: &Waker) -> Next<C> {
+    pub(crate) fn next(&self, batch: &mut VecDeque<E>, takes: bool, idle: bool, waker: &Waker) -> Next<E, C> {
         let mut state = self.lock();
-        if let Some(command) = state.commands.pop() {
+        if let Some(command) = state.commands.as_mut().and_then(|commands| commands.pop()) {
             return Next::Command(command);
         }
         if takes && batch.is_empty() && !state.messages.is_empty() {
-            state.fill(batch);
+            let only = state.fill(batch);
             self.taken.store(batch.len(), Ordering::Relaxed);
-            let waiting = std::mem::take(&mut state.waiting);
+            let waiting = state.waiting.take();
             drop(state);
-            waiting.into_iter().for_each(Waker::wake);
-            return Next::Batch;
+            wake_all(waiting);
+            return only.map_or(Next::Batch, Next::Message);
         }
         state.take_back(batch);
         self.taken.store(0, Ordering::Relaxed);
@@ -214,10 +219,10 @@ impl<E: Entry, C> Queue<E, C> {
         if empty && idle && state.gate == Gate::Shut {
             return Next::Drained;
         }
-        if empty && state.messages.capacity() > KEPT {
+        if empty && state.messages.capacity() * size_of::<E>() > KEPT {
             state.messages = VecDeque::new();
         }
-        if batch.capacity() > KEPT {
+        if batch.capacity() * size_of::<E>() > KEPT {
             *batch = VecDeque::new();
         }
         match &mut state.asleep {
@@ -226,9 +231,9 @@ impl<E: Entry, C> Queue<E, C> {
         }
         state.hungry = takes;
         // What was taken is back: there may be room for those who wait.
-        let waiting = if self.is_full(&state) { Vec::new() } else { std::mem::take(&mut state.waiting) };
+        let waiting = if self.is_full(&state) { None } else { state.waiting.take() };
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
         Next::Asleep
     }
 
@@ -250,18 +255,19 @@ impl<E: Entry, C> Queue<E, C> {
         if state.gate == Gate::Open || gate == Gate::Shut {
             state.gate = gate;
         }
-        let (asleep, waiting) = (state.asleep.take(), std::mem::take(&mut state.waiting));
+        let (asleep, waiting) = (state.asleep.take(), state.waiting.take());
         drop(state);
-        asleep.into_iter().chain(waiting).for_each(Waker::wake);
+        asleep.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
     }
 
     /// The service is gone: nothing comes in any more, and what is there is given back, to be dropped.
-    pub(crate) fn close(&self) -> (VecDeque<E>, Vec<C>) {
+    pub(crate) fn close(&self) -> (VecDeque<E>, Option<Box<Vec<C>>>) {
         self.narrow(Gate::Shut);
         let mut state = self.lock();
         state.closed = true;
         self.taken.store(0, Ordering::Relaxed);
-        (std::mem::take(&mut state.messages), std::mem::take(&mut state.commands))
+        (std::mem::take(&mut state.messages), state.commands.take())
     }
 
     /// How many messages wait, and what became of the others.
@@ -271,9 +277,9 @@ impl<E: Entry, C> Queue<E, C> {
             depth: state.messages.len() + self.taken.load(Ordering::Relaxed),
             sent: state.sent,
             dropped: state.dropped,
-            waited: state.waited,
+            waited: Duration::from_nanos(state.waited),
             timed: state.timed,
-            longest: state.longest,
+            longest: Duration::from_nanos(state.longest),
         }
     }
 
@@ -293,6 +299,10 @@ impl<E, C> State<E, C> {
             self.mark = Some((self.sent, Instant::now()));
         }
         self.sent = self.sent.wrapping_add(1);
+        if self.messages.capacity() == 0 {
+            // Most services have one message at a time, and there may be many services.
+            self.messages.reserve_exact(1);
+        }
         self.messages.push_back(message);
         if self.hungry { self.asleep.take() } else { None }
     }
@@ -305,21 +315,27 @@ impl<E, C> State<E, C> {
         }
     }
 
-    /// Moves the oldest messages into the batch.
-    fn fill(&mut self, batch: &mut VecDeque<E>) {
-        if self.messages.len() <= BATCH {
-            std::mem::swap(&mut self.messages, batch);
-        } else {
-            batch.extend(self.messages.drain(..BATCH));
+    /// Moves the oldest messages into the batch, unless there is only one.
+    fn fill(&mut self, batch: &mut VecDeque<E>) -> Option<E> {
+        let mut only = None;
+        match self.messages.len() {
+            1 => only = self.messages.pop_front(),
+            2..=BATCH => std::mem::swap(&mut self.messages, batch),
+            _ => batch.extend(self.messages.drain(..BATCH)),
         }
-        self.gone = self.gone.wrapping_add(count(batch.len()));
+        self.gone = self.gone.wrapping_add(count(batch.len().max(1)));
         if let Some((_, since)) = self.mark.take_if(|(number, _)| *number < self.gone) {
-            let waited = since.elapsed();
-            self.waited += waited;
+            let waited = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.waited = self.waited.saturating_add(waited);
             self.longest = self.longest.max(waited);
             self.timed += 1;
         }
+        only
     }
+}
+
+fn wake_all(waiting: Option<Box<Vec<Waker>>>) {
+    waiting.into_iter().flat_map(|waiting| *waiting).for_each(Waker::wake);
 }
 
 fn count(number: usize) -> u64 {

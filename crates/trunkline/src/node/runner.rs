@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
 use super::core::Core;
@@ -27,19 +28,16 @@ const TURN: usize = 128;
 /// One in so many handlers is timed.
 const SAMPLED: u64 = 64;
 
-/// The table of handlers that wait is given back when it has held more than this.
-const PEAK: usize = 8;
-
 /// The largest future that is kept for the next message while the service sleeps, in bytes.
-const KEPT: usize = 512;
+const KEPT: usize = 256;
 
 /// Why a service's instance ends.
 #[derive(Debug)]
 pub(super) enum End {
     /// It was told to stop, and has nothing left; or its time for that is over.
-    Stopped(Vec<tokio::sync::oneshot::Sender<()>>),
+    Stopped(Vec<oneshot::Sender<()>>),
     /// It was told to begin anew.
-    Restart(Option<tokio::sync::oneshot::Sender<Result<()>>>),
+    Restart(Option<oneshot::Sender<Result<()>>>),
 }
 
 /// One instance of a service at work.
@@ -50,20 +48,19 @@ pub(super) struct Runner<'s, M, H, F> {
     handle: H,
     batch: VecDeque<Envelope<M>>,
     spare: Option<Pin<Box<F>>>,
-    waiting: Pending<(), Handler<F>>,
+    /// None while no handler waits: most services are idle most of the time.
+    waiting: Option<Box<Pending<(), Handler<F>>>>,
     count: usize,
-    /// The most handlers that waited since the service last had none.
-    peak: usize,
-    limit: usize,
-    supervised: bool,
-    grace: std::time::Duration,
-    ending: Option<Ending>,
-    stopping: Vec<tokio::sync::oneshot::Sender<()>>,
+    settings: &'s RunnerSettings,
+    ending: Option<Box<Ending>>,
 }
 
 /// An instance that takes no more messages, or only those that are there.
 struct Ending {
-    restart: Option<Option<tokio::sync::oneshot::Sender<Result<()>>>>,
+    /// It is to be made anew, and who wants to know.
+    restart: bool,
+    restarted: Option<oneshot::Sender<Result<()>>>,
+    stopped: Vec<oneshot::Sender<()>>,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -88,21 +85,17 @@ where
     H: Fn(Envelope<M>) -> F,
     F: Future<Output = ()>,
 {
-    pub(super) fn new(shared: &'s Shared<M>, settings: &RunnerSettings, handle: H) -> Self {
+    pub(super) fn new(shared: &'s Shared<M>, settings: &'s RunnerSettings, handle: H) -> Self {
         Self {
             shared,
             service: Some(Arc::clone(&shared.core)),
             handle,
             batch: VecDeque::new(),
             spare: None,
-            waiting: Pending::default(),
+            waiting: None,
             count: 0,
-            peak: 0,
-            limit: if shared.core.is_serial() { 1 } else { settings.in_flight },
-            supervised: settings.supervised,
-            grace: settings.grace,
+            settings,
             ending: None,
-            stopping: Vec::new(),
         }
     }
 
@@ -115,15 +108,16 @@ where
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let limit = if self.shared.core.is_serial() { 1 } else { self.settings.in_flight };
         for _ in 0..TURN {
             if self.count > 0 {
                 self.poll_waiting(cx);
             }
-            let restarting = self.ending.as_ref().is_some_and(|ending| ending.restart.is_some());
+            let restarting = self.ending.as_ref().is_some_and(|ending| ending.restart);
             if restarting && self.count == 0 {
                 return Poll::Ready(self.end());
             }
-            let takes = self.count < self.limit && !restarting;
+            let takes = self.count < limit && !restarting;
             if takes && let Some(envelope) = self.batch.pop_front() {
                 self.shared.queue.begun(self.batch.len());
                 self.begin(envelope);
@@ -131,6 +125,7 @@ where
             }
             match self.shared.queue.next(&mut self.batch, takes, self.count == 0, cx.waker()) {
                 Next::Batch => {}
+                Next::Message(envelope) => self.begin(envelope),
                 Next::Command(command) => self.obey(command),
                 Next::Drained => return Poll::Ready(self.end()),
                 Next::Asleep => return self.sleep(cx),
@@ -151,9 +146,7 @@ where
             if size_of::<F>() > KEPT {
                 self.spare = None;
             }
-            if std::mem::take(&mut self.peak) > PEAK {
-                self.waiting = Pending::default();
-            }
+            self.waiting = None;
         }
         Poll::Pending
     }
@@ -162,21 +155,21 @@ where
     fn end(&mut self) -> End {
         self.shared.queue.put_back(&mut self.batch);
         self.shared.core.figures.waiting.set(0);
-        match self.ending.take().and_then(|ending| ending.restart) {
-            Some(done) if self.stopping.is_empty() => End::Restart(done),
-            _ => End::Stopped(std::mem::take(&mut self.stopping)),
+        match self.ending.take() {
+            Some(ending) if ending.restart => End::Restart(ending.restarted),
+            ending => End::Stopped(ending.map(|ending| ending.stopped).unwrap_or_default()),
         }
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Stop(done) => {
-                self.stopping.extend(done);
-                self.ending
-                    .get_or_insert_with(|| Ending { restart: None, timer: timer(self.grace) })
-                    .restart = None;
+                let ending = self.ending.get_or_insert_with(|| Ending::new(self.settings.grace));
+                ending.restart = false;
+                ending.restarted = None;
+                ending.stopped.extend(done);
             }
-            Command::Restart(done) if !self.supervised => {
+            Command::Restart(done) if !self.settings.supervised => {
                 let text =
                     format!("{} is not supervised: nothing says how it is made", self.shared.core.identity);
                 drop(done.send(Err(Status::new(crate::Code::Unsupported, text))));
@@ -186,9 +179,10 @@ where
         }
     }
 
-    fn restart(&mut self, done: Option<tokio::sync::oneshot::Sender<Result<()>>>) {
+    fn restart(&mut self, done: Option<oneshot::Sender<Result<()>>>) {
         if self.ending.is_none() {
-            self.ending = Some(Ending { restart: Some(done), timer: timer(self.grace) });
+            let ending = self.ending.insert(Ending::new(self.settings.grace));
+            (ending.restart, ending.restarted) = (true, done);
         } else if let Some(done) = done {
             let text = format!("{} is being restarted, or stops", self.shared.core.identity);
             drop(done.send(Err(Status::new(crate::Code::Unavailable, text))));
@@ -228,9 +222,9 @@ where
             Poll::Pending => {
                 let waits_for = current::take_waits_for();
                 let since = since.unwrap_or_else(Instant::now);
-                self.waiting.insert((), Handler { future, since, timed, waits_for });
+                let waiting = self.waiting.get_or_insert_default();
+                waiting.insert((), Handler { future, since, timed, waits_for });
                 self.set_count(self.count + 1);
-                self.peak = self.peak.max(self.count);
             }
         }
     }
@@ -239,7 +233,8 @@ where
     fn poll_waiting(&mut self, cx: &mut Context<'_>) {
         for _ in 0..TURN {
             let core = &self.shared.core;
-            let polled = self.waiting.poll_next(cx, |handler, cx| {
+            let Some(waiting) = &mut self.waiting else { return };
+            let polled = waiting.poll_next(cx, |handler, cx| {
                 let polled = poll_caught(&mut handler.future, cx, core);
                 if polled.is_pending() {
                     handler.waits_for = current::take_waits_for();
@@ -271,13 +266,13 @@ where
     }
 
     fn has_panicked(&mut self) {
-        if self.supervised {
+        if self.settings.supervised {
             self.restart(None);
         }
     }
 
     fn view(&self) -> RunningView {
-        let handlers = self.waiting.futures().map(|handler| HandlerView {
+        let handlers = self.waiting.iter().flat_map(|waiting| waiting.futures()).map(|handler| HandlerView {
             running_ms: u64::try_from(handler.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             waits_for: None,
             handle: handler.waits_for,
@@ -294,8 +289,11 @@ pub(super) struct RunnerSettings {
     pub(super) grace: std::time::Duration,
 }
 
-fn timer(grace: std::time::Duration) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(grace))
+impl Ending {
+    fn new(grace: std::time::Duration) -> Box<Self> {
+        let timer = Box::pin(tokio::time::sleep(grace));
+        Box::new(Self { restart: false, restarted: None, stopped: Vec::new(), timer })
+    }
 }
 
 fn poll_caught<F: Future<Output = ()>>(
@@ -317,7 +315,7 @@ fn poll_caught<F: Future<Output = ()>>(
 pub(super) fn log_panic(core: &Core, panic: &(dyn std::any::Any + Send)) {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
-    core.figures.panics.add();
-    core.figures.failed.add();
+    core.figures.rare().panics.add();
+    core.figures.rare().failed.add();
     tracing::error!(service = %core.identity, panic = text.escape_debug().to_string(), "a handler panicked");
 }

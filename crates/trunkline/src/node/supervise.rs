@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::chain::Chain;
 use super::core::Core;
-use super::current::{self, Scope};
+use super::current;
 use super::deliver::Delivery;
 use super::mailbox::{Command, Envelope, MailboxService, Message, Shared};
 use super::queue::Next;
@@ -24,10 +25,15 @@ use crate::{Code, Result, Service, Status, asked};
 
 /// What a service's task has to know of it.
 pub(super) struct Life<S> {
-    service: S,
-    remake: Option<Remake<S>>,
-    restarts: Restarts,
+    service: Arc<S>,
     settings: RunnerSettings,
+    supervision: Option<Box<Supervision<S>>>,
+}
+
+/// How a service is made anew. Most are not, and there may be many, so it has a place of its own.
+struct Supervision<S> {
+    remake: Remake<S>,
+    pauses: Pauses,
 }
 
 impl<S> Life<S> {
@@ -37,7 +43,11 @@ impl<S> Life<S> {
             supervised: mailbox.remake.is_some(),
             grace: mailbox.grace,
         };
-        Self { service: mailbox.service, remake: mailbox.remake, restarts: mailbox.restarts, settings }
+        let supervision = mailbox.remake.map(|remake| {
+            let pauses = Pauses { restarts: mailbox.restarts, count: 0, since: Instant::now() };
+            Box::new(Supervision { remake, pauses })
+        });
+        Self { service: Arc::new(mailbox.service), settings, supervision }
     }
 }
 
@@ -53,28 +63,26 @@ impl<M: Message> Drop for Closing<M> {
     }
 }
 
-/// The task of a service, from its start to its stop.
-pub(super) async fn live<S: MailboxService>(life: Box<Life<S>>, shared: Arc<Shared<S::Message>>) {
+/// The task of a service, from its start to its stop. What is rare is boxed: there may be many services.
+pub(super) async fn live<S: MailboxService>(mut life: Life<S>, shared: Arc<Shared<S::Message>>) {
     let closing = Closing(shared);
-    let shared = &*closing.0;
-    let Life { service, remake, restarts, settings } = *life;
-    let mut service = Arc::new(service);
-    let mut pauses = Pauses { restarts, count: 0, since: Instant::now() };
     let stopped = loop {
-        match instance(&service, shared, &settings).await {
+        let end = if closing.0.core.mode == Mode::Parallel {
+            Box::pin(parallel(&life, &closing.0)).await
+        } else {
+            one_by_one(&life, &closing.0).await
+        };
+        let done = match end {
             End::Stopped(stopped) => break stopped,
-            End::Restart(done) => {
-                match anew(&service, remake.as_ref(), shared, &mut pauses, done.is_none()).await {
-                    Ok(next) => {
-                        service = Arc::new(next);
-                        drop(done.map(|done| done.send(Ok(()))));
-                    }
-                    Err(stopped) => break stopped,
-                }
-            }
+            End::Restart(done) => done,
+        };
+        match Box::pin(anew(&mut life, &closing.0, done.is_none())).await {
+            Ok(next) => life.service = Arc::new(next),
+            Err(stopped) => break stopped,
         }
+        drop(done.map(|done| done.send(Ok(()))));
     };
-    drop(service);
+    drop(life);
     drop(closing);
     for stopped in stopped {
         // Whoever asked may be gone.
@@ -83,19 +91,17 @@ pub(super) async fn live<S: MailboxService>(life: Box<Life<S>>, shared: Arc<Shar
 }
 
 /// One instance, until it stops or is to be made anew.
-async fn instance<S: MailboxService>(
-    service: &Arc<S>,
-    shared: &Shared<S::Message>,
-    settings: &RunnerSettings,
-) -> End {
-    if shared.core.mode == Mode::Parallel {
-        let handle = |envelope| apart(Arc::clone(&shared.core), Arc::clone(service), envelope);
-        let mut runner = Runner::new(shared, settings, handle);
-        return tokio::task::unconstrained(poll_fn(|cx| runner.poll(cx))).await;
-    }
-    let service = &**service;
-    let mut runner = Runner::new(shared, settings, |envelope| work(service, envelope));
+async fn one_by_one<S: MailboxService>(life: &Life<S>, shared: &Shared<S::Message>) -> End {
+    let service = &*life.service;
+    let mut runner = Runner::new(shared, &life.settings, |envelope| work(service, envelope));
     // It ends its turns itself.
+    tokio::task::unconstrained(poll_fn(|cx| runner.poll(cx))).await
+}
+
+/// The same for one whose handlers have tasks of their own.
+async fn parallel<S: MailboxService>(life: &Life<S>, shared: &Shared<S::Message>) -> End {
+    let handle = |envelope| apart(Arc::clone(&shared.core), Arc::clone(&life.service), envelope);
+    let mut runner = Runner::new(shared, &life.settings, handle);
     tokio::task::unconstrained(poll_fn(|cx| runner.poll(cx))).await
 }
 
@@ -113,7 +119,7 @@ async fn work<S: MailboxService>(service: &S, envelope: Envelope<S::Message>) {
 async fn raw<S: Service>(service: &S, delivery: Delivery) {
     let Delivery { call, chain, slot } = delivery;
     let deadline = call.context.deadline;
-    let work = Scoped { work: asked::call(service, call), scope: Scope::new(deadline, chain) };
+    let work = Scoped { work: asked::call(service, call), deadline, chain };
     let result = match deadline {
         None => work.await,
         Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
@@ -122,7 +128,7 @@ async fn raw<S: Service>(service: &S, delivery: Delivery) {
         },
     };
     if result.is_err() {
-        current::with(|service| service.map(|service| service.figures.failed.add()));
+        current::with(|service| service.map(|service| service.figures.rare().failed.add()));
     }
     if let Some(slot) = slot {
         slot.answer(result);
@@ -134,7 +140,8 @@ pin_project! {
     struct Scoped<F> {
         #[pin]
         work: F,
-        scope: Scope,
+        deadline: Option<Instant>,
+        chain: Chain,
     }
 }
 
@@ -144,7 +151,7 @@ impl<F: Future> Future for Scoped<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let work = this.work;
-        this.scope.enter(|| work.poll(cx))
+        current::for_call(*this.deadline, this.chain, || work.poll(cx))
     }
 }
 
@@ -173,26 +180,23 @@ type Stopped = Vec<oneshot::Sender<()>>;
 
 /// Makes the next instance, after a pause where the last one broke. Fails where the service is to stop.
 async fn anew<S: MailboxService>(
-    old: &Arc<S>,
-    remake: Option<&Remake<S>>,
+    life: &mut Life<S>,
     shared: &Shared<S::Message>,
-    pauses: &mut Pauses,
-    broke: bool,
+    mut broke: bool,
 ) -> Result<S, Stopped> {
-    let Some(remake) = remake else { return Err(Vec::new()) };
-    let mut broke = broke;
+    let Some(supervision) = &mut life.supervision else { return Err(Vec::new()) };
     loop {
         if broke {
-            let Some(pause) = pauses.next() else {
+            let Some(pause) = supervision.pauses.next() else {
                 tracing::error!(service = %shared.core.identity, "restarted too often, so it stops");
                 return Err(Vec::new());
             };
             pause_for(pause, shared).await?;
         }
-        match catch_unwind(AssertUnwindSafe(|| remake(old))) {
+        match catch_unwind(AssertUnwindSafe(|| (supervision.remake)(&life.service))) {
             Ok(next) => {
-                shared.core.figures.restarts.bump();
-                pauses.since = Instant::now();
+                shared.core.figures.rare().restarts.add();
+                supervision.pauses.since = Instant::now();
                 return Ok(next);
             }
             Err(panic) => {
@@ -217,7 +221,7 @@ async fn pause_for<M: Message>(pause: Duration, shared: &Shared<M>) -> Result<()
                 }
                 Next::Command(Command::View(wanted)) => drop(wanted.send(RunningView::default())),
                 Next::Drained => return Poll::Ready(Err(Vec::new())),
-                Next::Batch | Next::Asleep => break,
+                Next::Batch | Next::Message(_) | Next::Asleep => break,
             }
         }
         pause.as_mut().poll(cx).map(Ok)

@@ -22,7 +22,8 @@ const STEPS: usize = 64;
 pub(super) struct Timers {
     state: Mutex<State>,
     start: Instant,
-    tick: Duration,
+    /// In nanoseconds, not 0.
+    tick: u64,
     earlier: Notify,
 }
 
@@ -54,7 +55,7 @@ pub(super) enum Fired {
 
 impl Timers {
     pub(super) fn new(tick: Duration) -> Self {
-        let tick = tick.max(Duration::from_millis(1));
+        let tick = nanoseconds(tick.max(Duration::from_millis(1)));
         let state = State { wheel: Wheel::default(), armed: u64::MAX };
         Self { state: Mutex::new(state), start: Instant::now(), tick, earlier: Notify::new() }
     }
@@ -95,19 +96,17 @@ impl Timers {
 
     /// How many ticks a pause has, at least one.
     pub(super) fn ticks(&self, pause: Duration) -> u64 {
-        u64::try_from(pause.as_nanos().div_ceil(self.tick.as_nanos())).unwrap_or(u64::MAX).max(1)
+        nanoseconds(pause).div_ceil(self.tick).max(1)
     }
 
     /// The first tick that does not begin before this moment.
     fn tick_of(&self, at: Instant) -> u64 {
-        let after = at.saturating_duration_since(self.start).as_nanos();
-        u64::try_from(after.div_ceil(self.tick.as_nanos())).unwrap_or(u64::MAX)
+        nanoseconds(at.saturating_duration_since(self.start)).div_ceil(self.tick)
     }
 
     /// Lets what is due happen, as many as under one lock, and says when to look again; none: at once.
     fn turn(&self, due: &mut Vec<(Key, Action)>) -> Option<u64> {
-        let over = self.start.elapsed().as_nanos() / self.tick.as_nanos();
-        let over = u64::try_from(over).unwrap_or(u64::MAX);
+        let over = nanoseconds(self.start.elapsed()) / self.tick;
         let mut next = None;
         let mut state = self.lock();
         for _ in 0..STEPS {
@@ -147,6 +146,11 @@ impl Timers {
     }
 }
 
+/// Five centuries at most.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn run(action: Action) -> Option<(Action, u64)> {
     match action {
         Action::Wake(waker) => waker.wake(),
@@ -173,7 +177,7 @@ pub(super) async fn drive(node: Arc<Inner>) {
                 }
             }
             Some(next) => {
-                let pause = timers.tick.saturating_mul(u32::try_from(next).unwrap_or(u32::MAX));
+                let pause = Duration::from_nanos(timers.tick.saturating_mul(next));
                 let at = timers
                     .start
                     .checked_add(pause)
@@ -214,7 +218,7 @@ impl<M: Message> Fire for Held<M> {
         let Self { shared, envelope } = *self;
         match shared.queue.push(envelope, false, current::is_inside) {
             Err(Refused::Full(envelope)) => {
-                shared.core.figures.held.add();
+                shared.core.figures.rare().held.add();
                 Fired::Again(Box::new(Self { shared, envelope }), 1)
             }
             Ok(_) | Err(Refused::Shut(_)) => Fired::Done,
@@ -242,12 +246,12 @@ impl<M: Message> Fire for Repeat<M> {
                 Ok(_) => self.left = self.left.saturating_sub(1),
                 Err(Refused::Full(_)) => {
                     self.ticking.free();
-                    self.shared.core.figures.held.add();
+                    self.shared.core.figures.rare().held.add();
                 }
                 Err(Refused::Shut(_)) => return Fired::Done,
             }
         } else {
-            self.shared.core.figures.held.add();
+            self.shared.core.figures.rare().held.add();
         }
         let every = self.every;
         Fired::Again(self, every)

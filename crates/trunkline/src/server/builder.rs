@@ -294,6 +294,12 @@ where
             let described = Described(Description::of(listed));
             self.router.add(ReflectionServer::new(described))?;
         }
+        #[cfg(feature = "node")]
+        if let Some(saber) = &self.saber {
+            // Behind the description: it is not listed.
+            let (info, service) = saber.view(self.policies.token.asks());
+            self.router.add_described(info, service)?;
+        }
         if TypeId::of::<L>() != TypeId::of::<NoLayer>() {
             self.router.keep_connections();
         }

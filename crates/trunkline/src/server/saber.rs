@@ -12,15 +12,19 @@ use super::Core;
 use super::accept::Movable;
 use super::drain::DrainWatch;
 use crate::context::ConnectionInfo;
+use crate::describe::ServiceInfo;
 use crate::net::transport::Stream;
 use crate::push::PushQueue;
-use crate::service::BoxFuture;
+use crate::service::{BoxFuture, DynService};
 use crate::{Call, Name, Peer, Service};
 
 /// Serves connections that speak saber.
 pub(crate) trait Saber: fmt::Debug + Send + Sync {
     /// Serves one to its end; dropping the future cuts it off.
     fn serve(&self, accepted: Accepted) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// What says how the node is; `token`: every caller has shown one before.
+    fn view(&self, token: bool) -> (ServiceInfo, Box<dyn DynService>);
 
     /// The server has stopped: all that was answered leaves, and the connections to other nodes end.
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

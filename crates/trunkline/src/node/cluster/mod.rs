@@ -33,6 +33,7 @@ mod service;
 mod table;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -40,6 +41,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -48,6 +50,7 @@ use trunkline_wire::saber::{Handle, cluster_hash};
 
 pub use service::RemoteService;
 pub use table::ClusterTable;
+pub use view::ClusterView;
 
 use self::line::Phase;
 use self::remote::RemoteNode;
@@ -86,7 +89,7 @@ struct Counts {
 }
 
 /// Figures of a cluster's node since its start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
 pub struct ClusterStats {
     /// Answers that came when nobody waited for them: late, doubled, made up, or from somebody else. They completed nothing.
@@ -100,7 +103,7 @@ pub struct ClusterStats {
 }
 
 /// How another node stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct RemoteState {
     /// Its name.

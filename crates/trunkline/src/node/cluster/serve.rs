@@ -9,10 +9,14 @@ use tokio::task::JoinHandle;
 
 use super::Cluster;
 use super::role::Peer;
+use super::view::ViewService;
+use crate::NamedService;
+use crate::describe::ServiceInfo;
 use crate::net::driver::{Connection, Patience};
 use crate::server::ServerBuilder;
 use crate::server::saber::{Accepted, Saber};
 use crate::server::serve::log_close;
+use crate::service::DynService;
 
 /// How long answers that are ready may take to leave when the server stops.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -48,6 +52,11 @@ impl Saber for Cluster {
             let mut task = task;
             let _ = (&mut task.0).await;
         })
+    }
+
+    fn view(&self, token: bool) -> (ServiceInfo, Box<dyn DynService>) {
+        let service = ViewService { cluster: self.clone(), token };
+        (service.describe(), Box::new(service))
     }
 
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

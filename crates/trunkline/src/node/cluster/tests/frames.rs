@@ -217,3 +217,47 @@ async fn a_node_of_another_name_is_not_taken_for_it() {
     a.stop().await;
     b.stop().await;
 }
+
+/// S10: the end of one connection does nothing to the next one, and a node that was taken out is dialled no more.
+#[tokio::test(start_paused = true)]
+async fn s10_each_connection_ends_for_itself() {
+    let mut go = listen(&address("s10", "go")).await;
+    let b = Member::start("s10", "b", &["go"]).await;
+    let lobby = b.cluster.service("go", "lobby", 1);
+    for round in 0..5 {
+        let (first, _) = go.accept().await.unwrap();
+        let mut first = Raw::new(first);
+        assert_eq!(first.next().await, Some(Seen::Hello(true, "b".into())));
+        let calling = tokio::spawn({
+            let lobby = lobby.clone();
+            async move { ask(&lobby, "Echo", "1").await }
+        });
+        while !matches!(first.next().await, Some(Seen::Request { .. })) {}
+        drop(first);
+        let lost = calling.await.unwrap().unwrap_err();
+        assert_eq!(lost.0, Code::Unavailable, "{round}: {lost:?}");
+    }
+    let (last, _) = go.accept().await.unwrap();
+    let mut last = Raw::new(last);
+    assert_eq!(last.next().await, Some(Seen::Hello(true, "b".into())));
+    // Nothing of the connections before comes after this one.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calling = tokio::spawn(async move { ask(&lobby, "Echo", "2").await });
+    let Some(Seen::Request { source, session, destination, .. }) = ({
+        let mut next = last.next().await;
+        while next == Some(Seen::Hint) {
+            next = last.next().await;
+        }
+        next
+    }) else {
+        panic!()
+    };
+    last.send(&response(destination, session, source, "2")).await;
+    assert_eq!(calling.await.unwrap(), Ok("2".into()));
+    b.cluster.reload(&table("s10", "b", &[])).unwrap();
+    assert_eq!(last.next().await, None);
+    drop(last);
+    let again = tokio::time::timeout(Duration::from_secs(120), go.accept()).await;
+    assert!(again.is_err(), "it was dialled although it is not in the table");
+    b.stop().await;
+}
