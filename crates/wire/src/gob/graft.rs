@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Error;
-use super::builtin::{FIRST_DEFINED, INTERFACE};
+use super::builtin::{FIRST_DEFINED, FIRST_LOCAL, INTERFACE};
 use super::define::write_definition;
 use super::message::Message;
 use super::number::{int_width, put_int};
@@ -87,7 +87,8 @@ impl Incoming {
             Err(place) => self.prepare(id, place)?,
         };
         let (_, local, definitions) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
-        out.reserve(definitions.len().saturating_add(message.length()).saturating_add(9));
+        // To the byte: memory of this length becomes a body without another step.
+        out.reserve_exact(definitions.len().saturating_add(message.length_as(*local)));
         out.extend_from_slice(definitions);
         message.put_as(*local, out);
         Ok(())
@@ -145,23 +146,7 @@ impl Outgoing {
     /// # Errors
     /// As [`graft`](Self::graft).
     pub fn graft_in_place(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        let (definitions, value) = split(out.get(at..).unwrap_or_default())?;
-        let local = value.id();
-        if definitions.is_empty() && local != INTERFACE && is_builtin(local) {
-            return Ok(());
-        }
-        let known = self.recent.iter().flatten().find(|(known, _)| **known == *definitions);
-        if let Some((_, id)) = known
-            && int_width(*id) == int_width(local)
-        {
-            let (id, end) = (*id, at.saturating_add(definitions.len()));
-            let behind = value.rest().len().saturating_add(int_width(id));
-            out.drain(at..end);
-            // The id is written behind the message, and copied to its place.
-            let end = out.len();
-            put_int(id, out);
-            out.copy_within(end.., end.saturating_sub(behind));
-            out.truncate(end);
+        if self.known_in_place(at, out) {
             return Ok(());
         }
         let stream = out.split_off(at);
@@ -170,6 +155,34 @@ impl Outgoing {
             out.extend_from_slice(&stream);
         }
         grafted
+    }
+
+    /// Grafts a value whose type was sent lately, or needs no definition; whether it was one.
+    #[inline]
+    fn known_in_place(&self, at: usize, out: &mut Vec<u8>) -> bool {
+        let stream = out.get(at..).unwrap_or_default();
+        let Ok(Some(first)) = Message::first(stream, stream.len()) else { return false };
+        if !first.is_definition() {
+            let id = first.id();
+            return id != INTERFACE && is_builtin(id) && first.length() == stream.len();
+        }
+        let known = self.recent.iter().flatten().find_map(|(definitions, id)| {
+            let value = stream.strip_prefix(&**definitions)?;
+            let message = Message::first(value, value.len()).ok().flatten()?;
+            // The first definition is that of the value's own type.
+            let fits = message.length() == value.len() && message.id() == FIRST_LOCAL;
+            (fits && int_width(*id) == int_width(FIRST_LOCAL))
+                .then(|| (definitions.len(), *id, message.rest().len()))
+        });
+        let Some((definitions, id, rest)) = known else { return false };
+        out.drain(at..at.saturating_add(definitions));
+        // The id is written behind the message, and copied to its place.
+        let end = out.len();
+        put_int(id, out);
+        let behind = rest.saturating_add(int_width(id));
+        out.copy_within(end.., end.saturating_sub(behind));
+        out.truncate(end);
+        true
     }
 
     /// Appends what the connection has not had yet of a row of definitions, and gives the id that values of the first

@@ -1,7 +1,7 @@
 //! One message of a stream: its length, the id of a type, and the rest.
 
 use super::Error;
-use super::number::{Cursor, int_width, put_int, put_uint, wide};
+use super::number::{Cursor, int_width, put_int, put_uint, uint_width, wide};
 
 /// One whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +80,14 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn length(&self) -> usize {
         self.raw.len()
+    }
+
+    /// How many bytes the message takes with another id.
+    #[inline]
+    #[must_use]
+    pub fn length_as(&self, id: i64) -> usize {
+        let length = int_width(id).saturating_add(self.rest.len());
+        length.saturating_add(uint_width(u64::try_from(length).unwrap_or(u64::MAX)))
     }
 
     /// Appends the message with another id.

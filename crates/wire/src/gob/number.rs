@@ -122,13 +122,18 @@ impl<'a> Cursor<'a> {
     /// Where the bytes end first, or claim more than eight of them.
     #[inline]
     pub fn uint(&mut self) -> Result<u64, Error> {
-        match self.rest.split_first() {
-            Some((&small @ 0..=0x7f, rest)) => {
+        match *self.rest {
+            [small @ 0..=0x7f, ref rest @ ..] => {
                 self.rest = rest;
                 Ok(small.into())
             }
-            Some((&width, rest)) => self.wide(width, rest),
-            None => Err(CUT),
+            // The ids of most types.
+            [0xff, byte, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(byte.into())
+            }
+            [width, ref rest @ ..] => self.wide(width, rest),
+            [] => Err(CUT),
         }
     }
 
