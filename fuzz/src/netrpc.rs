@@ -2,6 +2,7 @@
 //! corpus.
 #![allow(
     dead_code,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     clippy::panic,
     reason = "each target uses a part; a check fails loudly"

@@ -7,6 +7,7 @@
 
 mod build;
 mod chart;
+mod files;
 mod plan;
 mod report;
 mod run;
@@ -15,8 +16,10 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask bench [--quick] [--only TEXT] [--rounds N] [--seconds S] [--out DIR]
+const USAGE: &str =
+    "usage: cargo xtask bench [--quick] [--only TEXT] [--rounds N] [--seconds S] [--mebibytes N] [--out DIR]
   --quick     Trunkline and the limit alone, one size, under two minutes
+  --mebibytes size of the file that is sent and fetched; default 1024
   --seconds   how long a run lasts; default 0.4, with --quick 0.25
   --only      tables and systems whose name has this text (the limit always runs)
   --out       where the figures go as JSON and SVG; default target/bench";
@@ -27,13 +30,14 @@ pub(crate) struct Options {
     only: Option<String>,
     rounds: usize,
     seconds: f64,
+    mebibytes: usize,
     out: PathBuf,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let out = root().join("target/bench");
-        let mut options = Self { quick: false, only: None, rounds: 5, seconds: 0.0, out };
+        let out = target().0.join("bench");
+        let mut options = Self { quick: false, only: None, rounds: 5, seconds: 0.0, mebibytes: 1024, out };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
@@ -41,6 +45,7 @@ impl Options {
                 "--quick" => options.quick = true,
                 "--only" => options.only = Some(value()?.clone()),
                 "--rounds" => options.rounds = number(value()?)?,
+                "--mebibytes" => options.mebibytes = number(value()?)?,
                 "--seconds" => options.seconds = number(value()?)?,
                 "--out" => options.out = PathBuf::from(value()?),
                 other => return Err(format!("{other}: not known")),
@@ -60,6 +65,14 @@ impl Options {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text}: not a number"))
+}
+
+/// Where the programs are built: those of the project, and those of `bench/`.
+fn target() -> (PathBuf, PathBuf) {
+    match std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from) {
+        Some(target) => (target.clone(), target.join("bench")),
+        None => (root().join("target"), root().join("bench/target")),
+    }
 }
 
 /// The folder of the workspace.
@@ -99,8 +112,10 @@ fn bench(options: &Options) -> Result<(), String> {
         }
         tables.push(table);
     }
+    let files = if options.wants(files::NAME) { files::measure(options, &programs)? } else { Vec::new() };
     std::fs::create_dir_all(&options.out).map_err(|error| format!("{}: {error}", options.out.display()))?;
-    for (name, content) in [("bench.json", report::json(&tables)), ("bench.svg", chart::svg(&tables))] {
+    for (name, content) in [("bench.json", report::json(&tables, files)), ("bench.svg", chart::svg(&tables))]
+    {
         let path = options.out.join(name);
         std::fs::write(&path, content).map_err(|error| format!("{}: {error}", path.display()))?;
         println!("{}", path.display());

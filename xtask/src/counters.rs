@@ -84,7 +84,7 @@ const CASES: [Case; 9] = [
     },
     Case {
         channels: Some(4),
-        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 2_181.0)
+        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 1_725.0)
     },
     Case {
         netrpc: Some(ARGS),

@@ -8,7 +8,11 @@ use std::process::Command;
 use std::{env, fs};
 
 /// Modules that a local proxy folder may serve with a checksum that the public database does not know.
-const LOCAL_MODULES: &str = "github.com/masonchen2014/*,github.com/truexf/iip,github.com/zzinno/*";
+const LOCAL_MODULES: &str =
+    "github.com/masonchen2014/*,github.com/truexf/iip,github.com/xingshuo/saber,github.com/zzinno/*";
+
+/// saber's stress test, in its module.
+const STRESS: &str = "github.com/xingshuo/saber/test/stress/helloworld";
 
 /// The Go toolchain with the environment that the programs are built in.
 pub(crate) struct Go {
@@ -26,6 +30,10 @@ pub(crate) struct Programs {
     pub(crate) netrpc_client: PathBuf,
     pub(crate) netrpc_server: PathBuf,
     pub(crate) gob: PathBuf,
+    pub(crate) saber_node: PathBuf,
+    /// The module's own programs.
+    pub(crate) saber_stress_client: PathBuf,
+    pub(crate) saber_stress_server: PathBuf,
 }
 
 impl Go {
@@ -60,13 +68,17 @@ impl Go {
         // These have no checksums in the repository (see interop/README.md).
         let (easymicro, iip) = (root.join("interop/easymicro"), root.join("interop/iip"));
         let netrpc = root.join("interop/netrpc");
-        let easymicro =
-            |package| self.unsummed(&easymicro, package, out.join(format!("easymicro-{package}")));
-        let iip = |package| self.unsummed(&iip, package, out.join(format!("iip-{package}")));
-        let netrpc = |package| self.unsummed(&netrpc, package, out.join(format!("netrpc-{package}")));
+        let netrpc =
+            |package| self.unsummed(&netrpc, &format!("./{package}"), out.join(format!("netrpc-{package}")));
+        let easymicro = |package| {
+            self.unsummed(&easymicro, &format!("./{package}"), out.join(format!("easymicro-{package}")))
+        };
+        let iip = |package| self.unsummed(&iip, &format!("./{package}"), out.join(format!("iip-{package}")));
+        let saber = root.join("interop/saber");
+        let saber = |package, name| self.unsummed(&saber, package, out.join(format!("saber-{name}")));
         Ok(Programs {
-            rpcx_client: self.program(&rpcx, "client", out.join("rpcx-client"), &["-mod=readonly"])?,
-            rpcx_server: self.program(&rpcx, "server", out.join("rpcx-server"), &["-mod=readonly"])?,
+            rpcx_client: self.program(&rpcx, "./client", out.join("rpcx-client"), &["-mod=readonly"])?,
+            rpcx_server: self.program(&rpcx, "./server", out.join("rpcx-server"), &["-mod=readonly"])?,
             easymicro_client: easymicro("client")?,
             easymicro_server: easymicro("server")?,
             iip_client: iip("client")?,
@@ -75,15 +87,19 @@ impl Go {
             netrpc_server: netrpc("server")?,
             // The standard library only.
             gob: self.program(&root.join("interop/gob"), ".", out.join("gob-values"), &[])?,
+            saber_node: saber("./node", "node")?,
+            saber_stress_client: saber(&format!("{STRESS}/client"), "stress-client")?,
+            saber_stress_server: saber(&format!("{STRESS}/server"), "stress-server")?,
         })
     }
 
     /// Builds a peer of the benchmarks. A module without checksums in the repository has its own beside the program.
     pub(crate) fn peer(&self, module: &Path, package: &str, to: &Path) -> Result<(), String> {
+        let package = format!("./{package}");
         if module.join("go.sum").exists() {
-            return self.program(module, package, to.to_path_buf(), &["-mod=readonly"]).map(drop);
+            return self.program(module, &package, to.to_path_buf(), &["-mod=readonly"]).map(drop);
         }
-        self.unsummed(module, package, to.to_path_buf()).map(drop)
+        self.unsummed(module, &package, to.to_path_buf()).map(drop)
     }
 
     /// Builds a program of a module without checksums in the repository: they are kept beside the program.
@@ -99,7 +115,7 @@ impl Go {
             .args(["build", "-trimpath", "-o"])
             .arg(&to)
             .args(flags)
-            .arg(Path::new(".").join(package))
+            .arg(package)
             .current_dir(module)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
             .status()

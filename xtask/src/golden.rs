@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::{fs, io};
 
 /// What is copied: the folder of each wire that is built, and files of their own.
-const FOLDERS: [&str; 4] = ["rpcx", "easymicro", "iip", "netrpc"];
+const FOLDERS: [&str; 5] = ["rpcx", "easymicro", "iip", "netrpc", "saber"];
 const FILES: [&str; 2] = ["say-request.bin", "say-reply.bin"];
 
 /// Runs the command. Exit code 2 for a wrong command line, 1 where the copy differs or a file cannot be used.

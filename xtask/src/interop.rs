@@ -4,6 +4,7 @@
 //! `--only NAME` runs the cases whose name begins with NAME, `--long` those too that wait more than ten seconds.
 
 mod calls;
+mod saber;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -127,6 +128,7 @@ fn suite(options: &Options, root: &Path, target: &Path) -> Result<Option<Report>
         suite.netrpc_clients(&ours)?;
         suite.go_servers(&ours)?;
         suite.gob(&ours.driver);
+        suite.saber(&ours);
     }
     Ok(Some(suite.report))
 }
@@ -270,6 +272,10 @@ impl Suite<'_> {
         calls::iip(&ours.trunkline, &iip, Path::new(&files), self.options, &mut self.report);
         let frames = iip.other("frames").unwrap_or_default().to_owned();
         self.library("iip", &ours.driver, &iip, &p.iip_server, &["-frames", &frames]);
+        let gateway = Server::start(&ours.driver, &["gateway", "-addr", iip.addr()], self.logs)?;
+        let pair = "HTTP -> trunkline gateway -> Go iip";
+        self.go_client(pair, &p.iip_client, &iip, &["-web", gateway.addr()]);
+        self.stop(pair, gateway);
         self.stop("trunkline -> Go iip", iip);
         let netrpc = Server::start(&p.netrpc_server, &[], self.logs)?;
         calls::netrpc(&ours.trunkline, &netrpc, self.options, &mut self.report);
@@ -286,6 +292,14 @@ impl Suite<'_> {
         let mut command = Command::new(driver);
         command.args(["gob", "-server"]).arg(&self.programs.gob);
         self.client("trunkline library <-> Go encoding/gob", command);
+    }
+
+    /// A cluster of two Go nodes and two of ours, and the stress test.
+    fn saber(&mut self, ours: &Ours) {
+        let mut command = Command::new(&ours.driver);
+        command.args(["saber", "-server"]).arg(&self.programs.saber_node);
+        self.client("saber: two Go nodes and two of ours", command);
+        saber::stress(&ours.trunkline, self.programs, self.logs, self.options, &mut self.report);
     }
 
     /// The library against a Go server; `program` is for the cases that kill one.

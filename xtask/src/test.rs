@@ -16,9 +16,10 @@ fn step(name: &'static str, command: &str) -> Step {
 }
 
 /// The feature sets of the library that are linted: the lean core, each feature alone, all of them.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 11] = [
     "",
     "http",
+    "netrpc",
     "protobuf",
     "thrift",
     "gzip",
@@ -26,7 +27,7 @@ const FEATURES: [&str; 10] = [
     "expressions",
     "file",
     "gateway",
-    "http,protobuf,thrift,gzip,tower,expressions,file,gateway",
+    "http,netrpc,protobuf,thrift,gzip,tower,expressions,file,gateway",
 ];
 
 /// The quick tier; with `--long` what takes minutes, too.

@@ -1,6 +1,7 @@
 //! Trunkline without HTTP: the default layers, handlers that own their bytes, a task for each call in flight or a batch
 //! for each connection. A client with `--in-memory` calls a server in its own process, without a socket: what is left is
-//! what the two ends cost without the kernel.
+//! what the two ends cost without the kernel. With `--balanced` it calls `/echo` over IIP through a client of several
+//! endpoints, which keeps two connections to the one that there is; with `--netrpc` it calls over net/rpc.
 
 use std::net::SocketAddr;
 
@@ -8,7 +9,7 @@ use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
-use trunkline::client::Channel;
+use trunkline::client::{Channel, Client};
 use trunkline::server::RunningServer;
 use trunkline::{Body, Call, Name, ReplyBuf, Serialization, Server, Service, service};
 
@@ -34,31 +35,58 @@ impl Echo for Mirror {
 
 struct Trunkline;
 
+/// To one endpoint over rpcx or net/rpc, or to several over IIP.
+#[derive(Clone)]
+enum Calls {
+    One(Channel),
+    NetRpc(EchoClient<Channel>),
+    Balanced(Client),
+}
+
+fn asked_for(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
+}
+
 impl Peer for Trunkline {
-    type Client = Channel;
+    type Client = Calls;
 
     async fn serve(listener: TcpListener) -> Result<(), Error> {
         Ok(Server::builder().serve(EchoServer::new(Mirror)).listen_on(listener).run().await?)
     }
 
-    async fn connect(to: SocketAddr) -> Result<Channel, Error> {
+    async fn connect(to: SocketAddr) -> Result<Calls, Error> {
         static SERVER: OnceCell<RunningServer> = OnceCell::const_new();
-        if std::env::args().any(|argument| argument == "--in-memory") {
-            let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
-            return Ok(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?);
+        if asked_for("--balanced") {
+            let client = Client::builder(&format!("iip://{to}")).connections(2);
+            return Ok(Calls::Balanced(client.channels(|channel| channel.iip_channels(1)).connect().await?));
         }
-        Ok(Channel::connect(&format!("rpcx://{to}")).await?)
+        if asked_for("--in-memory") {
+            let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
+            return Ok(Calls::One(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?));
+        }
+        if asked_for("--netrpc") {
+            return Ok(Calls::NetRpc(EchoClient::new(Channel::connect(&format!("netrpc://{to}")).await?)));
+        }
+        Ok(Calls::One(Channel::connect(&format!("rpcx://{to}")).await?))
     }
 
-    async fn echo(client: &mut Channel, body: Bytes) -> Result<usize, Error> {
-        match client.call(call(body)).await?.into_body() {
+    async fn echo(client: &mut Calls, body: Bytes) -> Result<usize, Error> {
+        let reply = match client {
+            Calls::One(channel) => channel.call(call(body)).await?,
+            Calls::NetRpc(client) => return Ok(client.owned(body).await?.len()),
+            Calls::Balanced(client) => {
+                client.call(Call::new("", Name::from_static("/echo"), Serialization::Raw, body)).await?
+            }
+        };
+        match reply.into_body() {
             Body::Full(body) => Ok(body.len()),
             Body::Stream(_) => Err("a streamed reply".into()),
         }
     }
 
-    async fn batch(client: &mut Channel, body: Bytes, calls: usize) -> Result<usize, Error> {
-        let mut batch = client.batch();
+    async fn batch(client: &mut Calls, body: Bytes, calls: usize) -> Result<usize, Error> {
+        let Calls::One(channel) = client else { return Err("batches go to one endpoint".into()) };
+        let mut batch = channel.batch();
         for _ in 0..calls {
             batch.push(call(body.clone()));
         }

@@ -44,6 +44,8 @@ pub(crate) enum Verb {
     Describe(Describe),
     /// Prints a JSON body with every field of a method's request
     Template(Template),
+    /// Shows what the mailbox services of a node do
+    Top(Top),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +57,7 @@ Examples:
   trunkline demo
   trunkline demo --listen 127.0.0.1:0 --once
   trunkline demo --listen 0.0.0.0:8972 --listen unix:///tmp/demo.sock --no-calls
+  trunkline demo --node game --remote gate=127.0.0.1:8907
   trunkline demo --token secret")]
 pub(crate) struct Demo {
     /// Where to listen: HOST:PORT, tcp://HOST:PORT or unix://PATH; port 0 picks one; may repeat
@@ -78,6 +81,12 @@ pub(crate) struct Demo {
     /// Asks every caller for this token
     #[arg(long, value_name = "T", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) token: Option<String>,
+    /// The name of the node that other nodes call on saber
+    #[arg(long, value_name = "NAME", default_value = "trunkline")]
+    pub(crate) node: String,
+    /// Another node, and where it listens (repeats); answers to its callers go there
+    #[arg(long, value_name = "NAME=HOST:PORT", value_parser = values::remote)]
+    pub(crate) remote: Vec<(String, String)>,
     /// Serves the files below this directory to IIP's file programs and to put and get
     #[arg(long, value_name = "DIR")]
     pub(crate) files: Option<PathBuf>,
@@ -85,8 +94,8 @@ pub(crate) struct Demo {
 
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT, netrpc://HOST:PORT[?connect=/_goRPC_] or
-    /// unix://PATH[?wire=rpcx]; for call also several with
+    /// rpcx://HOST:PORT, easymicro://HOST:PORT, http://HOST:PORT, iip://HOST:PORT, netrpc://HOST:PORT[?connect=/_goRPC_],
+    /// saber://HOST:PORT[/NODE] (whose services are NAME/ID) or unix://PATH[?wire=rpcx]; for call also several with
     /// commas, each with #WEIGHT from 1 to 100 where they differ: rpcx://a:1#3,b:2
     pub(crate) url: String,
     /// Sends this metadata (repeats); the token is `Authorization: Bearer T` on every wire
@@ -105,6 +114,7 @@ Examples:
   trunkline call rpcx://127.0.0.1:8972 Arith.Mul '{{\"A\":6,\"B\":7}}'
   trunkline call http://127.0.0.1:8972 Arith.Div @args.json -v
   trunkline call rpcx://127.0.0.1:8972 Hello.Say --codec protobuf --timeout 200ms
+  trunkline call saber://127.0.0.1:8972 lobby/101.ReqLogin '{{\"Gid\":10100002,\"Name\":\"ada\"}}'
   trunkline call 'rpcx://127.0.0.1:8972#3,127.0.0.1:8973' Arith.Mul '{{\"A\":6,\"B\":7}}' -v
   head -c 1024 /dev/urandom | trunkline call 'unix:///tmp/demo.sock?wire=rpcx' Echo.Echo @- --codec raw | wc -c
   echo 'Arith.Mul {{\"A\":6,\"B\":7}}' | trunkline call rpcx://127.0.0.1:8972 --batch -"))]
@@ -134,6 +144,12 @@ pub(crate) struct Call {
     /// Wants no answer
     #[arg(long)]
     pub(crate) oneway: bool,
+    /// On saber: the node that calls [default: trunkline_call]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// On saber: where the node that calls listens for the answer [default: a free port]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<String>,
     /// Says address, attempts, time and metadata on stderr
     #[arg(short, long)]
     pub(crate) verbose: bool,
@@ -188,6 +204,23 @@ pub(crate) struct Template {
     /// The method
     #[arg(value_name = "SERVICE.METHOD")]
     pub(crate) method: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = format!("\
+On a terminal it shows the node anew every second, till Ctrl-C; else, and with --json, once. A node answers callers on
+its own machine, and others only with its token.
+{EXIT_CODES}
+
+Examples:
+  trunkline top rpcx://127.0.0.1:8972
+  trunkline top saber://127.0.0.1:8972 --json"))]
+pub(crate) struct Top {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 const FILES: &str = "\

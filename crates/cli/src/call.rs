@@ -1,6 +1,7 @@
 //! `trunkline call`: one call, its answer on stdout.
 
 mod batch;
+mod saber;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -29,6 +30,14 @@ pub(crate) enum Bodies {
 }
 
 pub(crate) async fn run(args: args::Call) -> Result<(), Failure> {
+    if crate::saber::is_saber(&args.target.url) {
+        return saber::run(&args).await;
+    }
+    for (flag, given) in [("--node", args.node.is_some()), ("--listen", args.listen.is_some())] {
+        if given {
+            return Err(Failure::usage(format!("{flag} is for saber:// alone")));
+        }
+    }
     if let Some(file) = &args.batch {
         return batch::run(&args, file).await;
     }

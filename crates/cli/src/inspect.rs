@@ -14,6 +14,7 @@ use trunkline::{Code, Metadata, Result, Serialization, Service};
 use crate::args;
 use crate::endpoint;
 use crate::exit::{Failure, clean, clean_line, print, print_json};
+use crate::saber;
 use crate::values;
 
 /// How long a peer has to say what it serves: below the 5 s that users are promised.
@@ -33,16 +34,22 @@ pub(crate) async fn ask<S: Service + Clone>(
 }
 
 async fn described(target: &args::Target) -> Result<(Description, String), Failure> {
-    let url = endpoint::url(&target.url)?;
-    let address = url.address.to_string();
     let metadata = values::metadata_of(&target.headers)?;
-    values::on_wire(Serialization::Json, url.wire == Wire::Netrpc, &metadata)?;
     let deadline = Instant::now() + PATIENCE;
-    let asked = async {
-        let channel = endpoint::connect(&url, deadline).await?;
-        ask(&channel, &metadata, deadline).await
+    let (asked, address) = if saber::is_saber(&target.url) {
+        let target = saber::Target::parse(&target.url)?;
+        let joined = target.join(saber::NODE, None).await?;
+        (ask(&joined.service("Trunkline")?, &metadata, deadline).await, target.address)
+    } else {
+        let url = endpoint::url(&target.url)?;
+        values::on_wire(Serialization::Json, url.wire == Wire::Netrpc, &metadata)?;
+        let asked = async {
+            let channel = endpoint::connect(&url, deadline).await?;
+            ask(&channel, &metadata, deadline).await
+        };
+        (asked.await, url.address.to_string())
     };
-    let description = asked.await.map_err(|status| match status.code() {
+    let description = asked.map_err(|status| match status.code() {
         Code::Unavailable => Failure::of_call(&status, &address),
         Code::DeadlineExceeded if status.may_retry() => {
             Failure::transport(format!("cannot reach {address}: {}", status.message()))

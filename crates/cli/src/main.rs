@@ -9,6 +9,8 @@ mod exit;
 mod files;
 mod inspect;
 mod refuse;
+mod saber;
+mod top;
 mod values;
 
 use std::future::Future;
@@ -36,6 +38,7 @@ fn run(verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Get(args) => block_on(files::get(args)).map(|()| ExitCode::SUCCESS),
         Verb::Ls(args) => block_on(inspect::ls(args)).map(|()| ExitCode::SUCCESS),
         Verb::Describe(args) => block_on(inspect::describe(args)).map(|()| ExitCode::SUCCESS),
+        Verb::Top(args) => block_on(top::run(args)).map(|()| ExitCode::SUCCESS),
         Verb::Template(args) => block_on(inspect::template(args)).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -5,37 +5,33 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::exit::{Failure, clean_line, print};
 
 /// Verbs that will come.
-const LATER_VERBS: [&str; 7] = ["gateway", "top", "start", "stop", "reload", "status", "connections"];
+const LATER_VERBS: [&str; 6] = ["gateway", "start", "stop", "reload", "status", "connections"];
 /// What `trunkline demo` will take as its next word.
 const LATER_DEMO_VERBS: [&str; 6] = ["start", "stop", "reload", "status", "connections", "socket"];
 /// Flags that will come, of any verb.
-const LATER_FLAGS: [&str; 17] = [
+const LATER_FLAGS: [&str; 13] = [
     "--advertise",
     "--console",
     "--discovery",
     "--explain",
     "--fail",
     "--hedge",
-    "--listen",
     "--log-file",
-    "--node",
     "--pid-file",
     "--protocol",
     "--raw-reply",
     "--register",
-    "--remote",
     "--reply",
     "--retry",
-    "--services",
 ];
 /// Where calls will go, some day.
-const LATER_SCHEMES: [&str; 8] = ["saber", "etcd", "tls", "udp", "https", "ws", "wss", "dns"];
+const LATER_SCHEMES: [&str; 7] = ["etcd", "tls", "udp", "https", "ws", "wss", "dns"];
 
 /// Turns what clap says into one line, or prints the help that was asked for.
 pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
     let verb = std::env::args_os().nth(1).unwrap_or_default().to_string_lossy().into_owned();
     let help = match verb.as_str() {
-        "demo" | "call" | "bench" | "put" | "get" | "ls" | "describe" | "template" => {
+        "demo" | "call" | "bench" | "put" | "get" | "ls" | "describe" | "template" | "top" => {
             format!("trunkline {verb} --help")
         }
         _ => "trunkline --help".to_owned(),
@@ -48,7 +44,7 @@ pub(crate) fn usage(error: &clap::Error) -> Result<(), Failure> {
         }
         ErrorKind::DisplayVersion => return print(error.render().to_string()),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            let text = "say what to do: demo, call, bench, put, get, ls, describe or template (see trunkline --help)";
+            let text = "say what to do: demo, call, bench, put, get, ls, describe, template or top (see trunkline --help)";
             return Err(Failure::usage(text));
         }
         ErrorKind::UnknownArgument => {

@@ -80,6 +80,12 @@ pub(crate) fn header(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.trim_start().to_owned()))
 }
 
+/// `NAME=HOST:PORT`.
+pub(crate) fn remote(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text.split_once('=').ok_or("another node is NAME=HOST:PORT")?;
+    Ok((name.to_owned(), address.to_owned()))
+}
+
 /// The headers as metadata, within the limits that every peer of ours has.
 pub(crate) fn metadata_of(headers: &[(String, String)]) -> Result<Metadata, Failure> {
     let begun = Metadata::builder();

@@ -424,7 +424,7 @@ fn what_is_wrong_gets_one_line() {
         (&["bench", url, "A.B", "-H", "x"], "key:value"),
         (&["bench", "127.0.0.1:1", "A.B"], "127.0.0.1:1"),
         (&["bench", "nope://127.0.0.1:1", "A.B"], "nope"),
-        (&["bench", "saber://127.0.0.1:1", "A.B"], "not built yet"),
+        (&["bench", "etcd://127.0.0.1:1/a", "A.B"], "not built yet"),
         (&["bench", "iip://127.0.0.1:1", "A.B", "--codec", "msgpack"], "JSON or bytes"),
         (&["bench", "https://127.0.0.1:1", "A.B"], "not built yet"),
         (&["bench", "mem://a?wire=rpcx", "A.B"], "mem://"),

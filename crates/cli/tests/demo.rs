@@ -30,10 +30,17 @@ fn json_says_the_same() {
     assert_eq!(ready["event"], "ready");
     assert_eq!(ready["listen"].as_array().unwrap().len(), 1);
     assert_eq!(ready.as_object().unwrap().len(), 2);
-    for wire in ["rpcx", "http", "iip", "json-rpc"] {
+    for (wire, answer) in [
+        ("rpcx", r#"{"C":42}"#),
+        ("http", r#"{"C":42}"#),
+        ("iip", r#"{"C":42}"#),
+        ("json-rpc", r#"{"C":42}"#),
+        ("netrpc", r#"{"C":42}"#),
+        ("saber", r#"{"Status":200}"#),
+    ] {
         let row: Value = serde_json::from_str(&demo.line()).unwrap();
         assert_eq!((&row["event"], &row["wire"]), (&"call".into(), &wire.into()));
-        assert_eq!((&row["right"], &row["answer"]), (&true.into(), &r#"{"C":42}"#.into()));
+        assert_eq!((&row["right"], &row["answer"]), (&true.into(), &answer.into()));
         assert!(row["time_us"].is_u64());
     }
 }
@@ -46,10 +53,14 @@ fn once_calls_every_wire_and_ends() {
         assert_eq!(done.code, 0, "{done:?}");
         let lines: Vec<&str> = done.stdout.lines().collect();
         assert!(lines[0].starts_with("ready 127.0.0.1:"), "{done:?}");
-        for (line, wire) in lines[2..].iter().zip(["rpcx", "http", "iip", "json-rpc"]) {
-            assert!(line.starts_with(wire) && line.contains(r#"{"C":42}"#), "{done:?}");
+        let right = |wire| if wire == "saber" { r#"{"Status":200}"# } else { r#"{"C":42}"# };
+        let all = ["rpcx", "http", "iip", "json-rpc", "netrpc", "saber"];
+        // The last two carry no token.
+        let rows = if more.first() == Some(&"--token") { 4 } else { all.len() };
+        for (line, wire) in lines[2..].iter().zip(all) {
+            assert!(line.starts_with(wire) && line.contains(right(wire)), "{done:?}");
         }
-        assert_eq!(lines.len(), 6, "{done:?}");
+        assert_eq!(lines.len(), 2 + rows, "{done:?}");
     }
 }
 

@@ -10,8 +10,6 @@ fn what_comes_later_is_refused_by_its_name() {
     let demo = [
         "--console=127.0.0.1:0",
         "--register=etcd://a:1/b",
-        "--node=a",
-        "--remote=a=b:1",
         "--advertise=a:1",
         "--pid-file=x",
         "--log-file=x",
@@ -28,7 +26,7 @@ fn what_comes_later_is_refused_by_its_name() {
         done.fails(2, name);
         done.fails(2, "not built yet");
     }
-    let call = ["--fail", "--retry", "--hedge", "--explain", "--node", "--listen"];
+    let call = ["--fail", "--retry", "--hedge", "--explain"];
     for flag in call {
         for args in [&["call", url, "A.B", flag, "x"][..], &["call", url, flag, "x"], &["call", flag]] {
             let done = run(args);
@@ -36,12 +34,12 @@ fn what_comes_later_is_refused_by_its_name() {
             done.fails(2, "not built yet");
         }
     }
-    for verb in ["gateway", "top", "start", "stop", "reload", "status", "connections"] {
+    for verb in ["gateway", "start", "stop", "reload", "status", "connections"] {
         let done = run(&[verb, "x", "--y"]);
         done.fails(2, verb);
         done.fails(2, "not built yet");
     }
-    for scheme in ["saber", "etcd", "tls", "udp", "https", "ws"] {
+    for scheme in ["etcd", "tls", "udp", "https", "ws"] {
         let url = format!("{scheme}://127.0.0.1:1/x?wire=rpcx");
         for args in
             [&["call", &url, "A.B"][..], &["ls", &url], &["describe", &url, "A"], &["template", &url, "A.B"]]

@@ -36,6 +36,7 @@
 //! - [`codec`] and [`message`]: bodies. [`reflect`], [`openapi`]: a server describes itself.
 //! - `file` (feature `file`): files given and taken, resumed after a break, hashed as a whole.
 //! - `gateway` (feature `gateway`): HTTP in front of IIP.
+//! - `node` (feature `node`): mailbox services, their timers, and what they call each other by.
 //! - [`random`]: a seed that makes a run repeat, for tests of a whole cluster on paused time.
 
 // What the macros generate names this crate from outside; inside it must have that name too.
@@ -59,6 +60,8 @@ mod loom_tests;
 pub mod message;
 pub mod metadata;
 mod net;
+#[cfg(feature = "node")]
+pub mod node;
 pub mod openapi;
 #[cfg(feature = "netrpc")]
 pub mod peer;
@@ -112,6 +115,10 @@ pub mod __private {
             Calls, Missing, MissingPanic, MissingStatus, answer, answer_borrowed, argument, arrive, ask,
             borrow, call, is_arriving, method, reply, schema, stream, take_context, unknown,
         };
+    }
+    #[cfg(feature = "node")]
+    pub mod node {
+        pub use crate::node::{answer, answering, context};
     }
     #[cfg(feature = "protobuf")]
     pub use crate::codec::{prost_decode, prost_encode};

@@ -1,7 +1,7 @@
-//! Every interleaving of the threads that share a pending set, a push queue, a table of calls, a drain counter.
+//! Every interleaving of the threads that share a pending set, a push queue, a table of calls, a drain counter, a mailbox.
 //!
-//! `RUSTFLAGS="--cfg trunkline_loom" cargo test -p trunkline --no-default-features --lib loom_ --target-dir
-//! target/loom`. A wake-up that is lost shows as a deadlock.
+//! `RUSTFLAGS="--cfg trunkline_loom" cargo test -p trunkline --no-default-features --features node --lib loom_
+//! --target-dir target/loom`. A wake-up that is lost shows as a deadlock.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -236,4 +236,114 @@ fn loom_a_drain_is_learnt_and_ends() {
         let mut late = drain.watch();
         block_on(late.begun());
     });
+}
+
+/// Mailboxes: `--features node`.
+#[cfg(feature = "node")]
+mod mailbox {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::node::queue::{Entry, Gate, Next, Queue, Refused};
+
+    struct Letter(u8);
+
+    impl Entry for Letter {
+        fn may_drop(&self) -> bool {
+            true
+        }
+    }
+
+    type Letters = Queue<Letter, &'static str>;
+
+    /// What a service's task does until it is to stop: all letters, in the order in which they are begun, and commands.
+    fn serve(queue: &Letters) -> (Vec<u8>, Vec<&'static str>) {
+        let (mut got, mut commands) = (Vec::new(), Vec::new());
+        let mut batch = VecDeque::new();
+        block_on(std::future::poll_fn(|cx| {
+            loop {
+                while let Some(Letter(letter)) = batch.pop_front() {
+                    queue.begun(batch.len());
+                    got.push(letter);
+                }
+                match queue.next(&mut batch, true, true, cx.waker()) {
+                    Next::Command(command) => commands.push(command),
+                    Next::Message(Letter(letter)) => got.push(letter),
+                    Next::Batch => {}
+                    Next::Asleep => return Poll::Pending,
+                    Next::Drained => return Poll::Ready(()),
+                }
+            }
+        }));
+        (got, commands)
+    }
+
+    /// Two senders, a command and the stop: nothing is lost, each sender's letters are in order, the service wakes.
+    #[test]
+    fn loom_a_mailbox_loses_no_message() {
+        model(|| {
+            let queue = Arc::new(Letters::new(8));
+            let other = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    queue.push(Letter(1), false, || false).map_err(drop).unwrap();
+                    queue.push(Letter(2), false, || false).map_err(drop).unwrap();
+                    queue.command("look");
+                    queue.narrow(Gate::Shut);
+                    assert!(matches!(queue.push(Letter(3), false, || true), Err(Refused::Shut(Letter(3)))));
+                })
+            };
+            let (got, commands) = serve(&queue);
+            assert_eq!((got, commands), (vec![1, 2], vec!["look"]));
+            other.join().unwrap();
+        });
+    }
+
+    /// A sender waits for room in a mailbox for one.
+    #[test]
+    fn loom_a_mailbox_tells_of_room() {
+        model(|| {
+            let queue = Arc::new(Letters::new(1));
+            let sender = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    for letter in [1, 2] {
+                        let mut message = Some(Letter(letter));
+                        block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)))
+                            .map_err(drop)
+                            .unwrap();
+                    }
+                    queue.narrow(Gate::Shut);
+                })
+            };
+            assert_eq!(serve(&queue).0, [1, 2]);
+            sender.join().unwrap();
+        });
+    }
+
+    /// A sender that waits for room learns that the service is gone.
+    #[test]
+    fn loom_a_mailbox_that_closes_tells_who_waits() {
+        model(|| {
+            let queue = Arc::new(Letters::new(1));
+            let sender = {
+                let queue = Arc::clone(&queue);
+                thread::spawn(move || {
+                    let mut sent = 0_usize;
+                    for letter in [1, 2] {
+                        let mut message = Some(Letter(letter));
+                        let pushed =
+                            block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)));
+                        sent += usize::from(pushed.is_ok());
+                    }
+                    sent
+                })
+            };
+            let (left, _) = queue.close();
+            let sent = sender.join().unwrap();
+            assert!(left.len() <= 1 && sent == left.len());
+            queue.command("too late");
+            assert!(queue.close().1.is_none());
+        });
+    }
 }

@@ -1,10 +1,13 @@
-//! Every input of the fuzzers' corpora of messages and of HTTP, on the stable compiler.
+//! Every input of the fuzzers' corpora of messages, of files and of HTTP, on the stable compiler.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     reason = "helpers of tests may fail loudly"
 )]
+#[cfg(all(feature = "file", target_os = "linux"))]
+#[path = "../../../fuzz/src/files.rs"]
+mod files;
 #[cfg(feature = "netrpc")]
 #[path = "../../../fuzz/src/gob.rs"]
 mod gob;
@@ -19,6 +22,7 @@ mod payload;
 #[cfg(any(
     feature = "http",
     feature = "netrpc",
+    all(feature = "file", target_os = "linux"),
     all(feature = "protobuf", feature = "thrift", feature = "gzip")
 ))]
 fn replay(target: &str, check: impl Fn(&[u8])) -> usize {
@@ -52,4 +56,11 @@ fn the_corpus_of_http_holds() {
 fn the_corpus_of_gob_holds() {
     let count = replay("gob", gob::gob);
     assert!(count >= 60, "{count} inputs");
+}
+
+#[cfg(all(feature = "file", target_os = "linux"))]
+#[test]
+fn the_corpus_of_files_holds() {
+    let count = replay("files", files::files);
+    assert!(count >= 20, "{count} inputs");
 }

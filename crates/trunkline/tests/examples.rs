@@ -95,6 +95,41 @@ const EXAMPLES: &[Example] = &[
         cfg!(feature = "netrpc") && cfg!(feature = "http"),
         &["17 / 5 = 3 and 2 left", "1 / 0: divide by zero", "over CONNECT: Quotient { quo: -3, rem: -1 }"],
     ),
+    Example(
+        "node_cluster",
+        cfg!(feature = "node"),
+        &["hello Ada, guest number 1", "hello Edsger, guest number 3"],
+    ),
+    Example(
+        "node_hello",
+        cfg!(feature = "node"),
+        &[
+            "hello Ada, you are number 1",
+            "hello Bob, you are number 1",
+            r#"as JSON: {"name":"hello Eve, you are number 2"}"#,
+            "stopped: true",
+        ],
+    ),
+    Example(
+        "node_lobby",
+        cfg!(feature = "node"),
+        &[
+            "bob: table 0, place 1",
+            "bot 7: internal",
+            "cid: table 1, place 0",
+            "handled 4, panics 1, restarts 1",
+        ],
+    ),
+    Example(
+        "node_timers",
+        cfg!(feature = "node"),
+        &[
+            "taken back: true",
+            "no more tea: true, the eggs are done: true",
+            r#"rung: {"now": 1, "stir": 3, "tea": 4, "the eggs": 1}"#,
+            "pending: 0",
+        ],
+    ),
     Example("oneway", true, &[r#"written: ["one", "two"]"#, "refused: nothing to write"]),
     Example(
         "peers",

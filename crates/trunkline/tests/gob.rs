@@ -288,6 +288,8 @@ fn what_does_not_fit_is_refused_with_gos_texts() {
     assert_eq!(error(&read[0].0), "gob: type mismatch: no fields matched compiling decoder for Args");
     let by_serde = Gob::<Args>::decode(GOB, &read[0].0).unwrap_err().to_string();
     assert_eq!(by_serde, "gob: type mismatch: no fields matched compiling decoder for Args");
+    // Also the second time.
+    assert_eq!(error(&read[0].0), "gob: type mismatch: no fields matched compiling decoder for Args");
     let text = encoded(&"x".to_owned());
     assert_eq!(error(&text), "gob: type mismatch in decoder: want struct type Args; got non-struct");
     assert!(Gob::<Args>::decode(GOB, &text).unwrap_err().to_string().contains("want struct type Args"));
@@ -362,13 +364,16 @@ fn numbers_of_other_widths_are_converted_or_refused() {
             assert!(error.starts_with(&format!("gob: field {field}: ")) && error.contains(value), "{error}");
         }
     }
+    // Names begin with a capital letter on the wire, by the schema and by serde alike.
+    assert_eq!(encoded(&Wide { a: 1, b: 2, f: 3.0 }), encoded(&Gob(Wide { a: 1, b: 2, f: 3.0 })));
+    assert!(dynamic::decode(GOB, &fits, None).unwrap().starts_with(r#"{"A":255,"B":32767,"#));
     // A float is no integer.
     #[derive(Debug, Serialize, Deserialize, Message)]
     struct Whole {
         f: i64,
     }
     let error = Whole::decode(GOB, &encoded(&Wide { a: 1, b: 1, f: 2.0 })).unwrap_err().to_string();
-    assert_eq!(error, "gob: wrong type (float) for received field Wide.f");
+    assert_eq!(error, "gob: wrong type (float) for received field Wide.F");
 }
 
 #[test]

@@ -120,6 +120,27 @@ async fn a_path_stands_for_a_method() {
     }
 }
 
+/// A Go server looks paths up decoded, and whoever takes its place has to find the same handlers. What is registered as
+/// it is written counts first, and the system's paths are theirs alone.
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_not_known_as_it_is_written_is_looked_up_decoded() {
+    let server = Server::builder().serve(ProbeServer::new(Here)).path("/echo", "Probe", "Borrowed");
+    let server = server.path("/ech%6f", "Probe", "Fails").listen("mem://iip-decoded").start().await.unwrap();
+    let channel = Channel::connect("mem://iip-decoded?wire=iip").await.unwrap();
+    let call = |path: &str| Call::new("", path.to_owned(), Serialization::Raw, Bytes::from_static(b"abc"));
+    for path in ["/%65cho", "/%65ch%6F?a=%20", "/Probe/Bor%72owed", "/Probe%2FBorrowed", "/prob%65/borrowed"]
+    {
+        let reply = channel.call(call(path)).await.unwrap();
+        assert_eq!(reply.into_body().whole(9).await.unwrap(), "abc", "{path}");
+    }
+    // The method that is registered so, which takes no such body.
+    assert_eq!(channel.call(call("/ech%6f")).await.unwrap_err().code(), Code::InvalidInput);
+    for path in ["/ec%zzho", "/%65cho%", "/%2565cho", "/%65cho%00", "/nop%65", "/%73ys/server_count"] {
+        assert_eq!(channel.call(call(path)).await.unwrap_err().code(), Code::NotFound, "{path}");
+    }
+    drop(server);
+}
+
 /// A server that grants channels, begins an answer to anything else, and closes the connection within it.
 async fn half_an_answer(listener: tokio::net::TcpListener) {
     let (mut stream, _) = listener.accept().await.unwrap();

@@ -16,6 +16,7 @@ mod metadata;
 pub mod netrpc;
 mod read;
 pub mod rpcx;
+pub mod saber;
 mod session;
 mod traffic;
 

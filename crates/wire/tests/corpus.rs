@@ -8,8 +8,12 @@
 
 #[path = "../../../fuzz/src/iip.rs"]
 mod iip;
+#[path = "../../../fuzz/src/iip_channels.rs"]
+mod iip_channels;
 #[path = "../../../fuzz/src/netrpc.rs"]
 mod netrpc;
+#[path = "../../../fuzz/src/saber.rs"]
+mod saber;
 #[path = "../../../fuzz/src/wire.rs"]
 mod wire;
 
@@ -39,8 +43,9 @@ fn the_corpora_hold() {
         ("metadata", wire::metadata),
         ("detect", wire::detect),
         ("iip_session", iip::iip_session),
-        ("iip_channels", iip::iip_channels),
+        ("iip_channels", iip_channels::iip_channels),
         ("netrpc_session", netrpc::netrpc_session),
+        ("saber", saber::saber),
     ] {
         let count = replay(&format!("../../fuzz/corpus/{target}"), check);
         assert!(count >= 20, "{target}: {count} inputs");
@@ -49,14 +54,15 @@ fn the_corpora_hold() {
 
 #[test]
 fn what_was_recorded_holds() {
-    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip"] {
+    for folder in ["testdata/rpcx", "testdata/easymicro", "testdata/iip", "testdata/saber"] {
         let count = replay(folder, |bytes| {
             wire::rpcx_frame(bytes);
             wire::rpcx_session(bytes);
             wire::metadata(bytes);
             wire::detect(bytes);
             iip::iip_session(bytes);
-            iip::iip_channels(bytes);
+            iip_channels::iip_channels(bytes);
+            saber::saber(bytes);
         });
         assert!(count > 50, "{folder}: {count}");
     }

@@ -340,3 +340,72 @@ fn what_cannot_be_sent_leaves_the_connection_as_it_was() {
     outgoing.graft(&inner, &mut out).unwrap();
     assert_eq!(messages(&out[6..]).iter().filter(|message| message.is_definition()).count(), 2);
 }
+
+#[test]
+fn a_value_of_a_type_that_is_not_the_first_has_its_own() {
+    let limits = Limits::default();
+    let (mut outgoing, mut out) = (Outgoing::new(&limits), Vec::new());
+    let fields = |name: &str, id| Shape::Struct([gob::Field { name: name.into(), id }].into());
+    let types = [definition(65, fields("X", 66)), definition(66, fields("Y", 2))].concat();
+    for (value, name) in [(message(65, &[0]), "X"), (message(66, &[1, 2, 0]), "Y"), (message(65, &[0]), "X")]
+    {
+        for in_place in [false, true] {
+            let stream = [&types[..], &value].concat();
+            if in_place {
+                let at = out.len();
+                out.extend_from_slice(&stream);
+                outgoing.graft_in_place(at, &mut out).unwrap();
+            } else {
+                outgoing.graft(&stream, &mut out).unwrap();
+            }
+            let all = messages(&out);
+            let mut incoming = Incoming::new(&limits);
+            for message in all.iter().filter(|message| message.is_definition()) {
+                incoming.define(message).unwrap();
+            }
+            let last = all.last().unwrap();
+            let found = incoming.types().get(last.id()).unwrap();
+            assert!(matches!(&found.shape, Shape::Struct(fields) if *fields[0].name == *name));
+        }
+    }
+    // A value whose length is written longer than it has to be is no reason to write it so.
+    let at = out.len();
+    out.extend_from_slice(&[&types[..], &[0xff, 3, 0xff, 0x82, 0]].concat());
+    outgoing.graft_in_place(at, &mut out).unwrap();
+    assert_eq!(messages(&out).last().unwrap().length(), 4);
+}
+
+/// Z7: a value of a few bytes does not cost a walk through all types again and again.
+#[test]
+fn z7_types_that_all_hold_each_other_are_refused_once() {
+    let limits = Limits::default();
+    let (mut incoming, mut outgoing) = (Incoming::new(&limits), Outgoing::new(&limits));
+    // A ring of large structs: the definitions of each are those of all.
+    for id in 64..264 {
+        let name = format!("{id}{}", "x".repeat(250)).into_boxed_str();
+        let next = if id == 263 { 64 } else { id + 1 };
+        let shape = Shape::Struct([gob::Field { name: "X".into(), id: next }].into());
+        let mut part = Vec::new();
+        write_definition(id, &gob::Definition { name, shape }, |id| id, &mut part);
+        incoming.define(&Message::first(&part, 1 << 20).unwrap().unwrap()).unwrap();
+    }
+    let value = message(64, &[0]);
+    let value = Message::first(&value, 100).unwrap().unwrap();
+    let (mut body, mut out) = (Vec::new(), Vec::new());
+    incoming.graft(&value, &mut body).unwrap();
+    let started = std::time::Instant::now();
+    for _ in 0..2_000 {
+        let refused = outgoing.graft(&body, &mut out).unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { limit: 0x20_0000, .. }), "{refused:?}");
+        assert!(out.is_empty());
+    }
+    // Once takes milliseconds; so many times would take half a minute.
+    assert!(started.elapsed().as_secs() < 10);
+    // What was missing and came later is there.
+    let value = message(300, &[0, 0]);
+    let value = Message::first(&value, 100).unwrap().unwrap();
+    assert_eq!(incoming.graft(&value, &mut body), Err(Error::UnknownType(300)));
+    let late = definition(300, Shape::Slice { element: 2 });
+    incoming.define(&Message::first(&late, 100).unwrap().unwrap()).unwrap();
+    incoming.graft(&value, &mut body).unwrap();
+}

@@ -4,6 +4,7 @@
 //! `trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]`
 //! `trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]`
 //! `trunkline-interop gob -server PROGRAM [-case NAME]`: values of gob, with the program `interop/gob`
+//! `trunkline-interop saber -server PROGRAM [-case NAME] [-long]`
 //! `trunkline-interop serve`: a server that the Go clients call, for what the demo does not show
 //!
 //! It prints a line for each case, as the Go clients do. Exit code: 0 all as wanted, 1 a failure, 2 usage.
@@ -19,6 +20,7 @@ mod meter;
 mod netrpc;
 mod own;
 mod peer;
+mod saber;
 mod services;
 mod suite;
 mod time;
@@ -34,7 +36,9 @@ const USAGE: &str = "usage: trunkline-interop rpcx|easymicro -addr ADDR -server 
        trunkline-interop iip -addr ADDR -server PROGRAM -frames ADDR [-case NAME] [-long]
        trunkline-interop netrpc -addr ADDR -server PROGRAM -connect ADDR -zrpc ADDR [-case NAME]
        trunkline-interop gob -server PROGRAM [-case NAME]
-       trunkline-interop serve";
+       trunkline-interop saber -server PROGRAM [-case NAME] [-long]
+       trunkline-interop serve
+       trunkline-interop gateway -addr ADDR";
 
 /// What runs.
 enum Mode {
@@ -42,7 +46,11 @@ enum Mode {
     Iip(iip::Peer),
     Netrpc(netrpc::Peer),
     Gob(PathBuf),
+    /// The Go program of a node; the cases start it.
+    Saber(PathBuf),
     Serve,
+    /// HTTP in front of an IIP server.
+    Gateway(String),
 }
 
 struct Options {
@@ -77,18 +85,22 @@ impl Options {
         options.mode = match mode.as_str() {
             "rpcx" => Mode::Calls(Peer { kind: Kind::Rpcx, address, program }),
             "easymicro" => Mode::Calls(Peer { kind: Kind::Easymicro, address, program }),
+            "saber" => Mode::Saber(program),
             "iip" => Mode::Iip(iip::Peer { address, program, frames }),
             "netrpc" => Mode::Netrpc(netrpc::Peer { address, connect, zrpc, program }),
             "gob" => {
                 options.mode = Mode::Gob(program);
                 return Some(options);
             }
+            "gateway" => Mode::Gateway(address),
             _ => return None,
         };
         let address = match &options.mode {
             Mode::Calls(peer) => &peer.address,
             Mode::Iip(peer) => &peer.address,
+            Mode::Gateway(backend) => backend,
             Mode::Netrpc(peer) => &peer.address,
+            Mode::Saber(program) => return program.exists().then_some(options),
             Mode::Gob(_) | Mode::Serve => return None,
         };
         (!address.is_empty()).then_some(options)
@@ -125,7 +137,12 @@ async fn run(options: Options) -> ExitCode {
             gob::cases(&mut suite, program).await;
             return suite.close();
         }
-        Mode::Serve => return own::serve().await,
+        Mode::Saber(program) => {
+            saber::cases(&mut suite, program).await;
+            return suite.close();
+        }
+        Mode::Serve => return own::serve(None).await,
+        Mode::Gateway(backend) => return own::serve(Some(backend)).await,
     };
     if let Some(token) = &options.token {
         auth::cases(&mut suite, peer, token).await;

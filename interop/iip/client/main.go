@@ -1,10 +1,10 @@
 // The Go IIP client of the interop suite: named cases against a server with the sample services.
 //
-//	client -addr HOST:PORT [-own-addr HOST:PORT] [-case NAME] [-seed N] [-n 200] [-body-limit 4194304]
-//	       [-peer trunkline|go] [-long]
+//	client -addr HOST:PORT [-own-addr HOST:PORT] [-web HOST:PORT] [-case NAME] [-seed N] [-n 200]
+//	       [-body-limit 4194304] [-peer trunkline|go] [-long]
 //
 // -own-addr is a server with the path /headers, where that is another one. With a body limit of 16 MiB only the cases
-// run that need it. One line for each case: `ok NAME`, `FAIL NAME: why` or `expected NAME: ID why`; code 1 if any
+// run that need it; with -web, an HTTP adapter in front of the server, only those of adapters, through that one. One line for each case: `ok NAME`, `FAIL NAME: why` or `expected NAME: ID why`; code 1 if any
 // failed.
 package main
 
@@ -25,8 +25,8 @@ import (
 const limit = 10 * time.Second
 
 var (
-	flags   *stand.Flags
-	ownAddr string
+	flags            *stand.Flags
+	ownAddr, webAddr string
 )
 
 // config has queues that hold what the cases have outstanding.
@@ -139,6 +139,7 @@ func stats() (s stand.Stats, err error) {
 
 func main() {
 	flag.StringVar(&ownAddr, "own-addr", "", "where /headers is served (default: -addr)")
+	flag.StringVar(&webAddr, "web", "", "an HTTP adapter in front of -addr, which the adapter cases use")
 	flags = stand.Parse()
 	if ownAddr == "" {
 		ownAddr = flags.Addr
@@ -147,6 +148,9 @@ func main() {
 	groups := [][]stand.Case{callCases(), channelCases(), streamCases(), systemCases(), balanceCases(), adapterCases(), fileCases()}
 	if flags.BodyLimit == int64(iip.MaxPacketSize) {
 		groups = [][]stand.Case{largeCases()}
+	}
+	if webAddr != "" {
+		groups = [][]stand.Case{adapterCases()}
 	}
 	var cases []stand.Case
 	for _, group := range groups {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::build::Programs;
+use super::build::{Programs, is_general};
 use super::{Options, root};
 
 /// One program with its arguments; an address is put behind a client's first argument.
@@ -113,7 +113,14 @@ pub(super) fn open_loop(programs: &Programs, rate: f64) -> Plan {
 const DEMO: &str = "demo --no-calls --threads 1 --listen 127.0.0.1:0";
 const SERVER: &str = "server --threads 1 --listen 127.0.0.1:0";
 
-/// IIP's own tables: the server beside rpcx on the same shapes, and the benchmark of the Go library. There two calls are
+/// One of the three benchmarks of the Go library, so many connections with so many calls in flight each, on a core each
+/// and both on one.
+fn own(name: &'static str, (connections, in_flight): (usize, usize), systems: Vec<System>) -> Plan {
+    let loads = [Cores::Each, Cores::One].map(|cores| Load { cores, ..load(connections, in_flight, 14_000) });
+    Plan { name, stretch: 1.0, loads: loads.into(), systems }
+}
+
+/// IIP's own tables: the server beside rpcx on the same shapes, and the benchmarks of the Go library. There two calls are
 /// in flight, as on two cores: with more the Go client takes hundreds of milliseconds a call.
 fn iip(programs: &Programs) -> Vec<Plan> {
     let peer = |name: &str, server: &Program, client: &Program| System {
@@ -123,10 +130,14 @@ fn iip(programs: &Programs) -> Vec<Plan> {
         kind: Client::Peer,
     };
     let (demo, rpcx) = (program(&programs.trunkline, DEMO), "client --method Echo.Owned");
-    let limit = program(&programs.limit, &format!("{SERVER} --wire iip"));
-    let client = |method: &str, channels: usize| {
+    let limit_server = program(&programs.limit, &format!("{SERVER} --wire iip"));
+    let limit_client = |method: &str, channels: usize| {
         let line = format!("client --wire iip --method {method} --channels {channels}");
         program(&programs.limit, &line)
+    };
+    let bench = |scheme: &'static str, method: &str| System {
+        kind: Client::Bench { scheme, rate: None },
+        ..peer("trunkline, both", &demo, &program(&programs.trunkline, &format!("bench {method}")))
     };
     let alone = |name, load: Load, channels| Plan {
         stretch: 1.0,
@@ -134,9 +145,9 @@ fn iip(programs: &Programs) -> Vec<Plan> {
         loads: vec![load],
         systems: vec![
             peer("rpcx Echo.Owned", &demo, &program(&programs.limit, rpcx)),
-            peer("limit", &limit, &client("/echo", channels)),
-            peer("/echo", &demo, &client("/echo", channels)),
-            peer("/Echo/Owned", &demo, &client("/Echo/Owned", channels)),
+            peer("limit", &limit_server, &limit_client("/echo", channels)),
+            peer("/echo", &demo, &limit_client("/echo", channels)),
+            peer("/Echo/Owned", &demo, &limit_client("/Echo/Owned", channels)),
         ],
     };
     let mut plans = vec![
@@ -144,50 +155,108 @@ fn iip(programs: &Programs) -> Vec<Plan> {
         alone("IIP, server alone, under the limit's client, 4 channels a connection", MANY, 4),
     ];
     if let Some((_, path)) = programs.peers.iter().find(|(name, _)| *name == "iip") {
-        let (go_server, go_client) = (program(path, SERVER), program(path, "client --threads 1"));
-        let bench = System {
-            kind: Client::Bench { scheme: "iip", rate: None },
-            ..peer("trunkline, both", &demo, &program(&programs.trunkline, "bench /echo"))
-        };
-        plans.push(Plan {
-            stretch: 1.0,
-            name: "IIP, the Go library's own benchmark: 14 kB through one channel",
-            loads: vec![load(1, 2, 14_000)],
-            systems: vec![
-                peer("Go, both", &go_server, &go_client),
-                peer("Go client alone", &demo, &go_client),
-                bench,
-                peer("limit, both", &limit, &client("/echo", 1)),
+        let (server, client) = (program(path, SERVER), program(path, "client --threads 1"));
+        let limit = peer("limit, both", &limit_server, &limit_client("/echo", 1));
+        let both = bench("iip", "/echo");
+        plans.push(own(
+            "IIP, the Go library's own benchmark: 14 kB through one channel",
+            (1, 2),
+            vec![
+                peer("Go, both", &server, &client),
+                peer("Go client alone", &demo, &client),
+                peer("Go client, limit", &limit_server, &client),
+                both,
+                limit,
             ],
-        });
+        ));
+        let client = program(path, "client --threads 1 --balanced");
+        let both = program(&programs.peer_trunkline, "client --threads 1 --balanced");
+        plans.push(own(
+            "IIP, the same through the load-balancing client with 2 connections",
+            (1, 2),
+            vec![
+                peer("Go, both", &server, &client),
+                peer("Go client alone", &demo, &client),
+                peer("Go client, limit", &limit_server, &client),
+                peer("trunkline, both", &demo, &both),
+            ],
+        ));
+    }
+    if let Some((_, path)) = programs.peers.iter().find(|(name, _)| *name == "net/http") {
+        let (server, client) = (program(path, SERVER), program(path, "client --threads 1"));
+        plans.push(own(
+            "IIP, the same beside it: net/http, 2 connections",
+            (2, 1),
+            vec![
+                peer("Go, both", &server, &client),
+                peer("Go client alone", &demo, &client),
+                bench("http", "Echo.Echo"),
+            ],
+        ));
     }
     plans
 }
 
-/// net/rpc: Go's own pair, its client on our server, and our pair.
+/// Go's net/rpc, whose library is a client of a task a call as ours is.
 fn netrpc(programs: &Programs) -> Option<Plan> {
     let (_, path) = programs.peers.iter().find(|(name, _)| *name == "net/rpc")?;
-    let (go_server, go_client) = (program(path, SERVER), program(path, "client --threads 1"));
+    let (server, client) = (program(path, SERVER), program(path, "client --threads 1"));
     let demo = program(&programs.trunkline, DEMO);
-    let peer = |name: &str, server: &Program, client: &Program, kind: Client| System {
+    let ours = program(&programs.peer_trunkline, "client --threads 1 --netrpc");
+    let system = |name: &str, server: &Program, client: &Program| System {
         name: name.to_owned(),
         server: server.clone(),
         client: client.clone(),
-        kind,
+        kind: Client::Peer,
     };
-    let bench = program(&programs.trunkline, "bench Echo.Echo");
-    let kind = Client::Bench { scheme: "netrpc", rate: None };
     Some(Plan {
+        name: "net/rpc, as Go's own programs speak it",
         stretch: 1.0,
-        name: "net/rpc, bytes in gob",
-        loads: vec![load(100, 1, 581), load(10, 100, 581)],
+        loads: vec![load(100, 1, 581), MANY],
         systems: vec![
-            peer("Go, both", &go_server, &go_client, Client::Peer),
-            peer("Go client alone", &demo, &go_client, Client::Peer),
-            peer("trunkline, both", &demo, &bench, kind),
+            system("Go, both", &server, &client),
+            system("Go client alone", &demo, &client),
+            system("Go server alone", &server, &ours),
+            system("trunkline, both", &demo, &ours),
         ],
     })
 }
+
+/// saber's own stress test: 200 callers and four services. A Go node answers to an address that it has in its table, so
+/// the addresses are fixed (`bench/peers/go/saber`).
+fn saber(programs: &Programs) -> Option<Plan> {
+    let (_, path) = programs.peers.iter().find(|(name, _)| *name == "saber")?;
+    let fixed = |arguments: &str| arguments.replace("127.0.0.1:0", "127.0.7.1:8908");
+    let server = program(path, &fixed(SERVER));
+    let demo = format!("{} --remote stress_client=127.0.7.2:8907", fixed(DEMO));
+    let demo = program(&programs.trunkline, &demo);
+    let system = |name: &str, server: &Program, client: Program, kind| System {
+        name: name.to_owned(),
+        server: server.clone(),
+        client,
+        kind,
+    };
+    let bench = program(&programs.trunkline, "bench lobby.ReqLogin --services 4");
+    let load = Load { cores: Cores::Each, ..load(1, 200, 38) };
+    Some(Plan {
+        name: "saber, its stress test: 200 callers, 4 services",
+        stretch: 2.0,
+        loads: vec![load],
+        systems: vec![
+            system("Go, both", &server, program(path, "client --threads 1"), Client::Peer),
+            system(
+                "Go client alone",
+                &demo,
+                program(path, "client --threads 1 --cluster trunkline"),
+                Client::Peer,
+            ),
+            system("trunkline, both", &demo, bench, Client::Bench { scheme: SABER, rate: None }),
+        ],
+    })
+}
+
+/// The scheme on which callers share a connection, and the body is the stress test's own.
+pub(super) const SABER: &str = "saber";
 
 pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     let system = |name: &str, server: Program, client: Program| System {
@@ -216,8 +285,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         system("one thread", demo.clone(), limit_client("Echo.Owned")),
         system("two threads", two, limit_client("Echo.Owned")),
     ];
-    // IIP's has a table of its own.
-    for (name, path) in programs.peers.iter().filter(|(name, _)| *name != "iip") {
+    for (name, path) in programs.peers.iter().filter(|(name, _)| is_general(name)) {
         ends.push(system(name, program(path, SERVER), program(path, "client --threads 1")));
         let method = match *name {
             "rpcx" => "Echo.Echo",
@@ -261,6 +329,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     ];
     plans.extend(iip(programs));
     plans.extend(netrpc(programs));
+    plans.extend(saber(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {
             let mut first = true;

@@ -32,7 +32,8 @@ pub(super) fn row(row: &Row, rounds: usize) -> String {
     out
 }
 
-pub(super) fn json(tables: &[Table]) -> String {
+/// All rows as one array; `more` are objects already, of tables of other figures.
+pub(super) fn json(tables: &[Table], more: Vec<String>) -> String {
     let mut objects = Vec::new();
     for table in tables {
         for row in &table.rows {
@@ -53,5 +54,6 @@ pub(super) fn json(tables: &[Table]) -> String {
             }
         }
     }
+    objects.extend(more);
     format!("[\n{}\n]\n", objects.join(",\n"))
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::plan::{Client, Cores, Load, Plan, System};
+use super::plan::{Client, Cores, Load, Plan, SABER, System};
 use super::{Options, report};
 
 /// What one run of one system gave.
@@ -125,14 +125,14 @@ fn cell(system: &System, own: &[Figures], first: &[Figures]) -> Cell {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+pub(super) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// A process that ends with its handle.
-struct Running(Child);
+pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -143,7 +143,7 @@ impl Drop for Running {
 
 impl Running {
     /// Starts a program on one core; its lines come from the reader.
-    fn start(
+    pub(super) fn start(
         cores: &str,
         path: &str,
         arguments: &[String],
@@ -160,7 +160,7 @@ impl Running {
     }
 
     /// Seconds of processor time so far, of each thread.
-    fn processor(&self) -> HashMap<OsString, f64> {
+    pub(super) fn processor(&self) -> HashMap<OsString, f64> {
         let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", self.0.id())) else {
             return HashMap::new();
         };
@@ -235,6 +235,11 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
             );
             arguments.extend(rest.split(' ').map(str::to_owned));
         }
+        Client::Bench { scheme: SABER, .. } => {
+            arguments.insert(1, format!("saber://{address}"));
+            let rest = format!("-c {in_flight} -z {seconds}s --json");
+            arguments.extend(rest.split(' ').map(str::to_owned));
+        }
         Client::Bench { scheme, rate } => {
             let body = std::env::temp_dir().join(format!("trunkline-bench-{size}"));
             let _ = std::fs::write(&body, vec![b'x'; size]);
@@ -250,7 +255,7 @@ fn client_arguments(system: &System, load: Load, seconds: f64, address: &str) ->
     arguments
 }
 
-fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
+pub(super) fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
     let mut line = String::new();
     match lines.read_line(&mut line) {
         Ok(0) | Err(_) => Err("it ended without a word".to_owned()),
@@ -259,7 +264,7 @@ fn next(lines: &mut BufReader<ChildStdout>) -> Result<String, String> {
 }
 
 /// A number in an object of one line.
-fn field(line: &str, name: &str) -> Option<f64> {
+pub(super) fn field(line: &str, name: &str) -> Option<f64> {
     let (_, rest) = line.split_once(&format!("\"{name}\":"))?;
     rest.split([',', '}']).next()?.trim().parse().ok()
 }

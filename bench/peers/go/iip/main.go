@@ -1,10 +1,13 @@
 // IIP: `/echo`, with the sizes of buffers and queues of the library's own benchmark. One channel a
-// connection, on which the calls of all goroutines keep their order.
+// connection, on which the calls of all goroutines keep their order. With `--balanced` a client calls through the
+// library's load-balancing client, which keeps two connections with a channel each.
 package main
 
 import (
 	"net"
 	"net/url"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/truexf/iip"
@@ -76,7 +79,24 @@ func connect(addr string) (peer.Echo, error) {
 	}, nil
 }
 
+// balanced is the load-balancing client as the library's benchmark calls it.
+func balanced(addr string) (peer.Echo, error) {
+	client, err := iip.NewLoadBalanceClient(2, 2, addr+"#1")
+	if err != nil {
+		return nil, err
+	}
+	return func(body []byte) (int, error) {
+		reply, err := client.DoRequest2("localhost", path, iip.NewDefaultRequest(body), 5*time.Second)
+		return len(reply), err
+	}, nil
+}
+
 func main() {
 	iip.LogClosing = false
-	peer.Main(peer.Framework{Serve: serve, Connect: connect})
+	framework := peer.Framework{Serve: serve, Connect: connect}
+	if at := slices.Index(os.Args, "--balanced"); at > 0 {
+		os.Args = slices.Delete(os.Args, at, at+1)
+		framework.Connect = balanced
+	}
+	peer.Main(framework)
 }

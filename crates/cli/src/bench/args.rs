@@ -30,6 +30,9 @@ timeout. The percentiles are of all calls, failed ones too.
 
 With -p on http that many requests are pipelined on a connection. On iip each connection has -p channels, 4 at most;
 each call takes the one with the fewest in flight, and a method may be a path such as /echo.
+On saber there is one connection, -c says how many callers share it, each with one call in flight, and -n how many
+calls each of them makes; the report of saber's own stress test follows the usual one. lobby.ReqLogin without -d
+carries what that test sends.
 In JSON bodies {{seq}} is the number of the call, from 0, and {{rand}} a random whole number from 0 to 2147483647; a
 body that has one is encoded for each call. A connection that is lost is dialled again, with growing pauses up to
 0.5 s; with -n it is given up after 5 s without an answer.
@@ -47,7 +50,8 @@ Examples:
   trunkline bench rpcx://127.0.0.1:8972 Echo.Echo -d @body.bin --codec raw -c 10 -p 100 -z 5s --html report.html
   trunkline bench http://127.0.0.1:8972 Arith.Add -d '{\"A\":{{seq}},\"B\":{{rand}}}' -q 20k -z 30s
   trunkline bench iip://127.0.0.1:8972 /echo -d @body.bin --codec raw -c 10 -p 100
-  trunkline bench rpcx://127.0.0.1:8972 Hello.Say --codec protobuf -n 100k --json")]
+  trunkline bench rpcx://127.0.0.1:8972 Hello.Say --codec protobuf -n 100k --json
+  trunkline bench saber://127.0.0.1:8972 lobby.ReqLogin -c 200 -n 8000 --services 4")]
 pub(crate) struct Bench {
     #[command(flatten)]
     pub(super) target: Target,
@@ -77,6 +81,15 @@ pub(crate) struct Bench {
     /// counts from the intended start (corrected for coordinated omission)
     #[arg(short = 'q', long, value_name = "RATE", value_parser = number)]
     pub(super) rate: Option<f64>,
+    /// On saber: spread the callers over so many services of the name, from number 101 on
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(super) services: Option<u64>,
+    /// On saber: the name of the node that the callers are of [default: trunkline_bench]
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
+    /// On saber: take answers at this address, too, where a Go node that has NAME in its table sends them
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<String>,
     /// How many threads [default: half the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,

@@ -6,6 +6,7 @@ use rustix::event::epoll::EventFlags;
 use super::bodies::Carried;
 use super::exchange::{Exchange, Heard};
 use super::figures::{Fault, Figures};
+use super::inlet::Inlet;
 use super::slots::{InFlight, Slots};
 use super::stream::{self, Stream};
 use super::thread::{BATCH, Thread, nanos};
@@ -26,6 +27,8 @@ pub(super) enum End {
 pub(super) struct Connection<X> {
     exchange: X,
     pub(super) stream: Stream,
+    /// Where answers may come beside it.
+    pub(super) inlet: Option<Inlet<X>>,
     slots: Slots,
     /// A frame that is not all there, and how long it will be (0: not known).
     rest: Vec<u8>,
@@ -48,7 +51,8 @@ impl<X: Exchange> Connection<X> {
         Self {
             exchange,
             stream,
-            slots: Slots::new(thread.plan.target.in_flight),
+            inlet: None,
+            slots: Slots::new(thread.plan.target.in_flight, thread.plan.each),
             rest: Vec::new(),
             need: 0,
             unsent,
@@ -97,6 +101,7 @@ impl<X: Exchange> Connection<X> {
                 Ok(Some(length)) => self.hear(now, length, thread).map_err(End::Lost)?,
                 Err(error) => return Err(End::Lost(stream::kind(&error))),
             }
+            self.hear_elsewhere(now, thread).map_err(|error| End::Lost(stream::kind(&error)))?;
         }
         let now = now.unwrap_or_else(|| thread.now());
         let most = if thread.schedule.is_none() { u64::MAX } else { 0 };
@@ -219,30 +224,29 @@ impl<X: Exchange> Connection<X> {
             let (used, heard) = self.exchange.receive(unread, out)?;
             unread = unread.get(used..).unwrap_or_default();
             match heard {
-                Heard::Answer(id) => match self.taken(id) {
-                    Some(call) => figures.answered(call.begun, now),
-                    None => figures.strays += 1,
-                },
-                Heard::Failure(id, message) => match self.taken(id) {
-                    Some(call) => figures.failed_call(call.begun, now, Fault::Service, &message),
-                    None => figures.strays += 1,
-                },
-                Heard::Nothing => {}
                 Heard::Draining => self.draining = true,
                 Heard::NeedMore(length) => {
                     self.need = length;
+                    figures.bodies_in += self.exchange.take_bodies();
                     return Ok(bytes.len() - unread.len());
                 }
+                heard => self.answered |= ended(&mut self.slots, heard, now, figures),
             }
         }
     }
 
-    /// The call of an answer, which is in flight no longer.
+    /// Takes the answers that come over connections of others.
     #[inline]
-    fn taken(&mut self, id: u64) -> Option<InFlight> {
-        let call = self.slots.remove(id)?;
-        self.answered = true;
-        Some(call)
+    fn hear_elsewhere(&mut self, now: u64, thread: &mut Thread) -> std::io::Result<()> {
+        let Some(inlet) = &mut self.inlet else { return Ok(()) };
+        let Thread { plan, input, figures, .. } = thread;
+        let (slots, answered) = (&mut self.slots, &mut self.answered);
+        inlet.turn(&plan.target, input, |length, heard| {
+            figures.moved(now, length, 0);
+            *answered |= ended(slots, heard, now, figures);
+        })?;
+        figures.bodies_in += inlet.take_bodies();
+        Ok(())
     }
 
     /// Makes a call in each place that is free, as far as calls may start.
@@ -296,4 +300,23 @@ impl<X: Exchange> Connection<X> {
         }
         Ok(written)
     }
+}
+
+/// Ends the call that an answer is of. Whether there was one.
+#[inline]
+fn ended(slots: &mut Slots, heard: Heard, now: u64, figures: &mut Figures) -> bool {
+    let (id, failed) = match heard {
+        Heard::Answer(id) => (id, None),
+        Heard::Failure(id, message) => (id, Some(message)),
+        _ => return false,
+    };
+    let Some(call) = slots.remove(id) else {
+        figures.strays += 1;
+        return false;
+    };
+    match failed {
+        None => figures.answered(call.begun, now),
+        Some(message) => figures.failed_call(call.begun, now, Fault::Service, &message),
+    }
+    true
 }

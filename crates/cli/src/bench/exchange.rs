@@ -56,6 +56,11 @@ pub(super) trait Exchange: 'static {
     /// The call is not waited for any longer. Whether the connection can go on; what tells the peer is appended.
     fn give_up(&mut self, id: u64, out: &mut Vec<u8>) -> bool;
 
+    /// How many bytes of bodies came with answers since that was asked last, where anybody wants to know.
+    fn take_bodies(&mut self) -> u64 {
+        0
+    }
+
     /// Appends what keeps an idle connection, if anything.
     fn ping(&mut self, out: &mut Vec<u8>);
 }

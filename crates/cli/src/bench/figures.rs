@@ -41,6 +41,8 @@ pub(super) struct Figures {
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Bytes of the bodies of answers, on a wire that counts them.
+    pub(super) bodies_in: u64,
     /// When the last call that counts ended.
     pub(super) last_end: u64,
     /// How many calls were started, and when the last was.
@@ -72,6 +74,7 @@ impl Figures {
             errors: BTreeMap::new(),
             bytes_in: 0,
             bytes_out: 0,
+            bodies_in: 0,
             last_end: begin,
             started: 0,
             last_start: begin,
@@ -167,6 +170,7 @@ impl Figures {
         }
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.bodies_in += other.bodies_in;
         self.last_end = self.last_end.max(other.last_end);
         self.started += other.started;
         self.last_start = self.last_start.max(other.last_start);

@@ -2,7 +2,8 @@
 //!
 //! `plan` reads the flags; each thread (`worker`) runs an epoll loop over its connections (`place` dials them,
 //! `connection` makes calls), which drive the session of the wire themselves (`exchange`, `http`); `schedule` is the open
-//! loop's; `figures` counts, and `report` and `html` say it.
+//! loop's; `figures` counts, and `report` and `html` say it. On saber's wire answers may come by another connection
+//! (`inlet`), and there is a report beside (`saber_report`).
 
 mod args;
 mod bodies;
@@ -13,10 +14,13 @@ mod figures;
 mod html;
 mod http;
 mod http_head;
+mod inlet;
 mod place;
 mod plan;
 mod progress;
 mod report;
+mod saber;
+mod saber_report;
 mod schedule;
 mod slots;
 mod stream;
@@ -47,7 +51,13 @@ pub(crate) async fn run(args: Bench) -> Result<ExitCode, Failure> {
     let page = plan.html.as_deref().map(html::create).transpose()?;
     let (times, figures) = load(&plan).await?;
     let summary = Summary::new(&plan, times, &figures, times.now());
-    print(if args.json { summary.json() } else { summary.text(&plan, &figures) })?;
+    print(match (args.json, &plan.target.callers) {
+        (true, _) => summary.json(),
+        (false, None) => summary.text(&plan, &figures),
+        (false, Some(_)) => {
+            summary.text(&plan, &figures) + "\n" + &saber_report::text(&plan, &summary, &figures)
+        }
+    })?;
     if let Some(page) = page {
         page.write(&html::page(&plan, &summary, &figures))?;
     }

@@ -7,6 +7,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use super::connection::{Connection, End};
 use super::exchange::Exchange;
 use super::figures::Fault;
+use super::inlet::Inlet;
 use super::plan::Stop;
 use super::stream::{Stream, kind};
 use super::thread::{Thread, nanos};
@@ -146,13 +147,23 @@ impl<X: Exchange> Place<X> {
                 let State::Dialling(stream, ..) = std::mem::replace(&mut self.state, State::Done) else {
                     return;
                 };
-                self.state = State::Open(Connection::new(thread, stream));
+                let mut connection = Connection::new(thread, stream);
+                connection.inlet = self.inlet(epoll, thread);
+                self.state = State::Open(connection);
                 // Until its first turn.
                 self.listen(epoll, EventFlags::empty());
             }
             Err(_) if next < thread.plan.addresses.len() => self.dial(epoll, thread, next, thread.now()),
             Err(error) => self.state = State::Failed(kind(&error)),
         }
+    }
+
+    /// Where answers come beside the connection, if anywhere: waited for with it.
+    fn inlet(&self, epoll: &Epoll, thread: &Thread) -> Option<Inlet<X>> {
+        let listener = thread.plan.listener.as_ref()?.try_clone().ok()?;
+        let inlet = Inlet::new(listener.into()).ok()?;
+        epoll::add(epoll, &inlet, EventData::new_u64(self.number), EventFlags::IN).ok()?;
+        Some(inlet)
     }
 
     /// After a turn of the connection.

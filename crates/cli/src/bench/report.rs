@@ -106,6 +106,11 @@ impl Summary {
 
     /// The report as text.
     pub(super) fn text(&self, plan: &Plan, figures: &Figures) -> String {
+        self.text_of(&plan.title(), plan.rate.is_some(), figures)
+    }
+
+    /// The report as text, below this line; of an open loop or a closed one.
+    pub(super) fn text_of(&self, title: &str, open: bool, figures: &Figures) -> String {
         let count = |number: u64| units::count(number as f64);
         let time = |micros: f64| units::time(micros * 1e3);
         let bytes = |bytes: u64| {
@@ -114,14 +119,14 @@ impl Summary {
         };
         let mut text = String::new();
         // Writing to a text cannot fail.
-        let _ = writeln!(text, "{}\n", plan.title());
+        let _ = writeln!(text, "{title}\n");
         let _ = writeln!(text, "  rate      {} calls/s", units::count(self.rps));
         let _ = writeln!(text, "  calls     {} in {:.2} s", count(self.n), self.duration_s);
         let _ = writeln!(text, "  answered  {}", count(self.ok));
         let _ = writeln!(text, "  failed    {}", count(self.failed));
         let _ = writeln!(text, "  received  {}", bytes(self.bytes_in));
         let _ = writeln!(text, "  sent      {}", bytes(self.bytes_out));
-        let from = if plan.rate.is_some() { ", from the intended start" } else { "" };
+        let from = if open { ", from the intended start" } else { "" };
         let _ = writeln!(text, "\nLatency{from}");
         for (name, value) in self.percentiles() {
             let _ = writeln!(text, "  {name:<9} {:>10}", time(value));

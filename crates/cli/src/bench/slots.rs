@@ -21,18 +21,23 @@ struct Slot {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
+    /// How many places make no more calls.
+    spent: usize,
     most: u32,
+    /// How many calls each place makes at most.
+    each: u32,
 }
 
 impl Slots {
-    /// Places for so many calls; memory is taken as they are used.
-    pub(super) fn new(most: u32) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), most }
+    /// Places for so many calls; memory is taken as they are used. Each place has `each` calls, one after the other, and
+    /// then no more.
+    pub(super) fn new(most: u32, each: u32) -> Self {
+        Self { slots: Vec::new(), free: Vec::new(), spent: 0, most, each }
     }
 
     /// How many calls are in flight.
     pub(super) fn busy(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots.len() - self.free.len() - self.spent
     }
 
     pub(super) fn has_free(&self) -> bool {
@@ -60,7 +65,11 @@ impl Slots {
         }
         let call = slot.call.take()?;
         slot.used = slot.used.wrapping_add(1);
-        self.free.push(u32::try_from(index).ok()?);
+        if slot.used == self.each {
+            self.spent += 1;
+        } else {
+            self.free.push(u32::try_from(index).ok()?);
+        }
         Some(call)
     }
 
@@ -70,13 +79,18 @@ impl Slots {
             if let Some(call) = slot.call.take_if(|call| call.sent <= time) {
                 ended(u64::from(slot.used) << 32 | u64::from(index), call);
                 slot.used = slot.used.wrapping_add(1);
-                self.free.push(index);
+                if slot.used == self.each {
+                    self.spent += 1;
+                } else {
+                    self.free.push(index);
+                }
             }
         }
     }
 
     /// Ends all calls.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = InFlight> {
+        self.spent = 0;
         self.free.clear();
         self.slots.drain(..).filter_map(|slot| slot.call)
     }
@@ -92,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_id_completes_one_call_once() {
-        let mut slots = Slots::new(2);
+        let mut slots = Slots::new(2, u32::MAX);
         let (a, b) = (slots.insert(call(1)).unwrap(), slots.insert(call(2)).unwrap());
         assert!(slots.insert(call(3)).is_none() && !slots.has_free());
         assert_eq!(slots.remove(b).unwrap().begun, 2);
@@ -108,5 +122,17 @@ mod tests {
         assert!(slots.remove(a).is_none(), "expired");
         assert_eq!(slots.drain().map(|call| call.begun).collect::<Vec<_>>(), [4]);
         assert_eq!((slots.busy(), slots.has_free()), (0, true));
+    }
+
+    #[test]
+    fn a_place_makes_so_many_calls_and_no_more() {
+        let mut slots = Slots::new(2, 2);
+        for _ in 0..2 {
+            let (a, b) = (slots.insert(call(1)).unwrap(), slots.insert(call(1)).unwrap());
+            slots.remove(a).unwrap();
+            slots.expire(1, |id, _| assert_eq!(id, b));
+        }
+        assert!(!slots.has_free() && slots.insert(call(1)).is_none());
+        assert_eq!(slots.busy(), 0);
     }
 }

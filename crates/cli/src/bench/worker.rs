@@ -17,7 +17,6 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 use tokio::sync::mpsc::Sender;
-use trunkline::client::Wire;
 use trunkline::wire::iip::Iip;
 use trunkline::wire::netrpc::NetRpc;
 use trunkline::wire::rpcx::Rpcx;
@@ -26,7 +25,8 @@ use super::exchange::Exchange;
 use super::figures::Figures;
 use super::http::Http;
 use super::place::Place;
-use super::plan::Plan;
+use super::plan::{Plan, Protocol};
+use super::saber::Saber;
 use super::schedule::Schedule;
 use super::thread::{Thread, Times, nanos};
 
@@ -69,11 +69,12 @@ pub(super) fn run(
     tell: &Sender<Told>,
     orders: &Orders,
 ) {
-    let load = match plan.wire {
-        Wire::Http => load::<Http>,
-        Wire::Iip => load::<Iip>,
-        Wire::Netrpc => load::<NetRpc>,
-        _ => load::<Rpcx>,
+    let load = match plan.protocol {
+        Protocol::Http => load::<Http>,
+        Protocol::Iip => load::<Iip>,
+        Protocol::NetRpc => load::<NetRpc>,
+        Protocol::Saber => load::<Saber>,
+        Protocol::Rpcx => load::<Rpcx>,
     };
     // Nobody listens any more where the run was called off.
     let _ = match load(plan, number, progress, tell, orders) {

@@ -5,6 +5,7 @@ mod echo;
 mod fault;
 mod hello;
 mod meta;
+mod node;
 mod paths;
 mod process;
 mod push;
@@ -41,7 +42,7 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
     ready(&args, &addresses)?;
     let work = async {
         if let (false, Some(address)) = (args.no_calls, addresses.first()) {
-            let rows = table::call_each_wire(address, args.token.as_deref()).await;
+            let rows = table::call_each_wire(address, args.token.as_deref(), &args.node).await;
             print(table::render(&rows, args.json))?;
             if args.once {
                 return Ok(rows.iter().all(table::Row::is_right));
@@ -65,7 +66,9 @@ pub(crate) async fn run(args: args::Demo) -> Result<ExitCode, Failure> {
 fn builder(args: &args::Demo) -> Result<ServerBuilder, Failure> {
     let body_limit = usize::try_from(args.body_limit).unwrap_or(usize::MAX);
     let threads = args.threads.map_or_else(process::cores, usize::from);
+    let cluster = node::start(&args.node, &args.remote, body_limit)?;
     let mut builder = Server::builder()
+        .cluster(&cluster)
         .serve(arith::ArithServer::new(arith::Calculator))
         .serve(echo::EchoServer::new(echo::Mirror))
         .serve(hello::HelloServer::new(hello::Greeter))

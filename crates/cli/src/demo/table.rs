@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 use trunkline::client::{Url, Wire};
 use trunkline::codec::dynamic;
+use trunkline::node::{Cluster, ClusterTable, Node};
 use trunkline::{Address, Call, Metadata, Result, Serialization, Service, Status, metadata};
 
 use crate::endpoint::{self, REPLY_LIMIT};
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Row {
     wire: &'static str,
     call: &'static str,
+    /// The answer that it must be.
+    right: Value,
     answer: Result<Value, String>,
     took: Duration,
 }
@@ -27,7 +30,7 @@ pub(crate) struct Row {
 impl Row {
     /// Whether the answer is the one that it must be.
     pub(crate) fn is_right(&self) -> bool {
-        self.answer.as_ref().is_ok_and(|answer| *answer == json!({ "C": 42 }))
+        self.answer.as_ref().is_ok_and(|answer| *answer == self.right)
     }
 
     fn answer(&self) -> String {
@@ -39,8 +42,9 @@ impl Row {
     }
 }
 
-/// Calls `Arith.Mul` at this address, on each wire once. The time is that of the connection and the call.
-pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Row> {
+/// Calls `Arith.Mul` at this address, on each wire once, and on saber, which carries no token, a mailbox service of the
+/// node of this name. The time is that of the connection and the call.
+pub(crate) async fn call_each_wire(address: &str, token: Option<&str>, node: &str) -> Vec<Row> {
     let address = &dialled(address);
     let mut rows = vec![
         row("rpcx", "Arith.Mul {\"A\":6,\"B\":7}", service_call(address, "rpcx", token)).await,
@@ -52,8 +56,26 @@ pub(crate) async fn call_each_wire(address: &str, token: Option<&str>) -> Vec<Ro
     if token.is_none() {
         let call = "Arith.Mul {\"A\":6,\"B\":7}";
         rows.push(row("netrpc", call, service_call(address, "netrpc", None)).await);
+        let call = "lobby/101.ReqLogin {\"Gid\":10100002,\"Name\":\"demo\"}";
+        let saber = row("saber", call, node_call(address, node)).await;
+        rows.push(Row { right: json!({ "Status": 200 }), ..saber });
     }
     rows
+}
+
+/// Calls as another node does, which is in nobody's table.
+async fn node_call(address: &str, node: &str) -> Result<Value, String> {
+    let text = |status: Status| status.message().to_owned();
+    let caller = format!("{node}_demo");
+    let own = Node::builder(&caller).start().map_err(text)?;
+    let table = ClusterTable::new(&caller).remote(node, address);
+    let cluster = Cluster::start(&own, &table).map_err(text)?;
+    let call = Call::new("lobby", "ReqLogin", Serialization::Json, r#"{"Gid":10100002,"Name":"demo"}"#);
+    let called = cluster.service(node, "lobby", 101).call(call).await;
+    cluster.stop(PATIENCE).await;
+    own.stop().await;
+    let body = called.map_err(text)?.into_body().whole(REPLY_LIMIT).await.map_err(text)?;
+    serde_json::from_slice(&body).map_err(|error| format!("the answer is not JSON: {error}"))
 }
 
 /// Where to dial a server that listens on all addresses.
@@ -70,7 +92,7 @@ async fn row(
 ) -> Row {
     let begun = Instant::now();
     let answer = timeout(PATIENCE, work).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-    Row { wire, call, answer, took: begun.elapsed() }
+    Row { wire, call, right: json!({ "C": 42 }), answer, took: begun.elapsed() }
 }
 
 async fn service_call(address: &str, wire: &str, token: Option<&str>) -> Result<Value, String> {

@@ -4,18 +4,32 @@ use proc_macro2::TokenStream;
 use syn::parse::Parser;
 use syn::{Attribute, Error, Expr, ExprLit, Ident, Lit, LitStr, Meta, Result};
 
-/// The `name` in `#[service(name = "…")]`.
-pub(super) fn service_name(arguments: TokenStream) -> Result<Option<String>> {
-    let mut name = None;
-    let parser = syn::meta::parser(|meta| {
-        if !meta.path.is_ident("name") {
-            return Err(meta.error("#[service] takes one setting: #[service(name = \"…\")]"));
-        }
-        name = Some(checked_name("", &meta.value()?.parse()?)?);
-        Ok(())
-    });
-    parser.parse2(arguments)?;
-    Ok(name)
+/// What stands in `#[service(…)]`.
+#[derive(Default)]
+pub(super) struct Arguments {
+    /// `name = "…"`.
+    pub(super) name: Option<String>,
+    /// `mailbox`: nodes run it, too.
+    pub(super) mailbox: bool,
+}
+
+impl Arguments {
+    pub(super) fn parse(arguments: TokenStream) -> Result<Self> {
+        let mut all = Self::default();
+        let parser = syn::meta::parser(|meta| {
+            if meta.path.is_ident("mailbox") {
+                all.mailbox = true;
+            } else if meta.path.is_ident("name") {
+                all.name = Some(checked_name("", &meta.value()?.parse()?)?);
+            } else {
+                let text = "#[service] takes two settings: #[service(name = \"…\", mailbox)]";
+                return Err(meta.error(text));
+            }
+            Ok(())
+        });
+        parser.parse2(arguments)?;
+        Ok(all)
+    }
 }
 
 /// What the attributes of a method say.

@@ -127,7 +127,7 @@ impl Method {
 }
 
 /// A failure that names the method.
-fn fail<T>(ident: &Ident, tokens: &dyn ToTokens, text: &str) -> Result<T> {
+pub(super) fn fail<T>(ident: &Ident, tokens: &dyn ToTokens, text: &str) -> Result<T> {
     Err(Error::new_spanned(tokens.to_token_stream(), format!("`{ident}`: {text}")))
 }
 
@@ -351,7 +351,7 @@ fn parameter_ident(pattern: &Pat) -> Ident {
 }
 
 /// Whether an identifier stands anywhere in a type.
-fn mentions(tokens: TokenStream, name: &str) -> bool {
+pub(super) fn mentions(tokens: TokenStream, name: &str) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Ident(ident) => ident == name,
         TokenTree::Group(group) => mentions(group.stream(), name),
@@ -364,7 +364,7 @@ fn one_line(ty: &Type) -> String {
 }
 
 /// `get_index` is `GetIndex` to callers, as Go names methods.
-fn upper_camel(ident: &str) -> String {
+pub(super) fn upper_camel(ident: &str) -> String {
     let mut name = String::new();
     for word in ident.split('_') {
         let mut letters = word.chars();

@@ -1,4 +1,4 @@
-//! `#[service]`: from a trait to the trait as it is implemented, a server, a client and a mock.
+//! `#[service]`: from a trait to the trait as it is implemented, a server, a client and a mock; for nodes a handle, too.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -8,10 +8,12 @@ use syn::{Attribute, Error, Ident, Item, ItemTrait, LitStr, Result, TraitItem, V
 mod attributes;
 mod client;
 mod contract;
+mod mailbox;
 mod method;
 mod mock;
 mod server;
 
+use attributes::Arguments;
 use method::Method;
 
 /// What the attribute makes its four parts from.
@@ -22,6 +24,8 @@ struct Service {
     name: String,
     /// The text of its documentation.
     doc: String,
+    /// Whether nodes run it, too.
+    mailbox: bool,
     methods: Vec<Method>,
 }
 
@@ -31,7 +35,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let server = server::emit(&service);
     let client = client::emit(&service);
     let mock = mock::emit(&service);
-    Ok(quote! { #contract #server #client #mock })
+    let mailbox = service.mailbox.then(|| mailbox::emit(&service));
+    Ok(quote! { #contract #server #client #mock #mailbox })
 }
 
 impl Service {
@@ -48,13 +53,10 @@ impl Service {
         if let Some(problem) = unfit(&item) {
             errors.push(problem);
         }
-        let name = match attributes::service_name(arguments) {
-            Ok(name) => name,
-            Err(error) => {
-                errors.push(error);
-                None
-            }
-        };
+        let Arguments { name, mailbox } = Arguments::parse(arguments).unwrap_or_else(|error| {
+            errors.push(error);
+            Arguments::default()
+        });
         let mut methods: Vec<Method> = Vec::new();
         for member in &item.items {
             let parsed = match member {
@@ -64,7 +66,12 @@ impl Service {
                 }
             };
             match parsed {
-                Ok(method) => methods.push(method),
+                Ok(method) => {
+                    if mailbox && let Err(error) = mailbox::check(&method) {
+                        errors.push(error);
+                    }
+                    methods.push(method);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -80,7 +87,10 @@ impl Service {
         errors.finish()?;
         let name = name.unwrap_or_else(|| item.ident.unraw().to_string());
         let doc = attributes::doc_text(&item.attrs);
-        Ok(Self { item, name, doc, methods })
+        if mailbox && let Err(error) = mailbox::check_name(&item.ident, &name) {
+            return Err(error);
+        }
+        Ok(Self { item, name, doc, mailbox, methods })
     }
 
     fn ident(&self) -> &Ident {

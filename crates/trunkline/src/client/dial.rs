@@ -155,7 +155,7 @@ impl<W: Session> Shared<W> {
 }
 
 /// Dials once, for at most this long.
-pub(super) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
+pub(crate) async fn dial(address: &Address, time: Duration) -> std::io::Result<Stream> {
     in_time(time, Stream::dial(address)).await
 }
 
@@ -195,7 +195,7 @@ impl<W: Session> Drop for FailAll<'_, W> {
 }
 
 /// Decorrelated jitter: from the first wait to three times the last one.
-fn next_wait(last: Duration) -> Duration {
+pub(crate) fn next_wait(last: Duration) -> Duration {
     let most = last.saturating_mul(3).min(LAST_WAIT);
     FIRST_WAIT + most.saturating_sub(FIRST_WAIT).mul_f64(random::fraction())
 }

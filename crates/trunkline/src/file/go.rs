@@ -10,9 +10,12 @@ use super::part::Part;
 use super::store::{Store, append, failure};
 use crate::{Bytes, Code, Result, Status};
 
-/// Go's client asks for 10 KB at a time: so many of its pieces are read at once, and so many readings are kept.
+/// Go's client asks for 10 KB at a time: so many of its pieces are read at once, and twice as many as before, up to the
+/// second number, where it has come to the end of a reading that is still here.
 const PIECES: usize = 12;
-const READINGS: usize = 64;
+const MOST_PIECES: usize = 96;
+/// How many bytes of readings are kept. With many downloads at once each has less of it, and its readings stay short.
+const KEPT: usize = 8 << 20;
 
 /// How many uploads of one name and task may be unfinished, and how many of all.
 const SLOTS: usize = 8;
@@ -75,7 +78,7 @@ impl Readings {
     /// The answer, where the piece is at hand and the file is still the same. It looks at the file without reading
     /// it: its name was looked up a moment ago, so this waits for no disk.
     pub(crate) fn at_hand(&self, store: &Store, name: &FileName, at: u64) -> Option<Bytes> {
-        if !lock(&self.kept).iter().any(|reading| reading.name == *name) {
+        if !lock(&self.kept).iter().rev().any(|reading| reading.name == *name) {
             return None;
         }
         let stamp = store.stamp(name).ok()?;
@@ -90,33 +93,52 @@ impl Readings {
 
     /// Reads the piece and those behind it.
     pub(crate) fn read(&self, store: &Store, name: &FileName, at: u64) -> Result<Bytes> {
-        // Whoever waited for another reading may find its piece in that.
-        if let Some(answer) = self.at_hand(store, name, at) {
-            return Ok(answer);
-        }
         let (file, stamp) = store.read(name)?;
         if at >= stamp.size {
             return Ok(answer(b""));
         }
+        let length = self.length(name, &stamp.version, at);
         let mut bytes = Vec::new();
-        append(&file, at, PIECES * GO_PIECE, &mut bytes).map_err(|error| failure("read", name, &error))?;
+        append(&file, at, length, &mut bytes).map_err(|error| failure("read", name, &error))?;
         let end = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let reading = Reading {
             name: name.clone(),
             version: stamp.version,
             begin: at,
             // It may have become shorter meanwhile.
-            last: end >= stamp.size || bytes.len() < PIECES * GO_PIECE,
+            last: end >= stamp.size || bytes.len() < length,
             bytes: bytes.into(),
         };
         let answer = answer(reading.piece(at).unwrap_or_default());
         let mut kept = lock(&self.kept);
         kept.retain(|old| old.name != reading.name || old.version == reading.version);
-        if kept.len() >= READINGS {
-            kept.pop_front();
-        }
+        let mut room = KEPT.saturating_sub(reading.bytes.len());
+        let newest = kept.iter().rev().take_while(|old| {
+            let fits = old.bytes.len() <= room;
+            room = room.saturating_sub(old.bytes.len());
+            fits
+        });
+        let old = kept.len().saturating_sub(newest.count());
+        kept.drain(..old);
         kept.push_back(reading);
         Ok(answer)
+    }
+
+    /// How many bytes each reading has that is kept.
+    #[cfg(test)]
+    pub(crate) fn lengths(&self) -> Vec<usize> {
+        lock(&self.kept).iter().map(|reading| reading.bytes.len()).collect()
+    }
+
+    /// How many bytes to read from here on.
+    fn length(&self, name: &FileName, version: &str, at: u64) -> usize {
+        let kept = lock(&self.kept);
+        let before = kept.iter().rev().find(|reading| {
+            let length = u64::try_from(reading.bytes.len()).unwrap_or(u64::MAX);
+            reading.begin.saturating_add(length) == at && reading.name == *name && reading.version == version
+        });
+        let twice = before.map_or(0, |reading| reading.bytes.len().saturating_mul(2));
+        twice.clamp(PIECES * GO_PIECE, MOST_PIECES * GO_PIECE)
     }
 }
 

@@ -98,6 +98,10 @@ pub(crate) enum Close {
     /// The socket failed.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// The peer is not the one that is wanted, or must not be trusted with more.
+    #[cfg(feature = "node")]
+    #[error("{0}")]
+    Refused(&'static str),
     /// The peer was too slow, or silent.
     #[error("{0}")]
     Slow(&'static str),

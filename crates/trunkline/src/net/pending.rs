@@ -86,6 +86,12 @@ impl<K, F> Pending<K, F> {
         self.slots.iter().map(|(_, (key, _))| key)
     }
 
+    /// The futures that are not ready.
+    #[cfg(feature = "node")]
+    pub(crate) fn futures(&self) -> impl Iterator<Item = &F> {
+        self.slots.iter().map(|(_, (_, future))| future)
+    }
+
     /// Drops the first future whose key fits, and gives the key back.
     pub(crate) fn remove(&mut self, fits: impl Fn(&K) -> bool) -> Option<K> {
         let slot = self.slots.iter().find_map(|(slot, (key, _))| fits(key).then_some(slot))?;

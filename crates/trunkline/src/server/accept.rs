@@ -66,14 +66,14 @@ pub(crate) struct Dealt {
     place: Place,
 }
 
-enum Movable {
+pub(crate) enum Movable {
     Tcp(std::net::TcpStream),
     Unix(std::os::unix::net::UnixStream),
     Memory(tokio::io::DuplexStream),
 }
 
 impl Movable {
-    fn from(stream: Stream) -> io::Result<Self> {
+    pub(crate) fn from(stream: Stream) -> io::Result<Self> {
         Ok(match stream {
             Stream::Tcp(stream) => Self::Tcp(stream.into_std()?),
             Stream::Unix(stream) => Self::Unix(stream.into_std()?),
@@ -81,7 +81,7 @@ impl Movable {
         })
     }
 
-    fn into_stream(self) -> io::Result<Stream> {
+    pub(crate) fn into_stream(self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(stream) => Stream::Tcp(tokio::net::TcpStream::from_std(stream)?),
             Self::Unix(stream) => Stream::Unix(tokio::net::UnixStream::from_std(stream)?),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use trunkline_wire::{CallHead, Compression, Mark, Payload, Session};
+use trunkline_wire::{CallHead, Compression, Mark, Payload, Session, iip};
 
 use super::connection::ServerRole;
 use super::router::Route;
@@ -28,6 +28,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         out: &mut Vec<u8>,
     ) {
         let found = self.core.router.find_again(&mut self.last, head.service, head.method);
+        let found = found.or_else(|| self.find_decoded(head));
         let inflated;
         let body = match head.compression {
             Compression::None => body,
@@ -94,6 +95,14 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             }
             result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
         }
+    }
+
+    /// A path that is not known as it is written is looked up decoded, as Go's server does it.
+    #[cold]
+    fn find_decoded(&self, head: &CallHead<'_>) -> Option<(Route, bool)> {
+        let path = uri::decoded_path(head.uri)?;
+        let (service, method) = iip::names(&path);
+        self.core.router.find(service, method).map(|(route, _)| (route, false))
     }
 
     /// Ends a reply that is in the buffer; what the call pushed goes before it.

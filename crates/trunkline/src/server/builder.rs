@@ -79,6 +79,8 @@ pub struct ServerBuilder<L = NoLayer> {
     unlisted: Vec<Name>,
     #[cfg(feature = "gateway")]
     front: Option<Arc<dyn super::http::Front>>,
+    #[cfg(feature = "node")]
+    saber: Option<Arc<dyn super::saber::Saber>>,
     error: Option<ServerError>,
 }
 
@@ -98,6 +100,8 @@ impl Default for ServerBuilder {
             unlisted: Vec::new(),
             #[cfg(feature = "gateway")]
             front: None,
+            #[cfg(feature = "node")]
+            saber: None,
             error: None,
         }
     }
@@ -175,6 +179,8 @@ impl<L> ServerBuilder<L> {
             unlisted: self.unlisted,
             #[cfg(feature = "gateway")]
             front: self.front,
+            #[cfg(feature = "node")]
+            saber: self.saber,
             error: self.error,
         }
     }
@@ -196,6 +202,13 @@ impl<L> ServerBuilder<L> {
     #[cfg(feature = "gateway")]
     pub(crate) fn front(mut self, front: Arc<dyn super::http::Front>) -> Self {
         self.front = Some(front);
+        self
+    }
+
+    /// Hands connections that speak saber to this.
+    #[cfg(feature = "node")]
+    pub(crate) fn saber(mut self, saber: Arc<dyn super::saber::Saber>) -> Self {
+        self.saber = Some(saber);
         self
     }
 
@@ -281,6 +294,12 @@ where
             let described = Described(Description::of(listed));
             self.router.add(ReflectionServer::new(described))?;
         }
+        #[cfg(feature = "node")]
+        if let Some(saber) = &self.saber {
+            // Behind the description: it is not listed.
+            let (info, service) = saber.view(self.policies.token.asks());
+            self.router.add_described(info, service)?;
+        }
         if TypeId::of::<L>() != TypeId::of::<NoLayer>() {
             self.router.keep_connections();
         }
@@ -298,6 +317,8 @@ where
         let core = Core { document, ..core };
         #[cfg(feature = "gateway")]
         let core = Core { front: self.front, ..core };
+        #[cfg(feature = "node")]
+        let core = Core { saber: self.saber, ..core };
         let core = Arc::new(core);
         let (stop, stopped) = watch::channel(None);
         let handle = ServerHandle { drain: Arc::clone(&core.drain), stop: Arc::new(stop), router, counters };
@@ -423,8 +444,14 @@ impl<S: Service> Server<S> {
     /// A worker thread could not be started.
     pub async fn run(self) -> Result<(), ServerError> {
         let workers = Workers::start(&self.core, self.threads).map_err(ServerError::Thread)?;
+        #[cfg(feature = "node")]
+        let saber = self.core.saber.clone();
         let mut acceptor = Acceptor::new(self.core, workers, self.connections);
         acceptor.accept_until_stopped(self.listeners, self.stopped).await;
+        #[cfg(feature = "node")]
+        if let Some(saber) = saber {
+            saber.stop().await;
+        }
         Ok(())
     }
 

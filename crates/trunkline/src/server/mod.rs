@@ -43,6 +43,8 @@ mod handle;
 pub(crate) mod http;
 pub(crate) mod router;
 mod running;
+#[cfg(feature = "node")]
+pub(crate) mod saber;
 pub(crate) mod serve;
 mod stack;
 mod streams;
@@ -80,6 +82,9 @@ pub(crate) struct Core<S> {
     /// Answers all requests of HTTP, where it is there; no other wire is served then.
     #[cfg(feature = "gateway")]
     pub(crate) front: Option<Arc<dyn http::Front>>,
+    /// Takes connections that speak saber.
+    #[cfg(feature = "node")]
+    pub(crate) saber: Option<Arc<dyn saber::Saber>>,
 }
 
 impl<S> Core<S> {
@@ -96,6 +101,8 @@ impl<S> Core<S> {
             document: http::OpenApi::default(),
             #[cfg(feature = "gateway")]
             front: None,
+            #[cfg(feature = "node")]
+            saber: None,
         }
     }
 }

@@ -49,6 +49,12 @@ pub(crate) fn serve<S: Service>(
             Detected::Gob => Box::pin(serve_wire::<netrpc::NetRpc, S>(core, stream, peer, first)).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
+            #[cfg(feature = "node")]
+            Detected::Saber if core.saber.is_some() => {
+                if let Some(saber) = core.saber.clone() {
+                    super::saber::serve(saber, core, stream, peer, first).await;
+                }
+            }
             other => {
                 tracing::warn!(%peer, wire = ?other, "closed: this wire is not served here");
             }
@@ -78,13 +84,11 @@ pub(crate) fn serve_wire<W: Session, S: Service>(
     }
 }
 
-fn log_close(info: &ConnectionInfo, close: &Close) {
+pub(crate) fn log_close(info: &ConnectionInfo, close: &Close) {
     let (peer, wire) = (&info.peer, info.wire);
     match close {
         Close::Done | Close::Io(_) => tracing::debug!(%peer, wire, reason = %close, "closed"),
-        Close::Cut | Close::Wire(_) | Close::Slow(_) => {
-            tracing::warn!(%peer, wire, reason = %close, "closed");
-        }
+        _ => tracing::warn!(%peer, wire, reason = %close, "closed"),
     }
 }
 

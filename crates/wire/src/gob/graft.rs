@@ -41,13 +41,31 @@ pub fn split(stream: &[u8]) -> Result<(&[u8], Message<'_>), Error> {
     }
 }
 
+/// The value of a self-contained stream that has exactly these definitions; `None` for any other stream. It costs a
+/// comparison, where [`split`] goes through all definitions.
+#[inline]
+#[must_use]
+pub fn value_behind<'a>(definitions: &[u8], stream: &'a [u8]) -> Option<Message<'a>> {
+    let rest = stream.strip_prefix(definitions)?;
+    let value = Message::first(rest, rest.len()).ok().flatten()?;
+    (!value.is_definition() && value.length() == rest.len()).then_some(value)
+}
+
 /// The types that a peer has defined on its connection, and how bodies are made of its values.
 #[derive(Debug)]
 pub struct Incoming {
     types: Types,
-    /// Sorted by the connection's id: the definitions as bodies have them, with the id that the value gets.
-    ready: Vec<(i64, i64, Box<[u8]>)>,
+    /// Sorted by the connection's id: what a value gets in front of it, or why it cannot be a body. That is kept, too:
+    /// a value of a few bytes is not to cost a walk through many types each time.
+    ready: Vec<(i64, Result<Ready, Error>)>,
     ready_bytes: usize,
+}
+
+/// The definitions as bodies have them, and the id that the value gets.
+#[derive(Debug)]
+struct Ready {
+    local: i64,
+    definitions: Box<[u8]>,
 }
 
 impl Incoming {
@@ -68,7 +86,10 @@ impl Incoming {
     /// # Errors
     /// As [`Types::define`]: the stream cannot be trusted any further.
     pub fn define(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        self.types.define(message)
+        self.types.define(message)?;
+        // What was missing may be there now.
+        self.ready.retain(|(_, ready)| ready.is_ok());
+        Ok(())
     }
 
     /// Appends the value of a message to `out` as a self-contained stream. The value itself is not looked at.
@@ -79,14 +100,15 @@ impl Incoming {
     pub fn graft(&mut self, message: &Message<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let id = message.id();
         if is_builtin(id) {
-            out.extend_from_slice(message.raw());
+            message.put_as(id, out);
             return Ok(());
         }
-        let place = match self.ready.binary_search_by_key(&id, |(id, ..)| *id) {
+        let place = match self.ready.binary_search_by_key(&id, |(id, _)| *id) {
             Ok(place) => place,
-            Err(place) => self.prepare(id, place)?,
+            Err(place) => self.prepare(id, place),
         };
-        let (_, local, definitions) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
+        let (_, ready) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
+        let Ready { local, definitions } = ready.as_ref().map_err(Clone::clone)?;
         // To the byte: memory of this length becomes a body without another step.
         out.reserve_exact(definitions.len().saturating_add(message.length_as(*local)));
         out.extend_from_slice(definitions);
@@ -95,16 +117,19 @@ impl Incoming {
     }
 
     #[cold]
-    fn prepare(&mut self, id: i64, place: usize) -> Result<usize, Error> {
+    fn prepare(&mut self, id: i64, place: usize) -> usize {
         let mut definitions = Vec::new();
-        let local = self.types.closure(id, &mut definitions)?;
+        let ready = self.types.closure(id, &mut definitions);
+        let ready = ready.map(|local| Ready { local, definitions: definitions.into() });
+        // An entry takes memory even where it has failed.
+        let size = ready.as_ref().map_or(0, |ready| ready.definitions.len()).saturating_add(64);
         let mut place = place;
-        if self.ready_bytes.saturating_add(definitions.len()) > READY_BYTES {
+        if self.ready_bytes.saturating_add(size) > READY_BYTES {
             (self.ready, self.ready_bytes, place) = (Vec::new(), 0, 0);
         }
-        self.ready_bytes = self.ready_bytes.saturating_add(definitions.len());
-        self.ready.insert(place, (id, local, definitions.into()));
-        Ok(place)
+        self.ready_bytes = self.ready_bytes.saturating_add(size);
+        self.ready.insert(place, (id, ready));
+        place
     }
 }
 
@@ -115,9 +140,17 @@ pub struct Outgoing {
     sent: HashMap<Box<[u8]>, i64>,
     bytes: usize,
     /// Those that were looked up last, in turns.
-    recent: [Option<(Box<[u8]>, i64)>; RECENT],
+    recent: [Option<Recent>; RECENT],
     turn: usize,
     most: usize,
+}
+
+/// The definitions of a stream, the id of its value in it, and the id that the value gets on the connection.
+#[derive(Debug)]
+struct Recent {
+    definitions: Box<[u8]>,
+    local: i64,
+    id: i64,
 }
 
 impl Outgoing {
@@ -134,10 +167,23 @@ impl Outgoing {
     /// Where it is no such stream, or the connection has no room for its types. `out` is as it was, and so is what the
     /// connection was sent.
     pub fn graft(&mut self, stream: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if let Some((value, known)) = self.known(stream) {
+            value.put_as(known.id, out);
+            return Ok(());
+        }
         let (definitions, value) = split(stream)?;
         let id = self.declare_as(definitions, value.id(), out)?;
         value.put_as(id, out);
         Ok(())
+    }
+
+    /// The value of a stream whose definitions were looked up lately.
+    #[inline]
+    fn known<'a>(&self, stream: &'a [u8]) -> Option<(Message<'a>, &Recent)> {
+        self.recent.iter().flatten().find_map(|recent| {
+            let value = value_behind(&recent.definitions, stream)?;
+            (value.id() == recent.local).then_some((value, recent))
+        })
     }
 
     /// The same for a self-contained stream that stands at the end of `out` already, from `at` on: where the connection
@@ -146,7 +192,25 @@ impl Outgoing {
     /// # Errors
     /// As [`graft`](Self::graft).
     pub fn graft_in_place(&mut self, at: usize, out: &mut Vec<u8>) -> Result<(), Error> {
-        if self.known_in_place(at, out) {
+        let stream = out.get(at..).unwrap_or_default();
+        if let Some(value) = value_behind(&[], stream)
+            && value.id() != INTERFACE
+            && is_builtin(value.id())
+        {
+            return Ok(());
+        }
+        if let Some((value, known)) = self.known(stream)
+            && int_width(known.id) == int_width(known.local)
+            && value.is_minimal()
+        {
+            let (id, end) = (known.id, at.saturating_add(known.definitions.len()));
+            let behind = value.rest().len().saturating_add(int_width(id));
+            out.drain(at..end);
+            // The id is written behind the message, and copied to its place.
+            let end = out.len();
+            put_int(id, out);
+            out.copy_within(end.., end.saturating_sub(behind));
+            out.truncate(end);
             return Ok(());
         }
         let stream = out.split_off(at);
@@ -155,34 +219,6 @@ impl Outgoing {
             out.extend_from_slice(&stream);
         }
         grafted
-    }
-
-    /// Grafts a value whose type was sent lately, or needs no definition; whether it was one.
-    #[inline]
-    fn known_in_place(&self, at: usize, out: &mut Vec<u8>) -> bool {
-        let stream = out.get(at..).unwrap_or_default();
-        let Ok(Some(first)) = Message::first(stream, stream.len()) else { return false };
-        if !first.is_definition() {
-            let id = first.id();
-            return id != INTERFACE && is_builtin(id) && first.length() == stream.len();
-        }
-        let known = self.recent.iter().flatten().find_map(|(definitions, id)| {
-            let value = stream.strip_prefix(&**definitions)?;
-            let message = Message::first(value, value.len()).ok().flatten()?;
-            // The first definition is that of the value's own type.
-            let fits = message.length() == value.len() && message.id() == FIRST_LOCAL;
-            (fits && int_width(*id) == int_width(FIRST_LOCAL))
-                .then(|| (definitions.len(), *id, message.rest().len()))
-        });
-        let Some((definitions, id, rest)) = known else { return false };
-        out.drain(at..at.saturating_add(definitions));
-        // The id is written behind the message, and copied to its place.
-        let end = out.len();
-        put_int(id, out);
-        let behind = rest.saturating_add(int_width(id));
-        out.copy_within(end.., end.saturating_sub(behind));
-        out.truncate(end);
-        true
     }
 
     /// Appends what the connection has not had yet of a row of definitions, and gives the id that values of the first
@@ -196,24 +232,22 @@ impl Outgoing {
         self.declare_as(definitions, first.id().saturating_neg(), out)
     }
 
-    fn declare_as(&mut self, definitions: &[u8], id: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
+    fn declare_as(&mut self, definitions: &[u8], local: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
         if definitions.is_empty() {
-            return match id {
+            return match local {
                 INTERFACE => Err(Error::Unsupported("a value of an interface cannot be sent")),
-                _ if is_builtin(id) => Ok(id),
-                _ => Err(Error::UnknownType(id)),
+                _ if is_builtin(local) => Ok(local),
+                _ => Err(Error::UnknownType(local)),
             };
         }
-        let mut recent = self.recent.iter().flatten();
-        if let Some((_, id)) = recent.find(|(known, _)| **known == *definitions) {
-            return Ok(*id);
-        }
-        let id = match self.sent.get(definitions) {
+        // What was sent is known by the definitions of which the first is the value's.
+        let sent = self.sent.get(definitions).filter(|_| local == FIRST_LOCAL);
+        let id = match sent {
             Some(id) => *id,
-            None => self.send(definitions, id, out)?,
+            None => self.send(definitions, local, out)?,
         };
         if let Some(place) = self.recent.get_mut(self.turn) {
-            *place = Some((definitions.into(), id));
+            *place = Some(Recent { definitions: definitions.into(), local, id });
         }
         self.turn = self.turn.saturating_add(1) % RECENT;
         Ok(id)
@@ -223,6 +257,10 @@ impl Outgoing {
     /// [`Types::closure`].
     #[cold]
     fn send(&mut self, definitions: &[u8], root: i64, out: &mut Vec<u8>) -> Result<i64, Error> {
+        let no_room = |bytes| Error::too_large("types sent on one connection in bytes", bytes, SENT_BYTES);
+        if self.bytes > SENT_BYTES {
+            return Err(no_room(self.bytes));
+        }
         let types = Types::of(definitions)?;
         let mut wanted = vec![root];
         let mut ids: HashMap<i64, i64> = HashMap::new();
@@ -244,7 +282,12 @@ impl Outgoing {
             let definition = types.get(id).ok_or(Error::UnknownType(id))?;
             let count = self.sent.len().saturating_add(fresh.len());
             bytes = bytes.saturating_add(key.len());
-            if count >= self.most || bytes > SENT_BYTES {
+            if bytes > SENT_BYTES {
+                // It is paid for, so that the attempt is not made again and again.
+                self.bytes = bytes;
+                return Err(no_room(bytes));
+            }
+            if count >= self.most {
                 return Err(Error::too_large("types sent on one connection", count, self.most));
             }
             let new = FIRST_DEFINED.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));

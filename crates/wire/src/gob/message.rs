@@ -37,7 +37,13 @@ impl<'a> Message<'a> {
     /// Where it is longer than the limit (checked as soon as its length is there), or has no type id.
     #[inline]
     pub fn first(bytes: &'a [u8], limit: usize) -> Result<Option<Self>, Error> {
-        let Some((width, length)) = length(bytes)? else { return Ok(None) };
+        let (width, length) = match bytes {
+            [small @ 0..=0x7f, ..] => (1, u64::from(*small)),
+            _ => match length(bytes)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
         let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
         let Some(length) = fits else {
             let limit = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -53,30 +59,35 @@ impl<'a> Message<'a> {
     }
 
     /// The id of the value's type; negative where the message defines the type of that id, negated.
+    #[inline]
     #[must_use]
     pub fn id(&self) -> i64 {
         self.id
     }
 
     /// Whether it is a definition and no value.
+    #[inline]
     #[must_use]
     pub fn is_definition(&self) -> bool {
         self.id < 0
     }
 
     /// What stands behind the id.
+    #[inline]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// The whole message.
+    #[inline]
     #[must_use]
     pub fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
     /// How many bytes it takes, its own length included.
+    #[inline]
     #[must_use]
     pub fn length(&self) -> usize {
         self.raw.len()
@@ -88,6 +99,13 @@ impl<'a> Message<'a> {
     pub fn length_as(&self, id: i64) -> usize {
         let length = int_width(id).saturating_add(self.rest.len());
         length.saturating_add(uint_width(u64::try_from(length).unwrap_or(u64::MAX)))
+    }
+
+    /// Whether its length and its id are written as short as they can be.
+    pub(crate) fn is_minimal(&self) -> bool {
+        let length = int_width(self.id).saturating_add(self.rest.len());
+        let front = uint_width(u64::try_from(length).unwrap_or(u64::MAX));
+        self.raw.len() == front.saturating_add(length)
     }
 
     /// Appends the message with another id.

@@ -14,6 +14,7 @@ pub fn put_uint(value: u64, out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 fn put_wide(value: u64, out: &mut Vec<u8>) {
     let (bytes, width) = wide(value);
     out.extend_from_slice(bytes.get(..width).unwrap_or_default());
@@ -88,18 +89,21 @@ pub struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// Reads from the start of the bytes.
+    #[inline]
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// What was not read yet.
+    #[inline]
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
     /// Whether all was read.
+    #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -122,22 +126,29 @@ impl<'a> Cursor<'a> {
     /// Where the bytes end first, or claim more than eight of them.
     #[inline]
     pub fn uint(&mut self) -> Result<u64, Error> {
-        match *self.rest {
-            [small @ 0..=0x7f, ref rest @ ..] => {
+        match self.rest.split_first() {
+            Some((&small @ 0..=0x7f, rest)) => {
                 self.rest = rest;
                 Ok(small.into())
             }
-            // The ids of most types.
-            [0xff, byte, ref rest @ ..] => {
-                self.rest = rest;
-                Ok(byte.into())
-            }
-            [width, ref rest @ ..] => self.wide(width, rest),
-            [] => Err(CUT),
+            Some((&width, rest)) => self.wide(width, rest),
+            None => Err(CUT),
         }
     }
 
+    #[inline]
     fn wide(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
+        match (width, rest) {
+            // Ids and most lengths.
+            (0xff, [one, rest @ ..]) => {
+                self.rest = rest;
+                Ok(u64::from(*one))
+            }
+            _ => self.wider(width, rest),
+        }
+    }
+
+    fn wider(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
         let width = usize::from(0_u8.wrapping_sub(width));
         if width > 8 {
             return Err(Error::Malformed("a number of more than eight bytes"));

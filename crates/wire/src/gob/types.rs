@@ -149,8 +149,9 @@ impl Types {
     #[inline]
     #[must_use]
     pub fn get(&self, id: i64) -> Option<&Definition> {
-        // In a self-contained stream a type stands at its place.
-        let place = usize::try_from(id.wrapping_sub(FIRST_LOCAL)).unwrap_or(usize::MAX);
+        // Ids mostly follow each other.
+        let first = self.defined.first().map_or(0, |(first, _)| *first);
+        let place = usize::try_from(id.wrapping_sub(first)).unwrap_or(usize::MAX);
         match self.defined.get(place) {
             Some((found, definition)) if *found == id => Some(definition),
             _ => self.find(id),

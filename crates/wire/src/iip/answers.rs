@@ -38,7 +38,7 @@ impl Client {
         };
         let own = if head.is_answer() { self.check(lane, &head)? } else { true };
         if head.data > body_limit(head.path, &self.limits) {
-            return self.oversize(lane, own, &head);
+            return self.oversize(lane, own, &head, out);
         }
         let Some(data) = head.rest.get(..head.data) else { return nothing(Next::NeedMore(head.total())) };
         self.traffic.received(head.is_last(), wide(head.total()));
@@ -86,7 +86,13 @@ impl Client {
 
     /// Data over the limit: the call fails, and the data is read past.
     #[cold]
-    fn oversize<'a>(&mut self, index: usize, own: bool, head: &Head<'a>) -> Result<Step<'a>, WireError> {
+    fn oversize<'a>(
+        &mut self,
+        index: usize,
+        own: bool,
+        head: &Head<'a>,
+        out: &mut Vec<u8>,
+    ) -> Result<Step<'a>, WireError> {
         let limit = body_limit(head.path, &self.limits);
         if own {
             return Err(too_large("answer to a system path", head.data, limit, "body_limit"));
@@ -103,6 +109,7 @@ impl Client {
             }
             asked
         });
+        self.make_waiting(out);
         let next = match asked {
             None | Some(Asked::Nobody) => Next::Again,
             Some(Asked::Late) => Next::Event(reply(NOBODY, head, None, &[], true)),
@@ -127,11 +134,15 @@ impl Client {
             *front = Asked::Nobody; // It is told once.
         }
         lane.arriving = Arriving::Answer;
+        let several = end && lane.answers_several();
         if end {
             lane.ended();
         } else if self.trunkline {
             lane.taken.add(head.total());
             self.ask_more(index, out);
+        }
+        if several {
+            self.answered_several(index, data, out);
         }
         let id = match asked {
             Asked::Call(id) => id,
@@ -153,6 +164,17 @@ impl Client {
         } else {
             Event::Data { id, body: Payload::Input(data), end }
         })
+    }
+
+    /// A request of several frames has its answer. One that came before its end, or that is a failure, may not be the only
+    /// one: then the channel is left, so that no call gets another's.
+    #[cold]
+    fn answered_several(&mut self, index: usize, data: &[u8], out: &mut Vec<u8>) {
+        let Some(lane) = self.lanes.get(index).filter(|_| !self.trunkline) else { return };
+        if lane.open.is_some() || json::failure(data).is_some() {
+            self.leave(index, out);
+        }
+        self.make_waiting(out);
     }
 
     /// The failure that data is, which stays at hand as it came: it may be an answer of a handler's own.

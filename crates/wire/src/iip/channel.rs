@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::methods::{Methods, Place};
-use super::reply::Turn;
+use super::turn::Turn;
 use super::window::Taken;
 use crate::{Limits, Traffic};
 
@@ -61,9 +61,11 @@ pub(super) struct Channel {
     pub(super) waiting: usize,
     pub(super) traffic: Traffic,
     /// The path of the call before: mostly the next one has the same.
-    last_path: Bytes,
+    pub(super) last_path: Bytes,
     /// Where the answers to it are counted.
     last_place: Place,
+    /// How many of the last turns answer to it. The others have their path with them.
+    alike: usize,
 }
 
 /// What may become of a frame for a channel.
@@ -93,19 +95,33 @@ impl Channel {
             traffic: Traffic::default(),
             last_path: Bytes::new(),
             last_place: Place::NONE,
+            alike: 0,
         }
     }
 
     /// A request has begun: its number.
+    #[inline]
     pub(super) fn open(&mut self, path: &[u8], methods: &mut Methods) -> u32 {
         if self.last_path != path {
-            self.last_path = Bytes::copy_from_slice(path);
-            self.last_place = methods.place(path);
+            self.change_path(path, methods);
         }
         let number = self.first.wrapping_add(u32::try_from(self.turns.len()).unwrap_or(u32::MAX));
         self.taken = Taken::default();
-        self.turns.push_back(Turn::new(self.last_path.clone(), self.last_place));
+        self.turns.push_back(Turn::new(self.last_place));
+        self.alike = self.alike.saturating_add(1);
         number
+    }
+
+    /// Another path from now on: calls in flight that have relied on the one before take it with them.
+    #[cold]
+    fn change_path(&mut self, path: &[u8], methods: &mut Methods) {
+        let others = self.turns.len().saturating_sub(self.alike);
+        for turn in self.turns.iter_mut().skip(others) {
+            turn.set_path(self.last_path.clone());
+        }
+        self.alike = 0;
+        self.last_path = Bytes::copy_from_slice(path);
+        self.last_place = methods.place(path);
     }
 
     /// A frame of the request that arrives was given on: the request's number and how much more of it may come, where the
@@ -127,7 +143,16 @@ impl Channel {
 
     /// Whether the call of this number waits for its answer, or for the rest of it.
     pub(super) fn waits(&self, number: u32) -> bool {
-        self.place(number).and_then(|place| self.turns.get(place)).is_some_and(|turn| !turn.is_done())
+        self.place(number).and_then(|place| self.turns.get(place)).is_some_and(|turn| !turn.done)
+    }
+
+    /// Whether a whole request may begin, and nothing waits before it.
+    #[inline]
+    pub(super) fn is_quiet(&self, limits: &Limits) -> bool {
+        !self.deleted
+            && self.arriving == Arriving::Nothing
+            && self.parked.is_empty()
+            && !self.is_blocked(true, limits)
     }
 
     /// Whether a frame cannot be looked at now.
@@ -229,16 +254,18 @@ impl Table {
         let Some(at) = self.slots.get_mut(index(channel)).and_then(Option::as_mut) else { return };
         let mut deleted = false;
         while let Some(turn) = at.turns.front_mut() {
-            if !turn.bytes.is_empty() {
-                at.waiting = at.waiting.saturating_sub(turn.bytes.len());
-                self.waiting = self.waiting.saturating_sub(turn.bytes.len());
-                out.append(&mut std::mem::take(&mut turn.bytes));
+            let early = turn.early().len();
+            if early > 0 {
+                at.waiting = at.waiting.saturating_sub(early);
+                self.waiting = self.waiting.saturating_sub(early);
+                out.append(turn.early_mut());
             }
-            if !turn.is_done() {
+            if !turn.done {
                 break;
             }
             deleted |= turn.deletes;
             at.turns.pop_front();
+            at.alike = at.alike.min(at.turns.len());
             at.first = at.first.wrapping_add(1);
             self.in_flight = self.in_flight.saturating_sub(1);
         }
@@ -320,6 +347,12 @@ impl Table {
         None
     }
 
+    /// Whether a frame was given back and is not dealt with.
+    #[inline]
+    pub(super) fn gives(&self) -> bool {
+        self.given.is_some()
+    }
+
     /// Whether the input is the frame that was given back last: it is known by where it lies, since the table still has
     /// it.
     pub(super) fn is_given(&self, input: &[u8]) -> bool {
@@ -365,7 +398,7 @@ impl Channel {
 
     /// How many requests that have come whole are not answered whole.
     pub(super) fn unanswered(&self) -> usize {
-        let open = self.turns.iter().filter(|turn| !turn.is_done()).count();
+        let open = self.turns.iter().filter(|turn| !turn.done).count();
         let comes = match self.arriving {
             Arriving::Call(number) => self.waits(number),
             Arriving::Past(Some(_)) => true,

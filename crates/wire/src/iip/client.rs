@@ -177,7 +177,7 @@ impl Client {
             uri,
             later,
             begun: false,
-            window: Window::new(),
+            window: Window::default(),
         });
         if !body.is_empty() || call.end {
             self.write(lane, body, call.end, out);
@@ -216,9 +216,11 @@ impl Client {
                 path::mark_empty(&mut uri);
             }
             let none = if trunkline || !open.begun { NO_DATA } else { END };
+            to.several = open.begun && !trunkline;
             self.send(status(!open.begun, true), &uri, channel, none, out);
             return;
         }
+        let several = open.begun || data.len() > MOST_DATA;
         while !data.is_empty() {
             let (chunk, rest) = data.split_at(data.len().min(MOST_DATA));
             let uri = if open.begun { &open.later } else { &open.uri };
@@ -227,7 +229,10 @@ impl Client {
             open.window.sent(out.len().saturating_sub(before));
             (open.begun, data) = (true, rest);
         }
-        if !end && let Some(to) = self.lanes.get_mut(lane) {
+        let Some(to) = self.lanes.get_mut(lane) else { return };
+        if end {
+            to.several = several && !trunkline;
+        } else {
             to.open = Some(open);
         }
     }
@@ -299,12 +304,20 @@ impl Client {
             self.write(lane, &[], true, out);
         } else {
             at.open = None;
-            at.dead = true;
-            // Where that was channel 0, there is no other one.
-            self.cuts = if lane == 0 { self.cuts.max(CUTS) } else { self.cuts.saturating_add(1) };
-            if self.cuts < CUTS {
-                self.ask_channel(out);
-            }
+            self.leave(lane, out);
+        }
+    }
+
+    /// Nothing more is sent on a channel; another one is asked for.
+    pub(super) fn leave(&mut self, lane: usize, out: &mut Vec<u8>) {
+        let Some(at) = self.lanes.get_mut(lane) else { return };
+        if std::mem::replace(&mut at.dead, true) {
+            return;
+        }
+        // Where that was channel 0, there is no other one.
+        self.cuts = if lane == 0 { self.cuts.max(CUTS) } else { self.cuts.saturating_add(1) };
+        if self.cuts < CUTS {
+            self.ask_channel(out);
         }
     }
 }

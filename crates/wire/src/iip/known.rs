@@ -42,7 +42,19 @@ impl Known {
         Ok(Some((head, None)))
     }
 
-    fn names<'a>(&self, path: &'a [u8]) -> Option<Names<'a>> {
+    /// The path that is known and has no query, where the bytes behind a status begin with it; and what is behind its end.
+    #[inline]
+    pub(super) fn split<'a>(&self, input: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let at = self.path;
+        if at == 0 || self.uri.len() != at.saturating_add(1) {
+            return None;
+        }
+        let (path, rest) = input.split_at_checked(self.uri.len())?;
+        (path == self.uri).then_some((path.get(..at)?, rest))
+    }
+
+    #[inline]
+    pub(super) fn names<'a>(&self, path: &'a [u8]) -> Option<Names<'a>> {
         if self.service == 0 {
             return Some((&[], path));
         }

@@ -15,8 +15,12 @@ pub(super) struct Lane {
     pub(super) answered: u64,
     /// The call whose request is not whole: nothing else can be sent meanwhile.
     pub(super) open: Option<Open>,
-    /// A request was given up within its body, and the server cannot be told: nothing more is sent.
+    /// A request was given up within its body, and the server cannot be told; or more answers may come than were asked
+    /// for. Nothing more is sent.
     pub(super) dead: bool,
+    /// A request of several frames, the last one sent, waits for its answer at a server that may answer each frame (Go's
+    /// does where it does not know the path): what is sent behind it could get one of those.
+    pub(super) several: bool,
     pub(super) arriving: Arriving,
     /// Of the answer that arrives.
     pub(super) taken: Taken,
@@ -77,6 +81,7 @@ impl Lane {
             answered: 0,
             open: None,
             dead: false,
+            several: false,
             arriving: Arriving::Nothing,
             taken: Taken::default(),
             holding: false,
@@ -85,7 +90,13 @@ impl Lane {
 
     /// Whether a request may begin.
     pub(super) fn is_free(&self) -> bool {
-        self.open.is_none() && !self.dead
+        self.open.is_none() && !self.dead && !self.several
+    }
+
+    /// Whether the next answer is to a request of several frames, and the last one that is waited for.
+    pub(super) fn answers_several(&self) -> bool {
+        let begun = self.open.as_ref().is_some_and(|open| open.begun);
+        (begun || self.several) && self.asked.len() == 1
     }
 
     pub(super) fn is_open_for(&self, id: u64) -> bool {
@@ -114,6 +125,7 @@ impl Lane {
         self.arriving = Arriving::Nothing;
         (self.taken, self.holding) = (Taken::default(), false);
         self.asked.pop_front();
+        self.several &= !self.asked.is_empty();
         self.answered = self.answered.saturating_add(1);
     }
 }

@@ -13,9 +13,10 @@
 //! [`Session::text`](crate::Session::text) takes out.
 //!
 //! **Several answers to one request.** A Go server answers each frame of a request whose path it does not know, or
-//! whose handler returns before the end. The order is all there is, so the client takes the first one; the next one
-//! is the answer to the next request, or where there is none, the end of the connection. So only requests to a
-//! server that is known to wait for the end should be sent in several frames.
+//! whose handler returns before the end. The order is all there is, so the client takes the first answer and sends
+//! nothing behind a request of several frames before that has come; where it is a failure, or came before the request's
+//! end, the channel is left, and what else comes on it is nobody's. A handler that answers early and well is not noticed:
+//! its further answers go to the next calls.
 //!
 //! **Between Trunkline peers** (the client has asked `/sys/trunkline`, and was answered `{"code":0,"trunkline":2}`) metadata
 //! travels in the query ([`metadata`]), a body of no bytes is marked there (the wire has no empty data), and further
@@ -38,6 +39,7 @@ mod path;
 mod reply;
 mod server;
 mod session;
+mod turn;
 mod window;
 
 pub use frame::{Frame, most_uri};

@@ -1,12 +1,9 @@
 //! Writes answers, each when it is its turn.
 
-use bytes::Bytes;
-
 use super::channel::{Table, parts};
 use super::frame::write;
-use super::methods::Place;
 use super::server::Server;
-use super::window::Window;
+use super::turn::Turn;
 use super::{ANSWER, MOST_DATA, NO_DATA, body_limit, json, path, status, too_large, unsupported, wide};
 use crate::metadata::append_pair;
 use crate::rpcx::keys;
@@ -20,35 +17,6 @@ const MOST_TEXT: usize = 512 << 10;
 
 /// What ends a body of several frames where there is no more data: a blank to whoever reads JSON.
 const END: &[u8] = b"\n";
-
-/// A call in the order of its channel.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// What is written when it is its turn.
-    pub(super) bytes: Vec<u8>,
-    /// The path that the answer repeats.
-    path: Bytes,
-    /// Where it is counted.
-    counted: Place,
-    /// A frame of the answer is written, or waits in `bytes`.
-    begun: bool,
-    /// The answer is whole.
-    done: bool,
-    window: Window,
-    /// The answer is the last that there is on its channel.
-    pub(super) deletes: bool,
-}
-
-impl Turn {
-    pub(super) fn new(path: Bytes, counted: Place) -> Self {
-        let window = Window::new();
-        Self { bytes: Vec::new(), path, counted, begun: false, done: false, window, deletes: false }
-    }
-
-    pub(super) fn is_done(&self) -> bool {
-        self.done
-    }
-}
 
 /// One part of an answer.
 #[derive(Clone, Copy)]
@@ -139,7 +107,7 @@ impl Server {
         let Some(channel) = self.table.get_mut(number) else { return Ok(()) };
         let Some(place) = channel.place(at) else { return Ok(()) };
         let Some(turn) = channel.turns.get_mut(place).filter(|turn| !turn.done) else { return Ok(()) };
-        let limit = body_limit(&turn.path, &self.limits);
+        let limit = body_limit(turn.path(&channel.last_path), &self.limits);
         if !short && part.data.len() > limit {
             return Err(too_large("reply body", part.data.len(), limit, "body_limit"));
         }
@@ -148,13 +116,17 @@ impl Server {
             let got = all_waiting.saturating_add(part.data.len());
             return Err(too_large("sum of answers that wait for their turn", got, self.limits.held, "held"));
         }
-        let to = if has_turn { &mut *out } else { &mut turn.bytes };
+        let path = turn.path(&channel.last_path).clone();
+        let begun = turn.begun;
+        let to = if has_turn { &mut *out } else { turn.early_mut() };
         let before = to.len();
-        let frames = encode(&turn.path, number, part, turn.begun, self.trunkline, to);
+        let frames = encode(&path, number, part, begun, self.trunkline, to);
         let written = to.len().saturating_sub(before);
         turn.begun |= written > 0;
         turn.done = part.end;
-        turn.window.sent(written);
+        if !part.end {
+            turn.sent(written);
+        }
         self.methods.add(turn.counted, frames, part.end, written);
         channel.traffic.sent(frames, part.end, wide(written));
         self.traffic.sent(frames, part.end, wide(written));
@@ -174,7 +146,7 @@ impl Server {
         let (channel, number) = parts(id);
         let bounded = self.trunkline && channel != 0;
         self.table.get(channel).is_some_and(|channel| {
-            let has_room = || !bounded || channel.turns.front().is_some_and(|turn| turn.window.has_room());
+            let has_room = || !bounded || channel.turns.front().is_some_and(Turn::has_room);
             channel.place(number) == Some(0) && has_room()
         })
     }
@@ -184,7 +156,7 @@ impl Server {
         let Some(channel) = self.table.get_mut(channel) else { return };
         let turn = channel.place(number).and_then(|place| channel.turns.get_mut(place));
         if let Some(turn) = turn {
-            turn.window.more(bytes);
+            turn.may_send(bytes);
         }
     }
 
@@ -194,9 +166,10 @@ impl Server {
             return None;
         }
         let (channel, _) = parts(to.id);
-        let turn = self.table.get(channel)?.turns.front().filter(|turn| !turn.begun && !turn.done)?;
+        let at = self.table.get(channel)?;
+        let turn = at.turns.front().filter(|turn| !turn.begun && !turn.done)?;
         let start = out.len();
-        write(ANSWER | super::WHOLE, &[&turn.path], channel, &[], out);
+        write(ANSWER | super::WHOLE, &[turn.path(&at.last_path)], channel, &[], out);
         Some(Mark { start, body: out.len(), id: to.id })
     }
 
@@ -206,7 +179,7 @@ impl Server {
         let (number, _) = parts(mark.id);
         let Some(channel) = self.table.get_mut(number) else { return };
         let Some(turn) = channel.turns.front_mut() else { return };
-        if body == 0 || body > body_limit(&turn.path, &self.limits).min(MOST_DATA) {
+        if body == 0 || body > body_limit(turn.path(&channel.last_path), &self.limits).min(MOST_DATA) {
             return self.finish_otherwise(mark, out);
         }
         if let (Ok(length), Some(place)) =

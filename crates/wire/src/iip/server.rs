@@ -1,7 +1,7 @@
 //! The side that answers: from frames to calls.
 
 use super::channel::{Arriving, Channel, Room, System, Table, id};
-use super::frame::{Head, write};
+use super::frame::{Head, around, write};
 use super::known::{Known, Names};
 use super::methods::Methods;
 use super::path::{self, is_control};
@@ -47,6 +47,57 @@ impl Server {
 
     #[inline]
     pub(super) fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        // An event is large: where nothing is special about the request it is made where it is looked at, not moved.
+        if let Some(Usual { id, service, method, path, data }) = self.usual(input) {
+            let head = CallHead {
+                id,
+                service,
+                method,
+                metadata: Pairs::empty(),
+                serialization: Serialization::Json,
+                compression: Compression::None,
+                one_way: false,
+                note: 0,
+                repeats: path,
+                uri: path,
+            };
+            let event = Event::Call { head, body: Payload::Input(data), end: true };
+            return Ok(Step {
+                consumed: around(path.len()).saturating_add(data.len()),
+                next: Next::Event(event),
+            });
+        }
+        self.receive_any(input, out)
+    }
+
+    /// A request as most are: whole, in one frame, on the path that was called before it, on a channel where nothing
+    /// waits. `None` where anything is otherwise, and then nothing has changed.
+    #[inline(always)]
+    fn usual<'a>(&mut self, input: &'a [u8]) -> Option<Usual<'a>> {
+        if self.skip > 0 || self.closed || self.table.gives() {
+            return None;
+        }
+        let (&[status], rest) = input.split_first_chunk()?;
+        let (path, rest) = self.known.split(rest)?;
+        let (channel, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (number, length) =
+            (u32::from_be_bytes(*channel), usize::try_from(u32::from_be_bytes(*length)).ok()?);
+        let data = rest.get(..length)?;
+        let channel = self.table.get_mut(number)?;
+        if status != WHOLE || length == 0 || length > self.limits.body || !channel.is_quiet(&self.limits) {
+            return None;
+        }
+        let (service, method) = self.known.names(path)?;
+        let total = wide(around(path.len()).saturating_add(length));
+        self.traffic.received(true, total);
+        channel.traffic.received(true, total);
+        let id = id(number, channel.open(path, &mut self.methods));
+        self.table.in_flight = self.table.in_flight.saturating_add(1);
+        Some(Usual { id, service, method, path, data })
+    }
+
+    fn receive_any<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
         let again = self.table.is_given(input);
         if !again && (self.skip > 0 || self.closed) {
             return Ok(self.read_past(input));
@@ -324,10 +375,19 @@ impl Server {
     pub(super) fn tell(&mut self, path: &[u8], out: &mut Vec<u8>) -> bool {
         if self.trunkline {
             write(WHOLE, &[path], 0, NO_DATA, out);
-            self.traffic.sent(1, true, wide(super::frame::around(path.len()).saturating_add(NO_DATA.len())));
+            self.traffic.sent(1, true, wide(around(path.len()).saturating_add(NO_DATA.len())));
         }
         self.trunkline
     }
+}
+
+/// A request about which nothing is special.
+struct Usual<'a> {
+    id: u64,
+    service: &'a [u8],
+    method: &'a [u8],
+    path: &'a [u8],
+    data: &'a [u8],
 }
 
 /// What the session answers itself.

@@ -15,11 +15,13 @@ pub(super) const WINDOW: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Window(i64);
 
-impl Window {
-    pub(super) fn new() -> Self {
+impl Default for Window {
+    fn default() -> Self {
         Self(signed(WINDOW))
     }
+}
 
+impl Window {
     pub(super) fn has_room(&self) -> bool {
         self.0 > 0
     }
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_goes_beyond_a_window_is_owed() {
-        let mut window = Window::new();
+        let mut window = Window::default();
         window.sent(WINDOW - 1);
         assert!(window.has_room());
         window.sent(WINDOW);

@@ -1,7 +1,8 @@
 //! What the Go program gets wrong on the wire (I1 to I20), and this one must not. I4 is tested where metadata is put
 //! into paths; I7 to I9, I14 to I16, I18 and I19 are not of the wire.
 
-use trunkline_wire::{Limits, ReplyFrame, Session, WireError};
+use trunkline_wire::iip::Iip;
+use trunkline_wire::{CallFrame, Limits, ReplyFrame, Session, WireError};
 
 use super::common::{Seen, Stop, announced, call, calls, events, feed, frame, frames, good, server, texts};
 
@@ -259,6 +260,73 @@ fn i17_one_answer_for_a_request_of_several_frames() {
         server.forget(first.id, &mut out);
         assert_eq!(texts(&out), [r#"{"code":102,"message":"handle error"}"#, "d"]);
     }
+}
+
+/// A caller of such a server: what answers the other frames is nobody's, and calls behind get their own answers.
+#[test]
+fn i17_answers_to_the_frames_of_a_request_complete_no_other_call() {
+    let unknown = r#"{"code":102,"message":"handle error"}"#;
+    for early in [false, true] {
+        let mut client = super::pair::ready(1, &Limits::default());
+        let (mut out, answer) = (vec![], frame(5, "/nope", 1, unknown));
+        client.call(&CallFrame { end: false, ..call(1, "", "/nope", b"a") }, &mut out).unwrap();
+        client.data(1, b"b", false, &mut out).unwrap();
+        let mut seen = vec![];
+        if early {
+            seen = answered(&mut client, &answer, &mut out);
+            // The caller ends it as it is.
+            assert!(client.may_write(1));
+        }
+        client.data(1, b"c", true, &mut out).unwrap();
+        client.call(&call(2, "", "/echo", b"mine"), &mut out).unwrap();
+        if early {
+            assert_eq!(texts(&out), ["a", "b", "{}", "c"], "another channel is asked for");
+        } else {
+            assert_eq!(texts(&out), ["a", "b", "c"], "the call waits");
+            seen = answered(&mut client, &answer, &mut out);
+        }
+        let granted = frame(5, "/sys/new_channel", 0, r#"{"code":0,"channel_id":2}"#);
+        seen.extend(answered(&mut client, &[answer.clone(), granted, answer].concat(), &mut out));
+        assert!(out.ends_with(&frame(1, "/echo", 2, "mine")), "{:?}", texts(&out));
+        seen.extend(answered(&mut client, &frame(5, "/echo", 2, "mine"), &mut out));
+        let replies: Vec<_> = seen
+            .iter()
+            .map(|seen| match seen {
+                Seen::Reply { id, failure, .. } => (*id, failure.is_some()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(replies, [(1, true), (u64::MAX, false), (u64::MAX, false), (2, false)]);
+    }
+}
+
+/// A server that waits for the end is not left for it: the channel goes on.
+#[test]
+fn i17_a_channel_goes_on_behind_a_request_of_several_frames_that_was_answered_once() {
+    let mut client = super::pair::ready(1, &Limits::default());
+    let mut out = vec![];
+    client.call(&CallFrame { end: false, ..call(1, "", "/upper", b"a") }, &mut out).unwrap();
+    client.data(1, b"b", true, &mut out).unwrap();
+    client.call(&call(2, "", "/echo", b"mine"), &mut out).unwrap();
+    assert_eq!(texts(&out), ["a", "b"]);
+    answered(&mut client, &frame(5, "/upper", 1, "AB"), &mut out);
+    assert!(out.ends_with(&frame(1, "/echo", 1, "mine")), "{:?}", texts(&out));
+    answered(&mut client, &frame(5, "/echo", 1, "mine"), &mut out);
+    // So it does behind an answer that nobody keeps.
+    client.call(&CallFrame { end: false, ..call(3, "", "/upper", b"a") }, &mut out).unwrap();
+    client.data(3, b"b", true, &mut out).unwrap();
+    client.call(&call(4, "", "/echo", b"more"), &mut out).unwrap();
+    let large = frame(5, "/upper", 1, "x".repeat(Limits::default().body + 1));
+    assert!(matches!(answered(&mut client, &large, &mut out)[..], [Seen::ReplyTooLarge { id: 3, .. }]));
+    assert!(out.ends_with(&frame(1, "/echo", 1, "more")), "{:?}", texts(&out));
+}
+
+/// What comes of these bytes; what is written goes behind what was.
+fn answered(client: &mut Iip, input: &[u8], out: &mut Vec<u8>) -> Vec<Seen> {
+    let (seen, written, stop) = events(client, input);
+    assert_eq!(stop, Stop::NeedMore(0));
+    out.extend(written);
+    seen
 }
 
 /// The path of a request is written to the log as it is.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 
 use foldhash::HashMap;
-use trunkline_wire::gob::Types;
+use trunkline_wire::gob::{self as wire, Message as Value, Types};
 
 use super::plan::Plan;
-use super::{Error, any, layout};
+use super::{CODEC, Error, any, broken, layout};
 use crate::codec::Payload;
 use crate::message::Message;
 
@@ -29,7 +29,8 @@ struct Known<P> {
     definitions: Box<[u8]>,
     root: i64,
     size: usize,
-    plan: Rc<P>,
+    /// How, or why not: that is not to be worked out for each body either.
+    plan: Result<Rc<P>, String>,
 }
 
 type Layouts<L> = RefCell<HashMap<TypeId, Rc<L>>>;
@@ -67,42 +68,45 @@ fn known<L>(
     Ok(layout)
 }
 
-/// How a value of the root of these definitions is read into an `M`.
-pub(super) fn plan<M: Message>(definitions: &[u8], root: i64) -> Result<Rc<Plan>, Error> {
-    planned(&MESSAGES_OF_PEERS, TypeId::of::<M>(), definitions, root, || {
+/// How the value of a body is read into an `M`, and the value.
+pub(super) fn plan<M: Message>(body: &[u8]) -> Result<(Rc<Plan>, Value<'_>), Error> {
+    planned(&MESSAGES_OF_PEERS, TypeId::of::<M>(), body, |definitions, root| {
         let plan = Plan::of(&M::schema(), definitions, root)?;
         let size = plan.size;
         Ok((plan, size))
     })
 }
 
-/// The types of these definitions, checked against the one that is wanted.
+/// The types of a body, checked against the one that is wanted, and its value.
 pub(super) fn any_types(
     ty: TypeId,
-    definitions: &[u8],
-    root: i64,
-    make: impl FnOnce() -> Result<Types, Error>,
-) -> Result<Rc<Types>, Error> {
-    // A field takes some eight times the memory of its bytes.
-    let make = || make().map(|types| (types, definitions.len().saturating_mul(8)));
-    planned(&TYPES_OF_PEERS, ty, definitions, root, make)
+    body: &[u8],
+    make: impl FnOnce(&[u8], i64) -> Result<Types, Error>,
+) -> Result<(Rc<Types>, Value<'_>), Error> {
+    planned(&TYPES_OF_PEERS, ty, body, |definitions, root| {
+        // A field takes some eight times the memory of its bytes.
+        make(definitions, root).map(|types| (types, definitions.len().saturating_mul(8)))
+    })
 }
 
-fn planned<P>(
+fn planned<'a, P>(
     plans: &'static LocalKey<RefCell<Plans<P>>>,
     ty: TypeId,
-    definitions: &[u8],
-    root: i64,
-    make: impl FnOnce() -> Result<(P, usize), Error>,
-) -> Result<Rc<P>, Error> {
-    if let Some(plan) = plans.with_borrow_mut(|plans| plans.find(ty, definitions, root)) {
-        return Ok(plan);
+    body: &'a [u8],
+    make: impl FnOnce(&[u8], i64) -> Result<(P, usize), Error>,
+) -> Result<(Rc<P>, Value<'a>), Error> {
+    if let Some((plan, value)) = plans.with_borrow_mut(|plans| plans.find(ty, body)) {
+        return plan.map(|plan| (plan, value)).map_err(|why| Error::body(CODEC, why));
     }
-    let (plan, size) = make()?;
-    let plan = Rc::new(plan);
-    let known = Known { definitions: definitions.into(), root, size, plan: Rc::clone(&plan) };
+    let (definitions, value) = wire::split(body).map_err(broken)?;
+    let made = make(definitions, value.id()).map(|(plan, size)| (Rc::new(plan), size));
+    let (plan, size) = match &made {
+        Ok((plan, size)) => (Ok(Rc::clone(plan)), *size),
+        Err(error) => (Err(error.what().to_owned()), definitions.len()),
+    };
+    let known = Known { definitions: definitions.into(), root: value.id(), size, plan };
     plans.with_borrow_mut(|plans| plans.keep(ty, known));
-    Ok(plan)
+    made.map(|(plan, _)| (plan, value))
 }
 
 impl<P> Default for Plans<P> {
@@ -112,13 +116,16 @@ impl<P> Default for Plans<P> {
 }
 
 impl<P> Plans<P> {
-    fn find(&mut self, ty: TypeId, definitions: &[u8], root: i64) -> Option<Rc<P>> {
+    fn find<'a>(&mut self, ty: TypeId, body: &'a [u8]) -> Option<(Result<Rc<P>, String>, Value<'a>)> {
         let known = self.by_type.get_mut(&ty)?;
-        let place = known.iter().position(|one| one.root == root && *one.definitions == *definitions)?;
+        let (place, value) = known.iter().enumerate().find_map(|(place, one)| {
+            let value = wire::value_behind(&one.definitions, body)?;
+            (value.id() == one.root).then_some((place, value))
+        })?;
         if place > 0 {
             known.get_mut(..=place)?.rotate_right(1);
         }
-        known.first().map(|one| Rc::clone(&one.plan))
+        known.first().map(|one| (one.plan.clone(), value))
     }
 
     fn keep(&mut self, ty: TypeId, plan: Known<P>) {

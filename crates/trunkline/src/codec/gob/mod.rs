@@ -46,6 +46,16 @@ fn go_field(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether a field of ours is the peer's of this name: [`go_field`], or as it is.
+fn is_field(ours: &str, theirs: &str) -> bool {
+    match (ours.as_bytes().split_first(), theirs.as_bytes().split_first()) {
+        (Some((our, our_rest)), Some((their, their_rest))) => {
+            our_rest == their_rest && (our == their || our.to_ascii_uppercase() == *their)
+        }
+        (ours, theirs) => ours == theirs,
+    }
+}
+
 /// What the wire says, as an error of a body.
 #[cold]
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
@@ -92,8 +102,7 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
 }
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
-    let (definitions, value) = wire::split(body).map_err(broken)?;
-    let plan = cache::plan::<M>(definitions, value.id())?;
+    let (plan, value) = cache::plan::<M>(body)?;
     let budget = Budget::of(body);
     let mut message = M::empty();
     read::fields(&plan, &value, &budget, |number, from| message.read_field(number, from))?;
@@ -150,6 +159,7 @@ fn open(from: &mut Cursor<'_>) -> Result<(), Error> {
     }
 }
 
+#[inline]
 fn end(from: &Cursor<'_>) -> Result<(), Error> {
     match from.rest().len() {
         0 => Ok(()),

@@ -60,6 +60,7 @@ impl<'a> Reader<'a> {
         self.types().get(self.id).map(|found| &found.shape)
     }
 
+    #[inline]
     fn deeper(&mut self) -> Result<(), Error> {
         if self.depth >= MAX_DEPTH {
             return Err(Error::body(CODEC, format_args!("nested deeper than {MAX_DEPTH}")));

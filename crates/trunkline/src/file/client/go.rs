@@ -1,5 +1,6 @@
 //! Fetching from and sending to servers like the Go examples.
 
+use futures_util::future::join;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 
 use super::super::message::{GO_DOWNLOAD, GO_PIECE, GO_UPLOAD, GoDownload, GoUpload, GoUploaded, framed};
@@ -8,8 +9,10 @@ use super::{CALL, CHANGES, FileClient, FileError, Transferred, refused};
 use crate::{Bytes, Code, Service};
 use tokio::time::Instant;
 
-/// How many pieces of a download are asked for at once.
-const WINDOW: usize = 32;
+/// How many pieces of a download are asked for at most, and with how few that wait the next ones are asked for, all in
+/// one: each alone would wake both ends.
+const WINDOW: usize = 64;
+const LOW: usize = WINDOW / 2;
 /// What was fetched is written in pieces of so many bytes.
 const WRITTEN: usize = 1 << 20;
 /// How many bytes of an upload go in one request; the Go client sends up to 10 MiB.
@@ -27,10 +30,12 @@ impl<S: Service> FileClient<S> {
         let resumed = self.go_resume(name, task, target).await?;
         self.watch.begin(resumed, None);
         let (mut at, mut asked) = (resumed, resumed);
-        let mut unwritten: Vec<u8> = Vec::new();
+        let mut unwritten = Vec::with_capacity(WRITTEN + GO_PIECE);
+        let mut writing = None;
         let mut window = FuturesOrdered::new();
         loop {
-            while window.len() < WINDOW {
+            let more = if window.len() > LOW { 0 } else { WINDOW.saturating_sub(window.len()) };
+            for _ in 0..more {
                 window.push_back(self.piece(name, task, asked));
                 asked = asked.saturating_add(u64_of(GO_PIECE));
             }
@@ -39,8 +44,9 @@ impl<S: Service> FileClient<S> {
             at = at.saturating_add(u64_of(piece.bytes.len()));
             self.watch.more(u64_of(piece.bytes.len()));
             if piece.last || unwritten.len() >= WRITTEN {
+                let free = written(writing.take()).await?;
                 let offset = at.saturating_sub(u64_of(unwritten.len()));
-                target.write(std::mem::take(&mut unwritten).into(), offset).await?;
+                writing = Some(target.write(std::mem::replace(&mut unwritten, free), offset));
             }
             if piece.last {
                 break;
@@ -57,6 +63,7 @@ impl<S: Service> FileClient<S> {
                 asked = asked.saturating_add(u64_of(GO_PIECE));
             }
         }
+        written(writing).await?;
         target.truncate(at).await?;
         Ok(Transferred { size: at, resumed, hash: None })
     }
@@ -116,19 +123,20 @@ impl<S: Service> FileClient<S> {
         let size = opened.stamp.size;
         self.watch.begin(0, Some(size));
         let mut at = 0;
+        let mut body = self.go_body(opened, name, task, at).await?;
         loop {
-            let length = SENT.min(usize::try_from(size.saturating_sub(at)).unwrap_or(SENT));
-            let bytes = opened.read(at, length).await?;
+            let length = piece_length(size, at);
             // The last request has no bytes, as the Go client's.
-            let completed = bytes.is_empty();
-            if bytes.len() != length || completed && !opened.is_the_same().await? {
+            let completed = length == 0;
+            let Some(sent) = body else { return Ok(None) };
+            if completed && !opened.is_the_same().await? {
                 return Ok(None);
             }
-            let ask =
-                GoUpload { task_id: task, file_path: name.to_owned(), upload_start_pos: int(at)?, completed };
-            let mut body = framed(&ask, length).map_err(FileError::Refused)?;
-            body.extend_from_slice(&bytes);
-            let answer = self.call_once(GO_UPLOAD, body.into(), Instant::now() + CALL).await?;
+            let after = at.saturating_add(u64_of(length));
+            let call = self.call_once(GO_UPLOAD, sent, Instant::now() + CALL);
+            // The next piece is read while this one goes.
+            let (answer, ahead) = join(call, self.go_body(opened, name, task, after)).await;
+            let answer = answer?;
             let done: GoUploaded = serde_json::from_slice(&answer)
                 .map_err(|error| refused(Code::Internal, format!("the server's answer: {error}")))?;
             if u64::try_from(done.done_bytes) != Ok(u64_of(length)) {
@@ -139,9 +147,41 @@ impl<S: Service> FileClient<S> {
             if completed {
                 return Ok(Some(size));
             }
-            at = at.saturating_add(u64_of(length));
+            (at, body) = (after, ahead?);
         }
     }
+
+    /// The request with the piece from here on; `None` where the file has become shorter.
+    async fn go_body(
+        &self,
+        opened: &Opened,
+        name: &str,
+        task: i64,
+        at: u64,
+    ) -> Result<Option<Bytes>, FileError> {
+        let length = piece_length(opened.stamp.size, at);
+        let (file_path, completed) = (name.to_owned(), length == 0);
+        let ask = GoUpload { task_id: task, file_path, upload_start_pos: int(at)?, completed };
+        let head = framed(&ask, length).map_err(FileError::Refused)?;
+        let whole = head.len().saturating_add(length);
+        let body = opened.read_behind(head, at, length).await?;
+        Ok((body.len() == whole).then(|| body.into()))
+    }
+}
+
+/// Waits for a write, where there is one; memory for the next.
+async fn written(
+    writing: Option<impl Future<Output = Result<Vec<u8>, FileError>>>,
+) -> Result<Vec<u8>, FileError> {
+    match writing {
+        Some(writing) => writing.await,
+        None => Ok(Vec::with_capacity(WRITTEN + GO_PIECE)),
+    }
+}
+
+/// How many bytes of a file of this size go in the request from here on.
+fn piece_length(size: u64, at: u64) -> usize {
+    SENT.min(usize::try_from(size.saturating_sub(at)).unwrap_or(SENT))
 }
 
 /// The number of a transfer; another one each time, so that no two are taken for one.

@@ -94,9 +94,18 @@ impl Target {
         self.work(move || file.set_len(length)).await
     }
 
-    pub(super) async fn write(&self, bytes: Bytes, offset: u64) -> Result<(), FileError> {
+    /// Begins to write at once, and gives the memory back when that is done.
+    pub(super) fn write(
+        &self,
+        mut bytes: Vec<u8>,
+        offset: u64,
+    ) -> impl Future<Output = Result<Vec<u8>, FileError>> {
         let file = Arc::clone(&self.file);
-        self.work(move || file.write_all_at(&bytes, offset)).await
+        blocking(&self.path, move || {
+            file.write_all_at(&bytes, offset)?;
+            bytes.clear();
+            Ok(bytes)
+        })
     }
 
     pub(super) async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, FileError> {
@@ -255,10 +264,16 @@ impl Opened {
         Ok(Self { path, file: Arc::new(file), stamp })
     }
 
-    /// Bytes of it; fewer where it has become shorter.
-    pub(super) async fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, FileError> {
+    /// Puts bytes of it behind what is there; fewer where it has become shorter.
+    pub(super) async fn read_behind(
+        &self,
+        mut there: Vec<u8>,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, FileError> {
         let file = Arc::clone(&self.file);
-        blocking(&self.path, move || read(&file, offset, length)).await
+        let read = move || append(&file, offset, length, &mut there).map(|_| there);
+        blocking(&self.path, read).await
     }
 
     /// One block with its hash; `None` where it is not whole.

@@ -251,11 +251,15 @@ fn hash_at(bytes: &[u8]) -> Option<BlockHash> {
     bytes.try_into().ok()
 }
 
-/// Does what waits for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, FileError> {
-    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-    done.map_err(|source| FileError::Local { path: path.to_owned(), source })
+/// Does what waits for the disk on a thread that may, from now on.
+fn blocking<T, W>(path: &Path, work: W) -> impl Future<Output = Result<T, FileError>> + use<T, W>
+where
+    T: Send + 'static,
+    W: FnOnce() -> io::Result<T> + Send + 'static,
+{
+    let (path, work) = (path.to_owned(), tokio::task::spawn_blocking(work));
+    async move {
+        let done = work.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        done.map_err(|source| FileError::Local { path, source })
+    }
 }

@@ -60,6 +60,30 @@ async fn the_recorded_upload_is_answered_as_recorded() {
     only(&there, &["data.bin"]);
 }
 
+/// One download is read in longer and longer readings; of many each has short ones, and all have a bound together.
+#[tokio::test]
+async fn readings_grow_where_a_download_goes_on_and_have_a_bound_together() {
+    let there = Folder::new();
+    let (service, file) = (there.service(), bytes(1, 3 << 20));
+    let names: Vec<String> = (0..40).map(|n| format!("file-{n}")).collect();
+    for name in &names {
+        there.write(name, &file);
+    }
+    let whole = |count: usize| count * GO_PIECE;
+    for at in (0..file.len()).step_by(GO_PIECE) {
+        ask(&service, GO_DOWNLOAD, download(&names[0], at)).await.unwrap();
+    }
+    assert_eq!(service.readings()[..5], [12, 24, 48, 96, 96].map(whole));
+    for at in (0..file.len()).step_by(GO_PIECE) {
+        for name in &names {
+            let answer = ask(&service, GO_DOWNLOAD, download(name, at)).await.unwrap();
+            assert!(answer[4..] == file[at..file.len().min(at + GO_PIECE)], "{name} {at}");
+        }
+        let kept: usize = service.readings().iter().sum();
+        assert!(kept <= 8 << 20, "{kept} bytes are kept");
+    }
+}
+
 #[tokio::test]
 async fn a_download_sees_the_file_of_now() {
     let there = Folder::new();

@@ -99,6 +99,12 @@ impl Sys {
         let _ = self.parts.set(Parts { router, numbers, counters, token, body });
     }
 
+    /// Whether every caller has to show a token.
+    #[cfg(feature = "node")]
+    pub(crate) fn asks_for_token(&self) -> bool {
+        self.parts.get().is_some_and(|parts| parts.token)
+    }
+
     /// A connection has begun whose session counts.
     pub(super) fn join<W: Session>(self: &Arc<Self>, session: &mut W, peer: &Peer) -> Box<Joined> {
         if let Some(parts) = self.parts.get() {
