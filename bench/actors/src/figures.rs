@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use trunkline::node::{Node, State};
 use trunkline::{Message, Result};
 
+use crate::worked;
+
 /// When a message was to come, in nanoseconds from the start.
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize, Message)]
 pub struct Due {
@@ -36,23 +38,29 @@ impl Clock for Watch {
     }
 }
 
+struct Idle;
+
+impl Clock for Idle {
+    async fn ring(&self, _: Due) -> Result<()> {
+        Ok(())
+    }
+}
+
 pub fn run(services: u64, timers: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        idle(services).await;
         pending(timers).await;
+        idle(services).await;
         punctual(timers).await;
     });
 }
 
 async fn idle(services: u64) {
     let node = Node::builder("bench").start().unwrap();
-    let start = Instant::now();
-    let watch = || Watch { start, seen: State::new((0, 0, Duration::ZERO)) };
     let before = resident();
     let mut handles = Vec::with_capacity(services as usize);
     for id in 0..services {
-        handles.push(node.serve(id as u32, ClockServer::new(watch())).unwrap());
+        handles.push(node.serve(id as u32, ClockServer::new(Idle)).unwrap());
     }
     // Each has had something to do.
     for handle in &handles {
@@ -66,7 +74,8 @@ async fn idle(services: u64) {
 }
 
 fn watch(node: &Node) -> (ClockHandle, std::sync::Arc<Watch>) {
-    let watch = std::sync::Arc::new(Watch { start: Instant::now(), seen: State::new((0, 0, Duration::ZERO)) });
+    let watch =
+        std::sync::Arc::new(Watch { start: Instant::now(), seen: State::new((0, 0, Duration::ZERO)) });
     let mailbox = trunkline::node::Mailbox::new(ClockServer::new(std::sync::Arc::clone(&watch)));
     (node.serve(1, mailbox.capacity(1_000_000)).unwrap(), watch)
 }
@@ -76,19 +85,22 @@ async fn pending(timers: u64) {
     let (clock, _) = watch(&node);
     let before = resident();
     let mut set = Vec::with_capacity(timers as usize);
-    let begun = Instant::now();
+    let begun = worked();
     for number in 0..timers {
         // From a minute to two hours, in no order.
         let time = Duration::from_millis(60_000 + number.wrapping_mul(2_654_435_761) % 7_200_000);
         set.push(clock.notify().ring(Due { at: 0 }).after(time).unwrap());
     }
-    let inserting = begun.elapsed().as_nanos() as u64 / timers;
+    let inserting = (worked() - begun).as_nanos() as u64 / timers;
     let took = (resident() - before).saturating_sub(set.len() * size_of::<trunkline::node::Timer>());
-    let begun = Instant::now();
+    let begun = worked();
     let cancelled = set.iter().filter(|timer| timer.cancel()).count();
-    let cancelling = begun.elapsed().as_nanos() as u64 / timers;
+    let cancelling = (worked() - begun).as_nanos() as u64 / timers;
     assert_eq!(cancelled as u64, timers);
-    println!("{timers} timers: {} bytes each, set in {inserting} ns, cancelled in {cancelling} ns", took / timers as usize);
+    println!(
+        "{timers} timers: {} bytes each, set in {inserting} ns, cancelled in {cancelling} ns",
+        took / timers as usize
+    );
     node.stop().await;
 }
 

@@ -86,13 +86,17 @@ pub fn notify(plan: Plan) -> Duration {
     })
 }
 
-pub fn calls(calls: u64) -> Duration {
+pub fn calls(calls: u64, timeout: bool) -> Duration {
     on_one_thread(async move {
         let (counter, _ended) = counter(Plan { messages: 0, burst: 1 });
         let begun = Begun::now();
         let mut number = 0;
         for _ in 0..calls {
-            number = counter.ask(Next(number)).await.unwrap();
+            let ask = counter.ask(Next(number));
+            number = match timeout {
+                true => ask.reply_timeout(Duration::from_secs(10)).await.unwrap(),
+                false => ask.await.unwrap(),
+            };
         }
         assert_eq!(number, calls);
         begun

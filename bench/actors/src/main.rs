@@ -7,9 +7,15 @@
 //!
 //! All do the same: one actor sends the other bursts of messages, which the other counts, and the last of a burst is
 //! answered by a message that starts the next one. So no mailbox has more than a burst in it, whatever its bound, and a
-//! burst of one shows what it costs to wake a service. A call is awaited before the next one. The runtime has one thread.
+//! burst of one shows what it costs to wake a service. A call is awaited before the next one;
+//! Trunkline's always have a timeout, the others' where it is said. The runtime has one thread.
 
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark that cannot run says so")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a benchmark that cannot run says so"
+)]
 
 mod figures;
 mod kameo_actors;
@@ -30,7 +36,8 @@ struct Plan {
 struct Runner {
     name: &'static str,
     notify: fn(Plan) -> Duration,
-    calls: fn(u64) -> Duration,
+    /// So many calls; with a timeout each, or as they are usually made.
+    calls: fn(u64, bool) -> Duration,
 }
 
 fn main() {
@@ -55,12 +62,16 @@ fn main() {
     let bursts: &[u64] = if args.iter().any(|arg| arg == "--calls") { &[] } else { &[512, 16, 1] };
     for &burst in bursts {
         let plan = Plan { messages, burst };
-        let figures = in_turn(&runners, rounds, |runner| messages as f64 / (runner.notify)(plan).as_secs_f64() / 1e6);
+        let figures =
+            in_turn(&runners, rounds, |runner| messages as f64 / (runner.notify)(plan).as_secs_f64() / 1e6);
         row(&format!("notify, bursts of {burst}, M/s"), &figures);
     }
     let calls = messages / 4;
-    let figures = in_turn(&runners, rounds, |runner| (runner.calls)(calls).as_secs_f64() * 1e9 / calls as f64);
-    row("call and answer, ns", &figures);
+    for timeout in [true, false] {
+        let call = |runner: &Runner| (runner.calls)(calls, timeout).as_secs_f64() * 1e9 / calls as f64;
+        let figures = in_turn(&runners, rounds, call);
+        row(if timeout { "call with a timeout, ns" } else { "call as usual, ns" }, &figures);
+    }
 }
 
 /// The medians of all, each measured once a round, the first one moved on.

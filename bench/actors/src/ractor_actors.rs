@@ -102,15 +102,15 @@ pub fn notify(plan: Plan) -> Duration {
     })
 }
 
-pub fn calls(calls: u64) -> Duration {
+pub fn calls(calls: u64, timeout: bool) -> Duration {
     on_one_thread(async move {
         let (done, _ended) = oneshot::channel();
-        let (counter, _) =
-            Actor::spawn(None, Counter, (Plan { messages: 0, burst: 1 }, done)).await.unwrap();
+        let (counter, _) = Actor::spawn(None, Counter, (Plan { messages: 0, burst: 1 }, done)).await.unwrap();
+        let time = timeout.then_some(Duration::from_secs(10));
         let begun = Begun::now();
         let mut number = 0;
         for _ in 0..calls {
-            number = counter.call(|port| Counted::Next(number, port), None).await.unwrap().unwrap();
+            number = counter.call(|port| Counted::Next(number, port), time).await.unwrap().unwrap();
         }
         assert_eq!(number, calls);
         begun

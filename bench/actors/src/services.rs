@@ -93,7 +93,7 @@ pub fn notify(plan: Plan) -> Duration {
     })
 }
 
-pub fn calls(calls: u64) -> Duration {
+pub fn calls(calls: u64, _: bool) -> Duration {
     on_one_thread(async move {
         let node = Node::builder("bench").start().unwrap();
         let (counting, _ended) = counting(Plan { messages: 0, burst: 1 });

@@ -129,6 +129,12 @@ pub fn derive_message(input: proc_macro::TokenStream) -> proc_macro::TokenStream
 /// - `#[rename = "…"]`: the name that calls carry.
 /// - Documentation goes to the client's methods and to what the server says of itself.
 ///
+/// # Mailbox services
+/// `#[service(mailbox)]`, with the feature `node` of `trunkline`, also makes what a node needs: `ArithMessage`, whose
+/// variants are the methods with their values, and `ArithHandle`, by which other services call (`handle.mul(args).await`),
+/// notify (`handle.notify().mul(args).await`) and set timers. See `trunkline::node`. Its methods take and give values:
+/// no borrowed bytes, no streams, no reply metadata, no `#[spawn]`.
+///
 /// # The mock
 /// ```
 /// # use trunkline::{Bytes, Result};

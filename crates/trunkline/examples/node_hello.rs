@@ -1,5 +1,5 @@
 //! A mailbox service in a node: called, notified, called by name through the codec.
-//! Run it: `cargo run --example node_hello --features node`
+//! Run it: `cargo run --features node --example node_hello`
 
 use serde::{Deserialize, Serialize};
 use trunkline::node::{Node, State};

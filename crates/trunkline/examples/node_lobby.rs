@@ -1,4 +1,5 @@
-//! A game's lobby: serial, with state that survives a panic. Run it: `cargo run --example node_lobby --features node`
+//! A game's lobby: serial, with state that survives a panic.
+//! Run it: `cargo run --features node --example node_lobby`
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Timers of a mailbox service: once, three times, for ever until cancelled; each is a message.
-//! Run it: `cargo run --example node_timers --features node`
+//! Run it: `cargo run --features node --example node_timers`
 
 use std::time::Duration;
 

@@ -41,6 +41,16 @@ impl<R> Ticket<R> {
         count(failed, late);
     }
 
+    /// Whether nobody waited any more before the handler was begun: then it is not.
+    #[inline]
+    fn is_over(&self) -> bool {
+        let over = !self.begun && self.sender.as_ref().is_none_or(oneshot::Sender::is_closed);
+        if over {
+            count(false, true);
+        }
+        over
+    }
+
     /// Whether nobody waits any more. The handler is woken when that changes.
     fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         self.sender.as_mut().map_or(Poll::Ready(()), |sender| sender.poll_closed(cx))
@@ -112,7 +122,8 @@ where
 #[inline]
 pub fn answer<R, E: Into<Status>>(ticket: Option<Ticket<R>>, method: impl FnOnce() -> Result<R, E>) {
     match ticket {
-        None => end_notify(method()),
+        None => end_notify(method().is_err()),
+        Some(ticket) if ticket.is_over() => {}
         Some(mut ticket) => {
             let result = ticket.enter(method);
             ticket.answer(result.map_err(Into::into));
@@ -120,8 +131,8 @@ pub fn answer<R, E: Into<Status>>(ticket: Option<Ticket<R>>, method: impl FnOnce
     }
 }
 
-fn end_notify<R, E>(result: Result<R, E>) {
-    if result.is_err() {
+fn end_notify(failed: bool) {
+    if failed {
         count(true, false);
     }
 }
@@ -137,7 +148,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.project();
         let method = this.method;
-        let Some(ticket) = this.ticket else { return method.poll(cx).map(end_notify) };
+        let Some(ticket) = this.ticket else {
+            return method.poll(cx).map(|result| end_notify(result.is_err()));
+        };
+        if ticket.is_over() {
+            return Poll::Ready(());
+        }
         let Poll::Ready(result) = ticket.enter(|| method.poll(cx)) else { return ticket.poll_gone(cx) };
         if let Some(ticket) = this.ticket.take() {
             ticket.answer(result.map_err(Into::into));

@@ -1,4 +1,68 @@
 //! Nodes of mailbox services: state that one logical thread at a time works on, reached by messages.
+//!
+//! A node has a name (its cluster's, in saber's words) and services, each with a name and a number. A service is a trait
+//! with [`#[service(mailbox)]`](macro@crate::service), which makes a typed handle beside the server: `LobbyHandle`. Calls
+//! and notifies within a node go by value, without a codec; those from and to other nodes go through one
+//! ([`Cluster`]), and whoever holds a handle does not see which.
+//!
+//! ```
+//! use serde::{Deserialize, Serialize};
+//! use trunkline::node::{Mailbox, Node, State};
+//! use trunkline::{Message, Result};
+//!
+//! #[derive(Clone, Serialize, Deserialize, Message)]
+//! struct Amount {
+//!     cents: i64,
+//! }
+//!
+//! #[trunkline::service(mailbox)]
+//! trait Account {
+//!     /// Adds to the balance, and gives it.
+//!     async fn pay(&self, amount: Amount) -> Result<Amount>;
+//! }
+//!
+//! struct Ledger(State<i64>);
+//!
+//! impl Account for Ledger {
+//!     async fn pay(&self, amount: Amount) -> Result<Amount> {
+//!         let cents = self.0.with(|balance| {
+//!             *balance += amount.cents;
+//!             *balance
+//!         });
+//!         Ok(Amount { cents })
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<()> {
+//! let node = Node::builder("bank").start()?;
+//! let account = node.serve(7, Mailbox::new(AccountServer::new(Ledger(State::new(0)))).serial())?;
+//! account.notify().pay(Amount { cents: 500 }).await?; // nobody waits for an answer
+//! let balance = account.pay(Amount { cents: -200 }).await?;
+//! assert_eq!(balance.cents, 300);
+//! node.stop().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # What is promised
+//!
+//! - **Turns.** In a re-entrant service ([`Mode::Reentrant`], the usual one) no two handlers run at once; while one
+//!   awaits, the next message is taken. In a serial one the next message waits until the handler has ended. In a parallel
+//!   one each handler has a task of its own.
+//! - **Order.** Messages that one sender puts in one after the other are begun in that order.
+//! - **Answers.** Every call is answered exactly once, at the latest when its time is over (10 s unless said otherwise,
+//!   and never later than the call that the calling handler works for). What comes later completes nothing, and is
+//!   counted. Within a node a call that is dropped, or whose time is over, ends its handler at the handler's next `await`.
+//! - **Bounds.** A mailbox has a bound (1024). A call that finds it full is refused; what becomes of a notify is said by
+//!   [`Overflow`]. A service that has stopped, a full mailbox, an unknown method: each is a status of its own, said at once.
+//! - **Panics.** A panic fails its own call. A supervised service ([`Mailbox::supervised`], [`Mailbox::with_snapshot`]) is
+//!   then made anew, after a pause; its mailbox, handles and timers stay.
+//! - **Cycles.** A call that would make a serial service wait for itself fails at once: `cycle: a/1 → b/2 → a/1`. The chain
+//!   follows what a handler itself awaits, not the tasks that it spawns; those end by their deadline.
+//! - **Stops.** A service that is told to stop handles what is in its mailbox, and then ends, within its grace. Commands
+//!   (stop, restart, view) overtake messages, but for those (at most 32) that the service has taken already.
+//! - **Timers.** A timer ([`Notifying::after`], [`every`](Notifying::every), [`times`](Notifying::times)) is a message, and
+//!   none is early. Ticks that were missed are left out.
+
 mod answer;
 mod calling;
 mod chain;

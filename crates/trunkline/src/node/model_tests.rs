@@ -1,6 +1,14 @@
 //! The scheduler as a model: whatever comes in whatever order, one handler runs at a time, each call is answered exactly
 //! once, and nothing that was woken is forgotten.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "tests say so by panicking"
+)]
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -209,7 +217,10 @@ fn one_handler_at_a_time_on_many_threads() {
     for mode in [Mode::Serial, Mode::Reentrant] {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
-        let call = |number: u64| Event::Call { waits: u32::from(number % 3 == 0), panics: number % 50 == 0 };
+        let call = |number: u64| Event::Call {
+            waits: u32::from(number.is_multiple_of(3)),
+            panics: number.is_multiple_of(50),
+        };
         let events = (0..3000).map(|number| match number % 7 {
             0 => Event::Open(4),
             1 => Event::Notify { waits: 0 },

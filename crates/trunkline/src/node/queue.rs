@@ -4,6 +4,8 @@
 //! a time. What it has taken and not begun still counts, and goes back before it sleeps: so the bound holds, and the
 //! oldest message that waits is one that can be dropped.
 
+#![expect(clippy::box_collection, reason = "what is mostly empty is to take a word")]
+
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};

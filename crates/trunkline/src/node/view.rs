@@ -57,7 +57,7 @@ pub struct ServiceView {
     pub dropped: u64,
     /// Calls of it that were not answered in time.
     pub expired: u64,
-    /// Answers that came when nobody waited any more.
+    /// Answers that came when nobody waited any more, and calls that were not begun because of that.
     pub late: u64,
     /// Calls that were refused because it would have waited for itself.
     pub cycles: u64,

@@ -4,11 +4,57 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use trunkline::node::{Mailbox, Node};
-use trunkline::{Bytes, Call, Code, Serialization};
+use trunkline::describe::ServiceInfo;
+use trunkline::node::{Mailbox, MailboxService, Node};
+use trunkline::{Bytes, Call, Code, NamedService, Reply, Result, Serialization, Service};
 
 use crate::calls::desk;
-use crate::support::{DeskServer, Office, Probe, n, until};
+use crate::support::{DeskHandle, DeskMessage, DeskServer, Office, Probe, n, until};
+
+/// S2, the node's part: a call that nobody waits for any more is not begun, is counted, and leaves the turns as they are.
+#[tokio::test(start_paused = true)]
+async fn s2_what_comes_too_late_touches_no_turn() {
+    let (_node, desk, probe) = desk(Mailbox::serial);
+    desk.notify().wait(n(0)).await.unwrap();
+    until(|| probe.begun() == 1).await;
+    let late = desk.add(n(1)).timeout(Duration::from_millis(20)).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    probe.open(1);
+    assert_eq!(desk.add(n(2)).await.unwrap(), 2);
+    assert_eq!((probe.order(), desk.mailbox().view().unwrap().late), (vec![2], 1));
+}
+
+/// S8: a name that a frame cannot carry is refused as its service starts.
+#[tokio::test]
+async fn s8_a_name_that_no_frame_carries_is_refused_at_the_start() {
+    struct Long;
+
+    impl Service for Long {
+        async fn call(&self, _: Call) -> Result<Reply> {
+            Ok(Reply::default())
+        }
+    }
+
+    impl NamedService for Long {
+        fn describe(&self) -> ServiceInfo {
+            ServiceInfo { name: "Long".into(), doc: "", methods: Vec::new() }
+        }
+    }
+
+    impl MailboxService for Long {
+        type Message = DeskMessage;
+        type Handle = DeskHandle;
+        const METHODS: &'static [&'static str] =
+            &["a_method_whose_name_has_sixty_five_bytes_which_is_one_byte_too_many"];
+
+        async fn handle(&self, _: DeskMessage) {}
+    }
+
+    let node = Node::builder("here").start().unwrap();
+    assert!(Long::METHODS[0].len() > trunkline::node::METHOD_LIMIT);
+    assert_eq!(node.serve(1, Long).unwrap_err().code(), Code::InvalidInput);
+    assert!(node.find::<DeskHandle>(1).is_none());
+}
 
 /// S4, S5: calls that time out while their answers come, many at once from many threads: each gets its own answer or
 /// its timeout, and nothing is shared that could break.
@@ -61,7 +107,7 @@ async fn s6_a_timeout_gives_nobody_a_second_turn() {
     let other = Arc::<Probe>::default();
     node.serve(2, DeskServer::new(Office::new(&other))).unwrap();
     // The desk waits for one that never answers.
-    let never = node.find::<crate::support::DeskHandle>(2).unwrap();
+    let never = node.find::<DeskHandle>(2).unwrap();
     assert_eq!(
         never.wait(n(1)).timeout(Duration::from_millis(50)).await.unwrap_err().code(),
         Code::DeadlineExceeded
