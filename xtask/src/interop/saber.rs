@@ -68,7 +68,7 @@ fn go_client(trunkline: &Path, programs: &Programs, folder: &Path) -> Result<(),
     let remote = format!("{CLIENT}={client}");
     let demo = ["demo", "--listen", "127.0.0.1:0", "--no-calls", "--node", SERVER, "--remote", &remote];
     let demo = Server::start(trunkline, &demo, folder)?;
-    let place = folder.join("saber-stress-client");
+    let place = folder.join("saber-stress-client.d");
     configure(&place, (CLIENT, &client), (SERVER, demo.addr()))?;
     let mut command = Command::new(&programs.saber_stress_client);
     let out = run_limited(command.args(["-c", CALLERS, "-n", CALLS, "-svc", "4"]).current_dir(&place))?;
@@ -81,7 +81,7 @@ fn go_client(trunkline: &Path, programs: &Programs, folder: &Path) -> Result<(),
 
 fn go_server(trunkline: &Path, programs: &Programs, folder: &Path) -> Result<(), String> {
     let (client, server) = (free_address()?, free_address()?);
-    let place = folder.join("saber-stress-server");
+    let place = folder.join("saber-stress-server.d");
     configure(&place, (SERVER, &server), (CLIENT, &client))?;
     let mut command = Command::new(&programs.saber_stress_server);
     let command = command.args(["-svc", "4"]).current_dir(&place);

@@ -123,7 +123,7 @@ pub(super) fn write(
     let append = |state: &mut State| append(shared, head, result, state);
     let taken = match route {
         Route::Own(remote) if remote.line.answer(append) => true,
-        Route::Own(remote) if remote.want_now() => remote.line.answer(append),
+        Route::Own(remote) if remote.dial_for_answer() => remote.line.answer(append),
         // The node cannot be reached where it should be, but it may read what comes back.
         _ => back.answer(append),
     };

@@ -32,8 +32,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The longest wait between two dials.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// How soon after a dial a sign of life leads to the next one.
+/// How soon after a dial a sign of life leads to the next one, and how soon a call that was refused does.
 const SOONEST: Duration = Duration::from_millis(100);
+const PATIENT: Duration = Duration::from_secs(1);
 
 /// A connection that lasted this long was no short one: when it is lost, the next dial follows at once.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -49,7 +50,7 @@ pub(super) struct RemoteNode {
     pub(super) line: Line,
     /// Told when it may be worth to dial now.
     wanted: Notify,
-    /// Somebody may dial: the last dial was not just now.
+    /// A call may lead to a dial: the last one was some time ago.
     may_dial: AtomicBool,
     closed: CancellationToken,
 }
@@ -191,17 +192,22 @@ impl RemoteNode {
         })
     }
 
-    /// There is a sign of life from the node, or somebody wants it: it is dialled now, if that was not done just before.
-    pub(super) fn want(&self) {
+    /// Somebody calls it although it is down: it is dialled now, if the last dial was some time ago.
+    fn want(&self) {
         if self.may_dial.load(Ordering::Relaxed) {
             self.wanted.notify_one();
         }
     }
 
-    /// As [`want`](Self::want), by somebody who has a frame to write that waits for the dial. Whether it may.
-    pub(super) fn want_now(&self) -> bool {
+    /// There is a sign of life from the node: where it is not connected, it is dialled as soon as may be.
+    pub(super) fn is_alive(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// As [`is_alive`](Self::is_alive), by somebody who has an answer that waits for the dial. Whether it may.
+    pub(super) fn dial_for_answer(&self) -> bool {
         let state = &mut *self.line.lock();
-        if matches!(state.phase, Phase::Down(_)) && self.may_dial.load(Ordering::Relaxed) {
+        if matches!(state.phase, Phase::Down(_)) {
             state.phase = Phase::Dialling;
             self.wanted.notify_one();
         }
@@ -255,20 +261,27 @@ impl RemoteNode {
         }
     }
 
-    /// Waits for the next dial; less where somebody wants the node meanwhile.
+    /// Waits for the next dial; less where the node shows that it is there, or somebody wants it.
     async fn pause(&self, begun: Instant, wait: Duration) {
         let all = Instant::now() + wait;
-        tokio::select! {
-            biased;
-            () = self.closed.cancelled() => return,
-            () = tokio::time::sleep_until(all.min(begun + SOONEST)) => {}
-        }
-        self.may_dial.store(true, Ordering::Relaxed);
+        let next = async {
+            tokio::time::sleep_until(all.min(begun + SOONEST)).await;
+            let wanted = async {
+                tokio::time::sleep_until(begun + PATIENT).await;
+                self.may_dial.store(true, Ordering::Relaxed);
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                () = self.wanted.notified() => {}
+                () = tokio::time::sleep_until(all) => {}
+                () = wanted => {}
+            }
+        };
         tokio::select! {
             biased;
             () = self.closed.cancelled() => {}
-            () = self.wanted.notified() => {}
-            () = tokio::time::sleep_until(all) => {}
+            () = next => {}
         }
     }
 

@@ -183,7 +183,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
         self.bound.get_or_insert(said);
         if let Some(remote) = self.shared.by_hash(said) {
             // It is there: the next dial need not wait.
-            remote.want();
+            remote.is_alive();
         }
         if let (true, Some(line)) = (hello.asks, self.line()) {
             let own = Hello { asks: false, cluster: self.shared.node_name() };

@@ -275,3 +275,23 @@ async fn nothing_is_null_in_both_directions() {
     }
     b.stop().await;
 }
+
+/// A node that calls before ours has reached it is answered where it listens all the same: it reads nothing else.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_up_and_calls_at_once_is_answered() {
+    let b = Member::start("early", "b", &["go"]).await;
+    for round in 0..20_u32 {
+        // Wherever our dialling stands just then.
+        tokio::time::sleep(Duration::from_millis(u64::from(round) * 37)).await;
+        let mut go = listen(&address("early", "go")).await;
+        let mut calls = Raw::dial(&address("early", "b")).await;
+        calls.send(&request(caller(), 1, puppet("b"), "Echo", "1")).await;
+        let (own, _) = tokio::time::timeout(Duration::from_secs(1), go.accept()).await.unwrap().unwrap();
+        let mut own = Raw::new(own);
+        while !matches!(own.next().await, Some(Seen::Response { session: 1, .. })) {}
+        drop((go, calls, own));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(b.cluster.stats().answers_lost, 0);
+    b.stop().await;
+}
