@@ -1,8 +1,8 @@
 //! Nodes that call each other: saber's cluster, over the one connection driver.
 //!
-//! A [`Cluster`] gives a node its way to others and theirs to it. A [`Server`](crate::Server) that [has
-//! it](crate::server::ServerBuilder::cluster) hands it the connections that speak saber; to each node of the [table]
-//! (ClusterTable) it keeps one connection of its own.
+//! A [`Cluster`] gives a node its way to others and theirs to it. A [`Server`](crate::Server) that has it
+//! ([`ServerBuilder::cluster`](crate::server::ServerBuilder::cluster)) hands it the connections that speak saber; to each
+//! node of the [`ClusterTable`] it keeps one connection of its own.
 //!
 //! - A **call** goes over our own connection to the other node. Its answer comes over that node's own connection to us, or
 //!   back over ours: both find the call by its session and both handles.
