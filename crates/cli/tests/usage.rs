@@ -66,7 +66,7 @@ fn what_is_wrong_gets_one_line() {
     let url = "rpcx://127.0.0.1:1";
     let long = format!("a:{}", "x".repeat(20_000));
     for (args, with) in [
-        (&[][..], "demo, call, bench, put, get, ls, describe or template"),
+        (&[][..], "demo, call, bench, put, get, ls, describe, template or top"),
         (&["nope"], "nope"),
         (&["demo", "--nope"], "--nope"),
         (&["demo", "nope"], "nope"),
