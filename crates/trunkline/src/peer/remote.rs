@@ -16,6 +16,9 @@ use crate::{Code, Result, Status};
 /// The scheme that endpoints have where none is said.
 const SCHEME: &str = "netrpc://";
 
+/// The most calls in flight on a connection to another peer: zrpc's callers begin a hundred thousand at once.
+const IN_FLIGHT: usize = 1 << 20;
+
 pub(super) struct Remote {
     client: Client,
     consumer: ConsumerClient<Client>,
@@ -49,7 +52,7 @@ impl Remote {
         let timeout = settings.timeout;
         let mut builder = Client::builder(&urls)
             .connections(settings.connections)
-            .channels(move |channel| channel.timeout(timeout));
+            .channels(move |channel| channel.timeout(timeout).max_in_flight(IN_FLIGHT));
         if let Some(adjust) = &settings.client {
             builder = adjust(builder);
         }

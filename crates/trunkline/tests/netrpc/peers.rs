@@ -88,6 +88,23 @@ async fn values_travel_as_messagepack() {
     assert_eq!(failure(one.call_typed::<_, String>("self", "double", &[1]).await).0, Code::InvalidInput);
 }
 
+/// As zrpc's own test does: very many calls at once, over one connection; more than a channel has in flight by itself.
+#[tokio::test]
+async fn very_many_calls_at_once() {
+    let one = peer("one", "mem://peers-many").peer("self", &url("peers-many"));
+    let one = one.timeout(Duration::from_secs(60)).start().await.unwrap();
+    let one = Arc::new(one);
+    let calls: Vec<_> = (0..70_000)
+        .map(|_| {
+            let one = Arc::clone(&one);
+            tokio::spawn(async move { one.call("self", "s", "data").await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), "world");
+    }
+}
+
 #[tokio::test]
 async fn several_endpoints_and_connections_take_turns() {
     let counts: Vec<_> = (0..2).map(|_| Arc::<AtomicU64>::default()).collect();
