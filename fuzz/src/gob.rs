@@ -128,20 +128,16 @@ fn encoded<P: Payload>(value: &P) -> Vec<u8> {
 }
 
 /// What was read can be written, and what was written is read again as the same.
-fn comes_back<P: Payload>(body: &[u8]) -> bool {
-    let Ok(value) = P::decode(Serialization::Gob, body) else { return false };
+fn comes_back<P: Payload>(body: &[u8]) {
+    let Ok(value) = P::decode(Serialization::Gob, body) else { return };
     let once = encoded(&value);
-    // What was nested too deeply to be read was not read.
     let again = P::decode(Serialization::Gob, &once).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(once, encoded(&again));
-    true
 }
 
 fn body(bytes: &[u8]) {
-    let by_schema = comes_back::<Rich>(bytes);
-    let by_serde = comes_back::<Gob<Rich>>(bytes);
-    // The schema knows what a field may be before it comes; serde sees it when it is there.
-    assert!(by_serde || !by_schema);
+    comes_back::<Rich>(bytes);
+    comes_back::<Gob<Rich>>(bytes);
     comes_back::<Gob<Any>>(bytes);
     comes_back::<Gob<Vec<u8>>>(bytes);
     comes_back::<Gob<Vec<i64>>>(bytes);

@@ -2,6 +2,7 @@
 //! corpus.
 #![allow(
     dead_code,
+    clippy::cast_possible_truncation,
     clippy::unwrap_used,
     clippy::panic,
     reason = "each target uses a part; a check fails loudly"
@@ -66,6 +67,9 @@ enum Seen {
     TooLarge(u64, u64),
 }
 
+/// A call's number, service, method, and what its reply repeats.
+type Open = (u64, Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// A session, what it has not consumed, and what has to be true of it.
 struct Watched {
     session: NetRpc,
@@ -74,7 +78,7 @@ struct Watched {
     out: Vec<u8>,
     seen: Vec<Seen>,
     /// Calls that a server has to answer.
-    open: Vec<(u64, Vec<u8>, Vec<u8>, Vec<u8>)>,
+    open: Vec<Open>,
     /// How many answers or calls were written by the driver.
     written: usize,
     limits: Limits,

@@ -16,7 +16,7 @@ fn step(name: &'static str, command: &str) -> Step {
 }
 
 /// The feature sets of the library that are linted: the lean core, each feature alone, all of them.
-const FEATURES: [&str; 12] = [
+const FEATURES: [&str; 13] = [
     "",
     "http",
     "netrpc",
@@ -28,7 +28,8 @@ const FEATURES: [&str; 12] = [
     "file",
     "gateway",
     "node",
-    "http,netrpc,protobuf,thrift,gzip,tower,expressions,file,gateway,node",
+    "node,config",
+    "http,netrpc,protobuf,thrift,gzip,tower,expressions,file,gateway,node,config",
 ];
 
 /// The quick tier; with `--long` what takes minutes, too.
@@ -46,7 +47,7 @@ fn steps(long: bool) -> Vec<Step> {
     }
     steps.push(step(
         "test",
-        "cargo test --workspace --features trunkline/tower,trunkline/expressions,trunkline/file,trunkline/gateway --no-fail-fast",
+        "cargo test --workspace --features trunkline/tower,trunkline/expressions,trunkline/file,trunkline/gateway,trunkline/config --no-fail-fast",
     ));
     steps.push(Step {
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
@@ -55,7 +56,7 @@ fn steps(long: bool) -> Vec<Step> {
     steps.push(Step {
         // Another configuration of every crate: in a folder of its own, or each run would build both again.
         environment: &[("RUSTFLAGS", "--cfg trunkline_loom"), ("CARGO_TARGET_DIR", "target/loom")],
-        ..step("loom", "cargo test -p trunkline --no-default-features --features node --lib loom_")
+        ..step("loom", "cargo test -p trunkline --no-default-features --features=node --lib loom_")
     });
     steps.push(step("crates", "cargo xtask crates"));
     steps.push(step("interop", "cargo xtask interop"));

@@ -78,34 +78,6 @@ fn a_node_says_what_it_serves() {
 }
 
 #[test]
-fn the_stress_test_reports_as_sabers_does() {
-    let demo = Demo::start();
-    let url = url(&demo);
-    let bench = ["bench", &url, "lobby.ReqLogin", "-c", "20", "-n", "50", "--services", "4"];
-    let said = run(&bench);
-    assert_eq!(said.code, 0, "{said:?}");
-    for part in
-        ["answered  1,000", "SABER | ReqLogin", "Latency histogram:", "Latency distribution:", "0:1000"]
-    {
-        assert!(said.stdout.contains(part), "{part}: {said:?}");
-    }
-    assert_eq!(said.stdout.lines().filter(|line| line.contains("ms|")).count(), 11);
-    assert_eq!(said.stdout.lines().filter(|line| line.contains("%     in")).count(), 7);
-    let json = run(&[&bench[..], &["--json"]].concat());
-    let json: Value = serde_json::from_str(&json.stdout).unwrap();
-    assert_eq!((&json["n"], &json["ok"], &json["connections"]), (&1000.into(), &1000.into(), &1.into()));
-    // Failures are counted by what the service said.
-    let failed = run(&["bench", &url, "lobby/101.Nope", "-c", "2", "-n", "5", "--json"]);
-    let json: Value = serde_json::from_str(&failed.stdout).unwrap();
-    assert_eq!((failed.code, &json["errors"]["unknown rpc func Nope"]), (1, &10.into()));
-    run(&["bench", &url, "Count.Add", "-d", r#"{"N":1}"#, "-c", "4", "-n", "25"]);
-    run(&["call", &url, "Count.Add", r#"{"N":0}"#]).says("{\"Total\":100}\n");
-    run(&["bench", &url, "lobby.ReqLogin", "-q", "5"]).fails(2, "not built yet");
-    run(&["bench", "saber://127.0.0.1:1", "lobby.ReqLogin"]).fails(3, "cannot reach");
-    run(&["bench", &format!("{url}/else"), "lobby.ReqLogin"]).fails(3, "is the node trunkline");
-}
-
-#[test]
 fn top_shows_what_the_services_do() {
     let demo = Demo::start();
     run(&["call", &url(&demo), "Count.Add", r#"{"N":2}"#]).says("{\"Total\":2}\n");

@@ -1,13 +1,11 @@
 //! What threads share, from the standard library, or from loom where its model runs the tests (`loom_tests`).
 
-#[cfg(not(all(test, trunkline_loom)))]
-pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-
 #[cfg(all(test, trunkline_loom))]
-pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use loom::sync as of;
+#[cfg(not(all(test, trunkline_loom)))]
+use std::sync as of;
+
+#[cfg(feature = "node")]
+pub(crate) use of::atomic::AtomicUsize;
+pub(crate) use of::atomic::{AtomicBool, Ordering};
+pub(crate) use of::{Mutex, MutexGuard};

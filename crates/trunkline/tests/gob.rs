@@ -323,6 +323,41 @@ fn what_does_not_fit_is_refused_with_gos_texts() {
     assert_eq!(Gob::<Args>::decode(GOB, &body).unwrap().0, Args { a: 7, b: 0 });
 }
 
+/// `T{I any; A int; J any}`, as Go sends it: nothing in the interfaces; a number and a text; a struct, whose type is
+/// defined within the value.
+#[test]
+fn interfaces_are_passed_over_or_refused() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize, Message)]
+    struct T {
+        a: i64,
+    }
+    #[derive(Debug, Serialize, Deserialize, Message)]
+    struct Wants {
+        i: i64,
+    }
+    let types = "207f030101015401ff8000010301014901100001014101040001014a0110000000";
+    let body = |value: &str| {
+        let digits: Vec<u8> = format!("{types}{value}").into_bytes();
+        let digit = |d: &[u8]| u8::from_str_radix(std::str::from_utf8(d).unwrap(), 16).unwrap();
+        digits.chunks(2).map(digit).collect::<Vec<u8>>()
+    };
+    let nothing = body("05ff80020e00");
+    let some = body("1bff800103696e740402000a010e0106737472696e670c0300017800");
+    for body in [&nothing, &some] {
+        assert_eq!(T::decode(GOB, body).unwrap(), T { a: 7 });
+        assert_eq!(Gob::<T>::decode(GOB, body).unwrap().0, T { a: 7 });
+        let refused = Wants::decode(GOB, body).unwrap_err().to_string();
+        assert_eq!(refused, "gob: wrong type (interface) for received field T.I");
+    }
+    assert_eq!(dynamic::decode(GOB, &nothing, None).unwrap(), r#"{"I":null,"A":7,"J":null}"#);
+    let refused = dynamic::decode(GOB, &some, None).unwrap_err().to_string();
+    assert_eq!(refused, "gob: field I: interface cannot be shown");
+    let defined = body("27ff8001076d61696e2e496eff8103010102496e01ff820001020101580104000101590104000000");
+    for error in [T::decode(GOB, &defined).unwrap_err(), Gob::<T>::decode(GOB, &defined).unwrap_err()] {
+        assert!(error.to_string().ends_with("defined within a value of an interface"), "{error}");
+    }
+}
+
 /// A body of these types around the bytes of a value.
 fn by_hand(types: &Types, root: i64, value: &[u8]) -> Vec<u8> {
     let mut body = vec![];
@@ -364,13 +399,16 @@ fn numbers_of_other_widths_are_converted_or_refused() {
             assert!(error.starts_with(&format!("gob: field {field}: ")) && error.contains(value), "{error}");
         }
     }
+    // Names begin with a capital letter on the wire, by the schema and by serde alike.
+    assert_eq!(encoded(&Wide { a: 1, b: 2, f: 3.0 }), encoded(&Gob(Wide { a: 1, b: 2, f: 3.0 })));
+    assert!(dynamic::decode(GOB, &fits, None).unwrap().starts_with(r#"{"A":255,"B":32767,"#));
     // A float is no integer.
     #[derive(Debug, Serialize, Deserialize, Message)]
     struct Whole {
         f: i64,
     }
     let error = Whole::decode(GOB, &encoded(&Wide { a: 1, b: 1, f: 2.0 })).unwrap_err().to_string();
-    assert_eq!(error, "gob: wrong type (float) for received field Wide.f");
+    assert_eq!(error, "gob: wrong type (float) for received field Wide.F");
 }
 
 #[test]

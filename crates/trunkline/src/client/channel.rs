@@ -18,6 +18,7 @@ use super::dial::{ConnectionState, Shared};
 #[cfg(feature = "http")]
 use super::http::{self, Http};
 use super::link::{Settings, Strays};
+use super::pushes::Pushes;
 use super::url::{InvalidUrl, Url, Wire};
 use crate::context::MaybeMetadata;
 use crate::metadata::AUTH;
@@ -86,7 +87,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Whether a server can send messages of its own on the wire.
-    fn pushes(&self) -> bool {
+    pub(super) fn pushes(&self) -> bool {
         match self {
             Self::Rpcx(_) => rpcx::Rpcx::PUSHES,
             Self::Iip(_) => iip::Iip::PUSHES,
@@ -481,34 +482,5 @@ impl ChannelBuilder {
 
     pub(super) fn usual_serialization(&self) -> Option<Serialization> {
         self.serialization
-    }
-}
-
-/// The messages that a server sends of its own accord; begun by [`Channel::pushes`].
-#[derive(Debug)]
-pub struct Pushes {
-    received: broadcast::Receiver<Push>,
-    /// Keeps the connection that they come on.
-    channel: Channel,
-}
-
-impl Pushes {
-    /// The next message, over whatever connection the channel has by then; `None`, at once, where the wire has no such
-    /// messages (HTTP).
-    ///
-    /// # Errors
-    /// The reader was too slow, and so many messages were lost: [`Code::Limited`]. The stream goes on.
-    pub async fn next(&mut self) -> Option<Result<Push>> {
-        if !self.channel.0.kind.pushes() {
-            return None;
-        }
-        match self.received.recv().await {
-            Ok(push) => Some(Ok(push)),
-            Err(broadcast::error::RecvError::Closed) => None,
-            Err(broadcast::error::RecvError::Lagged(lost)) => {
-                let text = format!("{lost} pushes were lost: the reader was too slow");
-                Some(Err(Status::new(Code::Limited, text)))
-            }
-        }
     }
 }

@@ -21,14 +21,16 @@ mod http_streams;
 pub(crate) mod link;
 mod node;
 mod outgoing;
+mod pushes;
 mod resuming;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};
 pub use batch::{Answers, Arriving, Batch, Ticket};
-pub use channel::{Channel, ChannelBuilder, ChannelStats, Pushes};
+pub use channel::{Channel, ChannelBuilder, ChannelStats};
 pub use dial::ConnectionState;
 pub use failover::Attempt;
 pub use outgoing::Outgoing;
+pub use pushes::Pushes;
 pub use resuming::Resuming;
 pub use url::{InvalidUrl, Url, Wire};

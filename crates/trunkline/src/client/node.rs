@@ -90,6 +90,7 @@ impl Node {
     }
 
     /// How many connections its channels have made.
+    #[cfg(feature = "netrpc")]
     pub(super) fn connections_made(&self) -> u64 {
         let channels = self.channels.iter().filter_map(ArcSwapOption::load_full);
         channels.map(|channel| channel.stats().connections).sum::<u64>()

@@ -16,7 +16,7 @@ use crate::describe::ServiceInfo;
 use crate::net::transport::Stream;
 use crate::push::PushQueue;
 use crate::service::{BoxFuture, DynService};
-use crate::{Call, Name, Peer, Service};
+use crate::{Call, Code, Name, Peer, Service, Status};
 
 /// Serves connections that speak saber.
 pub(crate) trait Saber: fmt::Debug + Send + Sync {
@@ -62,7 +62,14 @@ impl<S: Service> Plain for Services<S> {
 
     fn call(&self, call: Call) -> BoxFuture<'static> {
         let core = Arc::clone(&self.0);
+        // Calls are bounded by their connection; those that nobody waits for are by the server, as on other wires.
+        let place = call.is_one_way().then(|| Arc::clone(&core.outliving).try_acquire_owned());
+        if let Some(Err(_)) = place {
+            let status = Status::new(Code::Limited, "too many one-way calls are under way").not_begun();
+            return Box::pin(std::future::ready(Err(status)));
+        }
         Box::pin(async move {
+            let _place = place;
             // A server that stops waits for the call.
             let _watch = core.drain.watch();
             core.stack.call(call).await

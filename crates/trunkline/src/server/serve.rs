@@ -45,7 +45,8 @@ pub(crate) fn serve<S: Service>(
             Detected::Rpcx => serve_wire::<rpcx::Rpcx, S>(core, stream, peer, first).await,
             Detected::Iip => serve_wire::<iip::Iip, S>(core, stream, peer, first).await,
             #[cfg(feature = "netrpc")]
-            Detected::Gob => serve_wire::<netrpc::NetRpc, S>(core, stream, peer, first).await,
+            // Its session is larger than the others', and they need not have room for it.
+            Detected::Gob => Box::pin(serve_wire::<netrpc::NetRpc, S>(core, stream, peer, first)).await,
             #[cfg(feature = "http")]
             Detected::Http => Box::pin(super::http::serve(core, stream, peer, first)).await,
             #[cfg(feature = "node")]

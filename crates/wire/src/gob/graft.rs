@@ -109,7 +109,8 @@ impl Incoming {
         };
         let (_, ready) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
         let Ready { local, definitions } = ready.as_ref().map_err(Clone::clone)?;
-        out.reserve(definitions.len().saturating_add(message.length()).saturating_add(9));
+        // To the byte: memory of this length becomes a body without another step.
+        out.reserve_exact(definitions.len().saturating_add(message.length_as(*local)));
         out.extend_from_slice(definitions);
         message.put_as(*local, out);
         Ok(())

@@ -93,6 +93,14 @@ impl<'a> Message<'a> {
         self.raw.len()
     }
 
+    /// How many bytes the message takes with another id.
+    #[inline]
+    #[must_use]
+    pub fn length_as(&self, id: i64) -> usize {
+        let length = int_width(id).saturating_add(self.rest.len());
+        length.saturating_add(uint_width(u64::try_from(length).unwrap_or(u64::MAX)))
+    }
+
     /// Whether its length and its id are written as short as they can be.
     pub(crate) fn is_minimal(&self) -> bool {
         let length = int_width(self.id).saturating_add(self.rest.len());

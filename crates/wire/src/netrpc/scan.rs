@@ -27,6 +27,22 @@ pub(super) fn behind<'a>(
     known: &Incoming,
     limits: &Limits,
 ) -> Result<Behind<'a>, WireError> {
+    // Mostly the types are known, and the value is all there.
+    if let Ok(Some(value)) = Message::first(input.get(from..).unwrap_or_default(), limits.body)
+        && !value.is_definition()
+        && value.length() <= limits.body
+    {
+        return Ok(Behind::Whole(from, value));
+    }
+    behind_definitions(input, from, known, limits)
+}
+
+fn behind_definitions<'a>(
+    input: &'a [u8],
+    from: usize,
+    known: &Incoming,
+    limits: &Limits,
+) -> Result<Behind<'a>, WireError> {
     let mut at = from;
     let mut definitions = 0_usize;
     loop {

@@ -46,6 +46,16 @@ fn go_field(name: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether a field of ours is the peer's of this name: [`go_field`], or as it is.
+fn is_field(ours: &str, theirs: &str) -> bool {
+    match (ours.as_bytes().split_first(), theirs.as_bytes().split_first()) {
+        (Some((our, our_rest)), Some((their, their_rest))) => {
+            our_rest == their_rest && (our == their || our.to_ascii_uppercase() == *their)
+        }
+        (ours, theirs) => ours == theirs,
+    }
+}
+
 /// What the wire says, as an error of a body.
 #[cold]
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use trunkline_wire::gob::{Own, Shape, Types, builtin};
 
-use super::{CODEC, Error, broken, go_field};
+use super::{CODEC, Error, broken, is_field};
 use crate::message::{Kind, Schema, Type};
 
 /// Most fields that a plan may go through. A peer's types and ours could be paired in many ways.
@@ -90,8 +90,7 @@ impl Making<'_> {
         let ours = self.schema.messages().get(message).map_or(&[][..], |message| &message.fields);
         let mut matches = Vec::with_capacity(theirs.len());
         for field in theirs {
-            let is_it = |name: &str| name == &*field.name || go_field(name) == *field.name;
-            let Some(found) = ours.iter().find(|our| is_it(&our.name)) else {
+            let Some(found) = ours.iter().find(|our| is_field(&our.name, &field.name)) else {
                 matches.push(Match { number: 0, id: field.id, pair: 0 });
                 continue;
             };

@@ -7,9 +7,9 @@ use futures_util::task::AtomicWaker;
 use trunkline_wire::saber::{self, Response};
 
 use super::Shared;
+use super::known::Known;
 use super::line::{Line, Program, State};
 use super::remote::RemoteNode;
-use super::role::Known;
 use crate::service::reply_over_limit;
 use crate::{Body, Code, Reply, Result, Status};
 
@@ -120,12 +120,12 @@ pub(super) fn write(
     head: &Response<'_>,
     result: &Result<Reply>,
 ) {
+    let append = |state: &mut State| append(shared, head, result, state);
     let taken = match route {
-        Route::Own(remote) if remote.line.lock().is_open() || remote.want_now() => {
-            remote.line.answer(|state| append(shared, head, result, state))
-        }
+        Route::Own(remote) if remote.line.answer(append) => true,
+        Route::Own(remote) if remote.want_now() => remote.line.answer(append),
         // The node cannot be reached where it should be, but it may read what comes back.
-        _ => back.answer(|state| append(shared, head, result, state)),
+        _ => back.answer(append),
     };
     if !taken {
         shared.counts.answers_lost.fetch_add(1, Ordering::Relaxed);

@@ -123,8 +123,8 @@ mod tests {
     const B: Handle = Handle(2);
 
     fn ended(calls: &mut Calls, session: u32) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        matches!(calls.poll(session, &mut cx), Poll::Ready(Some(Ok(_))))
+        let cx = Context::from_waker(Waker::noop());
+        matches!(calls.poll(session, &cx), Poll::Ready(Some(Ok(_))))
     }
 
     /// S2, S4: an answer that is late, doubled, made up or from somebody else completes nothing.

@@ -25,6 +25,7 @@
 
 mod answer;
 mod calls;
+mod known;
 mod line;
 mod remote;
 mod role;

@@ -6,36 +6,22 @@ use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
 use trunkline_wire::saber::{Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash};
 
 use super::Shared;
 use super::answer::{self, Answer, Route, Work};
+use super::known::KnownMethods;
 use super::line::{Line, Phase, Program};
 use super::remote::RemoteNode;
-use crate::call::Names;
 use crate::context::{ConnectionInfo, Context, MaybeMetadata};
 use crate::net::buffers::share;
 use crate::net::driver::{Close, Received, Role};
 use crate::node::{Chain, Delivery, Destination, From as Origin, Slot};
 use crate::server::drain::DrainWatch;
 use crate::server::saber::Plain;
-use crate::{Body, Call, Code, Name, Reply, Result, Status};
-
-/// A method of a service that was called on this connection.
-#[derive(Debug)]
-pub(super) struct Known {
-    names: Names,
-    /// As the caller wrote it.
-    pub(super) method: Box<[u8]>,
-    /// A service of the server's, not a mailbox.
-    plain: bool,
-}
-
-/// The most services and methods of each that a connection remembers.
-const KNOWN: usize = 256;
+use crate::{Body, Call, Code, Reply, Result, Status};
 
 /// What an accepted connection has beside what both ends have.
 struct Caller {
@@ -64,7 +50,7 @@ pub(super) struct Peer<const ANSWERS: bool> {
     bound: Option<u32>,
     /// Where answers go, and which table said so.
     route: Option<(u64, Route)>,
-    known: HashMap<u64, Vec<Arc<Known>>, foldhash::fast::FixedState>,
+    known: KnownMethods,
     /// What the next request has no room for.
     left: Option<u32>,
     chain: Chain,
@@ -117,7 +103,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             caller: None,
             bound: None,
             route: None,
-            known: HashMap::default(),
+            known: KnownMethods::default(),
             left: None,
             chain: Chain::default(),
             code: None,
@@ -217,9 +203,12 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
     }
 
     fn on_response(&mut self, response: &Response<'_>, body: Result<&&[u8], usize>, batch: &Bytes) {
-        let (shared, code) = (Arc::clone(&self.shared), self.code.take());
-        let own = self.remote.as_ref().filter(|remote| remote.hash == response.source.cluster());
-        let found = own.cloned().or_else(|| shared.by_hash(response.source.cluster()));
+        let (shared, code) = (&self.shared, self.code.take());
+        let found = match &self.remote {
+            // What comes here is bound to be its own.
+            Some(remote) => Some(Arc::clone(remote)),
+            None => shared.by_hash(response.source.cluster()),
+        };
         let ended = found.and_then(|remote| {
             let outcome = || outcome(&remote, response, code, body, shared.limits.body, batch);
             let mut state = remote.line.lock();
@@ -237,6 +226,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
     }
 
     fn on_request(&mut self, request: &Request<'_>, body: Result<&&[u8], usize>, batch: &Bytes) {
+        let route = self.route();
         let (left, chain) = (self.left.take(), std::mem::take(&mut self.chain));
         let Some(caller) = &self.caller else {
             // Nobody calls on a connection that we have dialled.
@@ -245,7 +235,6 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
         };
         let (info, back) = (Arc::clone(&caller.info), Arc::clone(&caller.line));
         let stops = caller.draining.is_some_and(|at| at <= Instant::now());
-        let route = self.route();
         let refuse = |shared: &Shared, status: Status| {
             if request.session != 0 {
                 let head = response_to(request);
@@ -259,7 +248,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             Ok(body) => share(batch, body),
             Err(got) => return refuse(&self.shared, too_large("request", got, self.shared.limits.body)),
         };
-        let known = match self.find(request) {
+        let known = match self.known.find(&self.shared, &*caller.plain, request) {
             Ok(known) => known,
             Err(status) => return refuse(&self.shared, status),
         };
@@ -279,7 +268,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
                 names: known.names.clone(),
             },
         };
-        let plain = known.plain;
+        let plain = known.is_plain;
         let answer = (request.session != 0)
             .then(|| Answer::new(route.clone(), &back, request, known, &self.work, &self.shared));
         if plain {
@@ -301,53 +290,6 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
                 answer.write(&result);
             }
         });
-    }
-
-    /// The service and the method that are called.
-    fn find(&mut self, request: &Request<'_>) -> Result<Arc<Known>> {
-        let handle = request.destination.0;
-        let methods = self.known.get(&handle);
-        let found = methods.and_then(|all| all.iter().find(|known| *known.method == *request.method));
-        if let Some(known) = found {
-            return Ok(Arc::clone(known));
-        }
-        let known = Arc::new(self.look_up(request)?);
-        if self.known.len() >= KNOWN {
-            self.known.clear();
-        }
-        let methods = self.known.entry(handle).or_default();
-        // Names that no service has are as many as a caller likes.
-        if methods.len() < KNOWN {
-            methods.push(Arc::clone(&known));
-        }
-        Ok(known)
-    }
-
-    #[cold]
-    fn look_up(&self, request: &Request<'_>) -> Result<Known> {
-        let destination = request.destination;
-        let method = String::from_utf8_lossy(request.method).into_owned();
-        let known = |service: Name, plain| Known {
-            names: Names::new(service, method.clone().into()),
-            method: request.method.into(),
-            plain,
-        };
-        if let Some(service) = self.shared.service_name(destination) {
-            if self.caller.as_ref().is_some_and(|caller| caller.plain.asks_for_token()) {
-                let text = "invalid token: the saber wire carries none, and this server asks for one";
-                return Err(Status::new(Code::Unauthenticated, text).not_begun());
-            }
-            return Ok(known(service, false));
-        }
-        let node = self.shared.node_name();
-        let is = |name: &str| Handle::new(node, name, 1) == destination;
-        let plain = self.caller.as_ref().and_then(|caller| caller.plain.find(&is, request.method));
-        let text = match plain {
-            Some((service, true)) => return Ok(known(service, true)),
-            Some((_, false)) => format!("unknown rpc func {method}"),
-            None => format!("no service of the node {node} has the handle {destination}"),
-        };
-        Err(Status::new(Code::NotFound, text).not_begun())
     }
 
     /// Where answers to this connection's node go by the table of now.

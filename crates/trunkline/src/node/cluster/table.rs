@@ -43,6 +43,24 @@ struct GoTable {
     tick_interval_ms: u64,
 }
 
+/// A configuration of Trunkline's. Other sections are for other parts of the program.
+#[cfg(feature = "config")]
+#[derive(Deserialize)]
+struct Sections {
+    cluster: Section,
+}
+
+#[cfg(feature = "config")]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Section {
+    name: String,
+    listen: Option<String>,
+    tick_ms: Option<u64>,
+    #[serde(default)]
+    remotes: BTreeMap<String, String>,
+}
+
 impl ClusterTable {
     /// The table of the node of this name, without others yet.
     #[must_use]
@@ -64,6 +82,33 @@ impl ClusterTable {
             remotes: go.remote_addrs,
             tick: (go.tick_interval_ms > 0).then(|| Duration::from_millis(go.tick_interval_ms)),
         })
+    }
+
+    /// Reads the section `[cluster]` of a `trunkline.toml`: `name`, and where they are said `listen`, `tick_ms` and the
+    /// table `remotes` of names with addresses. What else stands in the section is refused, since it may be a slip of the
+    /// pen.
+    ///
+    /// ```
+    /// use trunkline::node::ClusterTable;
+    ///
+    /// let toml = r#"
+    ///     [cluster]
+    ///     name = "game"
+    ///     listen = "127.0.0.1:8908"
+    ///     remotes.gate = "127.0.0.1:8907"
+    /// "#;
+    /// let table = ClusterTable::from_toml(toml).unwrap();
+    /// assert_eq!(table, ClusterTable::new("game").listen("127.0.0.1:8908").remote("gate", "127.0.0.1:8907"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Code::InvalidInput`]: it is no such TOML; the text says where.
+    #[cfg(feature = "config")]
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let Sections { cluster } = toml::from_str(text)
+            .map_err(|error| Status::new(Code::InvalidInput, format!("the table of nodes: {error}")))?;
+        let Section { name, listen, tick_ms, remotes } = cluster;
+        Ok(Self { name, listen, remotes, tick: tick_ms.map(Duration::from_millis) })
     }
 
     /// Where this node listens, as others have it in their tables.
@@ -179,6 +224,29 @@ mod tests {
         assert_eq!(table.remotes().collect::<Vec<_>>(), [("b", "h:2")]);
         assert_eq!(table.tick(), Some(Duration::from_millis(10)));
         assert_eq!(ClusterTable::from_json(r#"{"ClusterName":"a"}"#).unwrap(), ClusterTable::new("a"));
+    }
+
+    #[cfg(feature = "config")]
+    #[test]
+    fn a_section_of_our_own_configuration_is_read() {
+        let toml = "[server]\nthreads = 2\n[cluster]\nname = 'a'\nlisten = 'h:1'\ntick_ms = 10\n[cluster.remotes]\nb = 'h:2'";
+        let go = r#"{"ClusterName":"a","LocalAddr":"h:1","RemoteAddrs":{"b":"h:2"},"TickIntervalMs":10}"#;
+        assert_eq!(ClusterTable::from_toml(toml).unwrap(), ClusterTable::from_json(go).unwrap());
+        let table = ClusterTable::from_toml("[cluster]\nname = 'a'").unwrap();
+        assert_eq!(table, ClusterTable::new("a"));
+        for (toml, what) in [
+            ("", "cluster"),
+            ("[cluster]", "name"),
+            ("[cluster]\nname = 1", "string"),
+            ("[cluster]\nname = 'a'\nremote = {}", "remote"),
+            ("[cluster", "line 1"),
+        ] {
+            let status = ClusterTable::from_toml(toml).unwrap_err();
+            assert!(
+                status.code() == Code::InvalidInput && status.message().contains(what),
+                "{toml}: {status}"
+            );
+        }
     }
 
     /// S16: what is missing is an error, and nothing is asked of the network.

@@ -10,7 +10,7 @@ use trunkline_wire::gob::{self as wire, Cursor, Shape, Types};
 
 use super::super::lenient::{self, Track};
 use super::super::{Error, Payload, json, msgpack, not_built};
-use super::{CODEC, broken, cache, end, open};
+use super::{CODEC, broken, cache, end, go_field, open};
 use crate::Serialization;
 use crate::message::Schema;
 
@@ -41,7 +41,8 @@ const COMPLEX: &str = "$trunkline::Complex";
 /// # Ok::<(), trunkline::codec::Error>(())
 /// ```
 ///
-/// - Structs are matched by the names of their fields. A field that the body lacks is zero.
+/// - Structs are matched by the names of their fields, with a capital letter in front, as all that Go sends have. A field
+///   that the body lacks is zero.
 /// - `Vec<u8>` and what serde calls bytes are Go's `[]byte`; `[u8; 4]` is an array of numbers, as it is in Go.
 /// - `Option` is Go's pointer: sent as what it holds, left out where there is nothing. So it can be a field, but not
 ///   an element of a list.
@@ -174,7 +175,7 @@ fn check(ours: &Layout, types: &Types, id: i64) -> Result<(), Error> {
         let text = format_args!("type mismatch in decoder: want struct type {name}; got non-struct");
         return Err(Error::body(CODEC, text));
     };
-    let matched = theirs.iter().any(|field| our.iter().any(|known| known.name == field.name));
+    let matched = theirs.iter().any(|field| our.iter().any(|known| *known.name == *go_field(&field.name)));
     if matched || our.is_empty() || theirs.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::forward_to_deserialize_any;
 use trunkline_wire::gob::{self as wire, Cursor, Fields, Shape, Types, builtin};
 
-use super::super::name_of;
+use super::super::{is_field, name_of};
 use super::Failed;
 use crate::codec::MAX_DEPTH;
 
@@ -73,10 +73,16 @@ impl<'a, 'de> De<'a, 'de> {
         visitor.visit_map(Items { types: self.types, ids: (key, element), from: self.from, left, depth })
     }
 
-    fn record<V: Visitor<'de>>(self, fields: &'a [wire::Field], visitor: V) -> Result<V::Value, Failed> {
+    /// Reads a struct into one that has these names, or any.
+    fn record<V: Visitor<'de>>(
+        self,
+        fields: &'a [wire::Field],
+        names: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Failed> {
         let depth = self.deeper()?;
         let fields = Fields::new(fields);
-        visitor.visit_map(Record { types: self.types, fields, from: self.from, next: 0, depth })
+        visitor.visit_map(Record { types: self.types, fields, names, from: self.from, next: 0, depth })
     }
 }
 
@@ -92,7 +98,7 @@ impl<'de> Deserializer<'de> for De<'_, 'de> {
             builtin::STRING => visitor.visit_borrowed_str(self.text()?),
             builtin::BYTES => visitor.visit_borrowed_bytes(self.from.bytes()?),
             _ => match self.shape() {
-                Some(Shape::Struct(fields)) => self.record(fields, visitor),
+                Some(Shape::Struct(fields)) => self.record(fields, &[], visitor),
                 Some(Shape::Slice { element }) => self.list(*element, None, visitor),
                 Some(Shape::Array { element, length }) => self.list(*element, Some(*length), visitor),
                 Some(Shape::Map { key, element }) => self.map(*key, *element, visitor),
@@ -194,11 +200,11 @@ impl<'de> Deserializer<'de> for De<'_, 'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
-        _: &'static [&'static str],
+        names: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Failed> {
         match self.shape() {
-            Some(Shape::Struct(fields)) => self.record(fields, visitor),
+            Some(Shape::Struct(fields)) => self.record(fields, names, visitor),
             _ => Err(self.unlike(&format!("struct type {name}"))),
         }
     }
@@ -309,6 +315,8 @@ impl<'de> Deserializer<'de> for Byte {
 struct Record<'a, 'de> {
     types: &'a Types,
     fields: Fields<'a>,
+    /// What the fields are called by the reader.
+    names: &'static [&'static str],
     from: &'a mut Cursor<'de>,
     /// The type of the value that comes next.
     next: i64,
@@ -321,7 +329,8 @@ impl<'de> MapAccess<'de> for Record<'_, 'de> {
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failed> {
         let Some(field) = self.fields.next(self.from)? else { return Ok(None) };
         self.next = field.id;
-        seed.deserialize(StrDeserializer::new(&field.name)).map(Some)
+        let name = self.names.iter().find(|name| is_field(name, &field.name));
+        seed.deserialize(StrDeserializer::new(name.copied().unwrap_or(&field.name))).map(Some)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failed> {

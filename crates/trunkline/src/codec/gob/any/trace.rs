@@ -11,7 +11,7 @@ use serde::forward_to_deserialize_any;
 use std::cell::{Cell, RefCell};
 use trunkline_wire::gob::{self as wire, Definition, Field, Shape, Types, builtin};
 
-use super::super::broken;
+use super::super::{broken, go_field};
 use super::{COMPLEX, Error, Failed};
 use crate::codec::MAX_DEPTH;
 
@@ -130,7 +130,7 @@ impl World {
             for (name, ty) in known.names.iter().zip(&known.fields) {
                 // A field that reads nothing is never sent.
                 let Some(ty) = ty else { continue };
-                fields.push(Field { name: (*name).into(), id: id_of(ty, &mut types)? });
+                fields.push(Field { name: go_field(name).into(), id: id_of(ty, &mut types)? });
             }
             types.replace(id, Definition { name: known.name.into(), shape: Shape::Struct(fields.into()) });
         }

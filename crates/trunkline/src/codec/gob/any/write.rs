@@ -3,6 +3,7 @@
 use serde::ser::{self, Impossible, Serialize, Serializer};
 use trunkline_wire::gob::{self as wire, Field, Shape, Types, builtin};
 
+use super::super::is_field;
 use super::{COMPLEX, Error, Failed};
 
 /// The id of the elements of a list of bytes, which stand as they are.
@@ -411,7 +412,7 @@ impl ser::SerializeStruct for Record<'_> {
 
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Failed> {
         let mut rest = self.fields.iter().enumerate().skip(self.at);
-        let (index, field) = rest.find(|(_, field)| *field.name == *key).ok_or_else(unlike)?;
+        let (index, field) = rest.find(|(_, field)| is_field(key, &field.name)).ok_or_else(unlike)?;
         self.at = index.saturating_add(1);
         let delta = self.at.saturating_sub(self.sent) as u64;
         let mut sent = false;

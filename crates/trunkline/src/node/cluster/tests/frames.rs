@@ -261,3 +261,17 @@ async fn s10_each_connection_ends_for_itself() {
     assert!(again.is_err(), "it was dialled although it is not in the table");
     b.stop().await;
 }
+
+/// A Go node sends `null` where there is nothing to say, and wants to read as much.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_null_in_both_directions() {
+    let b = Member::start("null", "b", &[]).await;
+    let mut raw = Raw::dial(&address("null", "b")).await;
+    for sent in ["null", "{}"] {
+        raw.send(&request(caller(), 1, puppet("b"), "Nothing", sent)).await;
+        let (_, failure, answer) = body(raw.next().await);
+        assert_eq!(failure, None);
+        assert!(serde_json::from_str::<serde_json::Value>(&answer).is_ok(), "{answer:?} is no JSON");
+    }
+    b.stop().await;
+}

@@ -26,6 +26,7 @@ pub(super) trait Puppet {
     async fn wait(&self, millis: Bytes) -> Result<Bytes>;
     async fn ask(&self, path: Bytes) -> Result<Bytes>;
     async fn panic(&self, any: Bytes) -> Result<Bytes>;
+    async fn nothing(&self) -> Result<()>;
 }
 
 struct Strings(Arc<OnceLock<Cluster>>);
@@ -74,6 +75,10 @@ impl Puppet for Strings {
 
     async fn panic(&self, _: Bytes) -> Result<Bytes> {
         panic!("as it was told")
+    }
+
+    async fn nothing(&self) -> Result<()> {
+        Ok(())
     }
 }
 
