@@ -1,5 +1,6 @@
 //! What timers cost, and what an idle service takes.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use trunkline::node::{Node, State};
@@ -22,17 +23,39 @@ pub trait Clock {
 
 struct Watch {
     start: Instant,
-    /// How many came, how many of them early, the latest.
-    seen: State<(u64, u64, Duration)>,
+    seen: State<Seen>,
+}
+
+/// The timers that came.
+#[derive(Default)]
+struct Seen {
+    count: u64,
+    early: u64,
+    /// How many came so many milliseconds late, counted up to the next one.
+    late: std::collections::BTreeMap<u128, u64>,
+}
+
+impl Seen {
+    /// So many milliseconds late were all but this share.
+    fn late(&self, but: f64) -> u128 {
+        let mut left = (self.count as f64 * (1.0 - but)).ceil() as u64;
+        for (late, count) in &self.late {
+            left = left.saturating_sub(*count);
+            if left == 0 {
+                return *late;
+            }
+        }
+        0
+    }
 }
 
 impl Clock for Watch {
     async fn ring(&self, due: Due) -> Result<()> {
         let (now, due) = (self.start.elapsed(), Duration::from_nanos(due.at));
-        self.seen.with(|(count, early, latest)| {
-            *count += 1;
-            *early += u64::from(now < due);
-            *latest = (*latest).max(now.saturating_sub(due));
+        self.seen.with(|seen| {
+            seen.count += 1;
+            seen.early += u64::from(now < due);
+            *seen.late.entry(now.saturating_sub(due).as_micros().div_ceil(1000)).or_default() += 1;
         });
         Ok(())
     }
@@ -46,16 +69,22 @@ impl Clock for Idle {
     }
 }
 
-pub fn run(services: u64, timers: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+fn on_one_thread(future: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+}
+
+pub fn timers(timers: u64) {
+    on_one_thread(async {
         pending(timers).await;
-        idle(services).await;
         punctual(timers).await;
     });
 }
 
-async fn idle(services: u64) {
+pub fn idle(services: u64) {
+    on_one_thread(idle_services(services));
+}
+
+async fn idle_services(services: u64) {
     let node = Node::builder("bench").start().unwrap();
     let before = resident();
     let mut handles = Vec::with_capacity(services as usize);
@@ -66,6 +95,7 @@ async fn idle(services: u64) {
     for handle in &handles {
         handle.ring(Due { at: 0 }).await.unwrap();
     }
+    drop(handles);
     let took = resident() - before;
     println!("{services} idle services: {} bytes each", took / services as usize);
     let begun = Instant::now();
@@ -74,8 +104,7 @@ async fn idle(services: u64) {
 }
 
 fn watch(node: &Node) -> (ClockHandle, std::sync::Arc<Watch>) {
-    let watch =
-        std::sync::Arc::new(Watch { start: Instant::now(), seen: State::new((0, 0, Duration::ZERO)) });
+    let watch = std::sync::Arc::new(Watch { start: Instant::now(), seen: State::default() });
     let mailbox = trunkline::node::Mailbox::new(ClockServer::new(std::sync::Arc::clone(&watch)));
     (node.serve(1, mailbox.capacity(1_000_000)).unwrap(), watch)
 }
@@ -113,11 +142,16 @@ async fn punctual(timers: u64) {
         let at = (watch.start.elapsed() + time).as_nanos() as u64;
         clock.notify().ring(Due { at }).after(time).unwrap();
     }
-    while watch.seen.with(|(count, ..)| *count) < timers {
+    while watch.seen.with(|seen| seen.count) < timers {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let (_, early, latest) = watch.seen.with(|seen| *seen);
-    println!("{timers} timers within 10 s: {early} early, the latest by {latest:?}");
+    watch.seen.with(|seen| {
+        let late = [0.01, 0.001, 0.0].map(|but| seen.late(but));
+        println!(
+            "{timers} timers within 10 s: {} early; late by at most, in ms: 99 % {}, 99.9 % {}, all {}",
+            seen.early, late[0], late[1], late[2]
+        );
+    });
     node.stop().await;
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use trunkline_wire::Serialization;
 
-use super::deliver::{Deliver, Outbound, Remote, nowhere};
+use super::deliver::{Deliver, Destination, Outbound, Remote, nowhere};
 use super::mailbox::{Message, Shared};
+use super::registry::unknown;
 use super::view::ServiceView;
 use super::{Chain, Inner, current};
 use crate::{Body, Call, Code, Name, Result, Status};
@@ -137,6 +138,10 @@ impl Elsewhere {
 
     /// The way there.
     pub(super) fn remote(&self) -> Result<&Arc<dyn Remote>> {
+        if *self.cluster == *self.node.name {
+            // It was not in this node when the handle was made.
+            return Err(unknown(Destination::Named(&self.service, self.id)));
+        }
         self.node.remote.get().ok_or_else(|| nowhere(&self.cluster))
     }
 

@@ -77,6 +77,8 @@ mod mailbox;
 mod model_tests;
 pub(crate) mod queue;
 mod registry;
+#[cfg(all(test, not(trunkline_loom)))]
+mod remote_tests;
 mod runner;
 mod settings;
 mod state;
