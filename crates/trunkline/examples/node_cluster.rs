@@ -1,4 +1,4 @@
-//! Mailbox services in two nodes that call each other, as saber's nodes do: `cargo run --example node_cluster --features node`
+//! Two nodes that call each other, as saber's do. Run it: `cargo run --features node --example node_cluster`
 
 use std::time::Duration;
 
