@@ -158,6 +158,7 @@ pub trait Payload: Sized {
 
 /// The bytes are the body; in gob they are a `[]byte`.
 impl Payload for Bytes {
+    #[inline]
     fn encode(&self, how: Serialization, out: &mut Vec<u8>) -> Result<(), Error> {
         put_bytes(self, how, out);
         Ok(())
@@ -167,6 +168,7 @@ impl Payload for Bytes {
         take_bytes(how, body).map(Self::copy_from_slice)
     }
 
+    #[inline]
     fn decode_bytes(how: Serialization, body: Bytes) -> Result<Self, Error> {
         match how {
             #[cfg(feature = "netrpc")]
@@ -181,6 +183,7 @@ impl Payload for Bytes {
 
     const DEFAULT: Preferred = Preferred::Only(Serialization::Raw);
 
+    #[inline]
     fn into_bytes(self, how: Serialization) -> Result<Bytes, Error> {
         Ok(if how == Serialization::Gob { framed(&self, how) } else { self })
     }
@@ -213,6 +216,7 @@ impl Payload for Vec<u8> {
 }
 
 /// Appends bytes as the whole body.
+#[inline(always)]
 fn put_bytes(bytes: &[u8], how: Serialization, out: &mut Vec<u8>) {
     match how {
         #[cfg(feature = "netrpc")]
@@ -231,6 +235,7 @@ fn take_bytes(how: Serialization, body: &[u8]) -> Result<&[u8], Error> {
 }
 
 /// A body around the bytes, in memory of its own.
+#[inline(never)]
 fn framed(bytes: &[u8], how: Serialization) -> Bytes {
     let mut out = Vec::with_capacity(bytes.len().saturating_add(16));
     put_bytes(bytes, how, &mut out);

@@ -110,6 +110,7 @@ pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
 }
 
 /// Writes bytes or a text as the whole value.
+#[inline(never)]
 pub(super) fn encode_bytes(bytes: &[u8], id: i64, out: &mut Vec<u8>) {
     let start = wire::begin(id, out);
     out.push(0);
@@ -127,6 +128,7 @@ pub(super) fn decode_bytes(body: &[u8]) -> Result<&[u8], Error> {
 }
 
 /// The same as a part of the body.
+#[inline(never)]
 pub(super) fn share_bytes(body: &Bytes) -> Result<Bytes, Error> {
     Ok(body.slice_ref(decode_bytes(body)?))
 }
