@@ -216,7 +216,6 @@ fn netrpc(programs: &Programs) -> Option<Plan> {
         systems: vec![
             system("Go, both", &server, &client),
             system("Go client alone", &demo, &client),
-            system("Go server alone", &server, &ours),
             system("trunkline, both", &demo, &ours),
         ],
     })

@@ -93,16 +93,48 @@ async fn values_travel_as_messagepack() {
 async fn very_many_calls_at_once() {
     let one = peer("one", "mem://peers-many").peer("self", &url("peers-many"));
     let one = one.timeout(Duration::from_secs(60)).start().await.unwrap();
-    let one = Arc::new(one);
-    let calls: Vec<_> = (0..70_000)
+    all_at_once(&Arc::new(one), "self", 70_000).await;
+}
+
+/// Makes so many calls, each in a task of its own.
+async fn all_at_once(from: &Arc<NamedPeer>, to: &'static str, calls: usize) {
+    let calls: Vec<_> = (0..calls)
         .map(|_| {
-            let one = Arc::clone(&one);
-            tokio::spawn(async move { one.call("self", "s", "data").await })
+            let from = Arc::clone(from);
+            tokio::spawn(async move { from.call(to, "s", "data").await })
         })
         .collect();
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap(), "world");
     }
+}
+
+/// The same over TCP, a peer a thread, and how fast: `cargo test -p trunkline --release --test netrpc -- --ignored --nocapture`.
+#[test]
+#[ignore = "a figure, in release"]
+fn a_hundred_thousand_calls_at_once() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (tell, address) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        runtime().block_on(async {
+            let other = peer("other", "127.0.0.1:0").start().await.unwrap();
+            tell.send(other.address().to_owned()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let address = address.recv().unwrap();
+    runtime().block_on(async {
+        let one = peer("one", "127.0.0.1:0").peer("other", &address).timeout(Duration::from_secs(60));
+        let one = Arc::new(one.start().await.unwrap());
+        let mut rates = Vec::new();
+        for _ in 0..5 {
+            let begun = std::time::Instant::now();
+            all_at_once(&one, "other", 100_000).await;
+            rates.push(100_000.0 / begun.elapsed().as_secs_f64());
+        }
+        rates.sort_by(f64::total_cmp);
+        println!("100,000 calls at once: {:.0} a second, the median of 5 rounds", rates[2]);
+    });
 }
 
 #[tokio::test]
