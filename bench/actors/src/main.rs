@@ -15,6 +15,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::cast_possible_truncation,
     reason = "a benchmark that cannot run says so"
 )]
 
