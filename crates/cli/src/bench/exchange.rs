@@ -28,7 +28,8 @@ pub(super) trait Exchange: 'static {
     /// The wire cannot say it, and why; nothing was appended.
     fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
 
-    /// A call with this body in the form that [`repeat`](Exchange::repeat) takes.
+    /// A call with this body in the form that [`repeat`](Exchange::repeat) takes: the body, once it is seen that the wire
+    /// can say it, where a call differs each time by more than its id; else the whole call.
     ///
     /// # Errors
     /// The wire cannot say it, and why.
@@ -36,16 +37,18 @@ pub(super) trait Exchange: 'static {
     where
         Self: Sized,
     {
-        let mut call = Vec::new();
-        Self::new(target).call(target, 0, body, &mut call)?;
-        Ok(call)
+        Self::new(target).call(target, 0, body, &mut Vec::new())?;
+        Ok(body.to_vec())
     }
 
     /// Appends a call that was [prepared](Exchange::prepare), with this id.
     ///
     /// # Errors
     /// As for [`call`](Exchange::call).
-    fn repeat(&mut self, target: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String>;
+    #[inline]
+    fn repeat(&mut self, target: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
+        self.call(target, id, call, out)
+    }
 
     /// Looks at the unread bytes: how many of them are dealt with, and what they say.
     ///
@@ -94,6 +97,10 @@ impl Exchange for Rpcx {
         call(self, target, id, body, out)
     }
 
+    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
+        encoded::<Self>(target, body)
+    }
+
     #[inline]
     fn repeat(&mut self, _: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
         let at = out.len();
@@ -134,16 +141,6 @@ impl Exchange for Iip {
         call(self, target, id, body, out)
     }
 
-    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
-        call(&mut <Self as Exchange>::new(target), target, 0, body, &mut Vec::new())?;
-        Ok(body.to_vec())
-    }
-
-    #[inline]
-    fn repeat(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        call(self, target, id, body, out)
-    }
-
     #[inline]
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
         receive(self, input, out)
@@ -173,16 +170,6 @@ impl Exchange for NetRpc {
         call(self, target, id, body, out)
     }
 
-    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
-        call(&mut <Self as Exchange>::new(target), target, 0, body, &mut Vec::new())?;
-        Ok(body.to_vec())
-    }
-
-    #[inline]
-    fn repeat(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        call(self, target, id, body, out)
-    }
-
     #[inline]
     fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
         receive(self, input, out)
@@ -194,6 +181,13 @@ impl Exchange for NetRpc {
     }
 
     fn ping(&mut self, _: &mut Vec<u8>) {}
+}
+
+/// A whole call with the id 0.
+pub(super) fn encoded<X: Exchange>(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut call = Vec::new();
+    X::new(target).call(target, 0, body, &mut call)?;
+    Ok(call)
 }
 
 fn limits() -> Limits {

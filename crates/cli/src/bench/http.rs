@@ -6,7 +6,7 @@ use std::io::Write as _;
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::exchange::{Exchange, Heard, message};
+use super::exchange::{Exchange, Heard, encoded, message};
 use super::plan::Target;
 use crate::endpoint::REPLY_LIMIT;
 
@@ -58,6 +58,10 @@ impl Exchange for Http {
         out.extend_from_slice(body);
         self.waiting.push_back(id);
         Ok(())
+    }
+
+    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
+        encoded::<Self>(target, body)
     }
 
     fn repeat(&mut self, _: &Target, id: u64, call: &[u8], out: &mut Vec<u8>) -> Result<(), String> {

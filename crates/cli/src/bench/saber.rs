@@ -112,16 +112,6 @@ impl Exchange for Saber {
         saber::finish(mark, REPLY_LIMIT, out).map_err(|error| error.to_string())
     }
 
-    fn prepare(target: &Target, body: &[u8]) -> Result<Vec<u8>, String> {
-        Self::new(target).call(target, 0, body, &mut Vec::new())?;
-        Ok(body.to_vec())
-    }
-
-    #[inline]
-    fn repeat(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
-        self.call(target, id, body, out)
-    }
-
     #[inline]
     fn receive(&mut self, input: &[u8], _: &mut Vec<u8>) -> Result<(usize, Heard), String> {
         let step = self.decoder.step(input).map_err(|error| error.to_string())?;

@@ -21,8 +21,7 @@ struct Slot {
 pub(super) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// How many places make no more calls.
-    spent: usize,
+    busy: usize,
     most: u32,
     /// How many calls each place makes at most.
     each: u32,
@@ -32,12 +31,12 @@ impl Slots {
     /// Places for so many calls; memory is taken as they are used. Each place has `each` calls, one after the other, and
     /// then no more.
     pub(super) fn new(most: u32, each: u32) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), spent: 0, most, each }
+        Self { slots: Vec::new(), free: Vec::new(), busy: 0, most, each }
     }
 
     /// How many calls are in flight.
     pub(super) fn busy(&self) -> usize {
-        self.slots.len() - self.free.len() - self.spent
+        self.busy
     }
 
     pub(super) fn has_free(&self) -> bool {
@@ -49,10 +48,12 @@ impl Slots {
         let Some(index) = self.free.pop() else {
             let index = u32::try_from(self.slots.len()).ok().filter(|index| *index < self.most)?;
             self.slots.push(Slot { used: 0, call: Some(call) });
+            self.busy += 1;
             return Some(u64::from(index));
         };
         let slot = self.slots.get_mut(index as usize)?;
         slot.call = Some(call);
+        self.busy += 1;
         Some(u64::from(slot.used) << 32 | u64::from(index))
     }
 
@@ -65,9 +66,8 @@ impl Slots {
         }
         let call = slot.call.take()?;
         slot.used = slot.used.wrapping_add(1);
-        if slot.used == self.each {
-            self.spent += 1;
-        } else {
+        self.busy -= 1;
+        if slot.used != self.each {
             self.free.push(u32::try_from(index).ok()?);
         }
         Some(call)
@@ -79,9 +79,8 @@ impl Slots {
             if let Some(call) = slot.call.take_if(|call| call.sent <= time) {
                 ended(u64::from(slot.used) << 32 | u64::from(index), call);
                 slot.used = slot.used.wrapping_add(1);
-                if slot.used == self.each {
-                    self.spent += 1;
-                } else {
+                self.busy -= 1;
+                if slot.used != self.each {
                     self.free.push(index);
                 }
             }
@@ -90,7 +89,7 @@ impl Slots {
 
     /// Ends all calls.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = InFlight> {
-        self.spent = 0;
+        self.busy = 0;
         self.free.clear();
         self.slots.drain(..).filter_map(|slot| slot.call)
     }
