@@ -68,6 +68,7 @@ impl Open {
             id: self.id,
             service: &self.service,
             method: &self.method,
+            again: false,
             metadata: Pairs::empty(),
             serialization: Serialization::Json,
             compression: Compression::None,

@@ -237,6 +237,7 @@ impl Watched {
             id,
             service: &service,
             method: &method,
+            again: false,
             metadata: Pairs::empty(),
             serialization: Serialization::Gob,
             compression: Compression::None,

@@ -132,6 +132,7 @@ impl Open {
             id: self.id,
             service: &self.service,
             method: &self.method,
+            again: false,
             metadata: Pairs::empty(),
             serialization: self.serialization,
             compression: self.compression,

@@ -459,6 +459,7 @@ mod tests {
             id: 1,
             service: b"Quick",
             method: method.as_bytes(),
+            again: false,
             metadata: Pairs::default(),
             serialization,
             compression: Compression::None,

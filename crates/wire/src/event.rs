@@ -44,6 +44,8 @@ pub struct CallHead<'a> {
     pub service: &'a [u8],
     /// The method's name as the caller wrote it; not yet known to be UTF-8.
     pub method: &'a [u8],
+    /// Both names are those of the [`Event::Call`] before it on this connection: nobody need look them up again.
+    pub again: bool,
     /// The caller's metadata.
     pub metadata: Pairs<'a>,
     /// How the body is serialised; the reply uses the same.

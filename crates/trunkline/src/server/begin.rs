@@ -27,7 +27,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         batch: &Bytes,
         out: &mut Vec<u8>,
     ) {
-        let found = self.core.router.find_again(&mut self.last, head.service, head.method);
+        let found = self.core.router.find_again(&mut self.last, head);
         let found = found.or_else(|| self.find_decoded(head));
         let inflated;
         let body = match head.compression {

@@ -4,8 +4,8 @@ use hashbrown::{Equivalent, HashMap};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 
-use trunkline_wire::Session as _;
 use trunkline_wire::netrpc::NetRpc;
+use trunkline_wire::{CallHead, Session as _};
 
 use crate::asked;
 use crate::call::Names;
@@ -170,20 +170,18 @@ impl Router {
 
     /// As [`find`](Router::find), looking first at the method that was found last: mostly it is called again.
     #[inline]
-    pub(crate) fn find_again(
-        &self,
-        last: &mut Option<Last>,
-        service: &[u8],
-        method: &[u8],
-    ) -> Option<(Route, bool)> {
+    pub(crate) fn find_again(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<(Route, bool)> {
         match last {
-            Some(last) if last.is(service, method) => Some((last.route, true)),
-            _ => self.find_first(last, service, method),
+            Some(last) if head.again || last.is(head.service, head.method) => Some((last.route, true)),
+            _ => self.find_first(last, head),
         }
     }
 
     #[cold]
-    fn find_first(&self, last: &mut Option<Last>, service: &[u8], method: &[u8]) -> Option<(Route, bool)> {
+    fn find_first(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<(Route, bool)> {
+        let (service, method) = (head.service, head.method);
+        // Whatever else is called is not the method that was called last any more.
+        *last = None;
         let (route, exact) = self.find(service, method)?;
         if exact && let Ok(length) = u32::try_from(service.len()) {
             *last = Some(Last { route, service: length, names: [service, method].concat().into() });

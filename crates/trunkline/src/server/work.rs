@@ -124,6 +124,7 @@ impl ReplyTo {
             id: self.id,
             service,
             method,
+            again: false,
             metadata: Pairs::empty(),
             serialization: self.serialization,
             compression: self.compression,

@@ -215,6 +215,7 @@ fn call_head<'a>(head: &Head<'a>, service: &'a [u8], method: &'a [u8]) -> CallHe
         id: head.seq,
         service,
         method,
+        again: false,
         metadata: Pairs::empty(),
         serialization: Serialization::Gob,
         compression: Compression::None,

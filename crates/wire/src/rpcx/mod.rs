@@ -15,6 +15,7 @@ mod header;
 mod heartbeat;
 mod server;
 mod session;
+mod usual;
 
 pub use frame::Frame;
 pub use header::Header;

@@ -13,9 +13,17 @@ use crate::{
 
 impl Rpcx {
     #[inline]
-    pub(super) fn called<'a>(&mut self, head: &Head<'a>, metadata: Pairs<'a>, body: &'a [u8]) -> Event<'a> {
+    pub(super) fn called<'a>(
+        &mut self,
+        head: &Head<'a>,
+        metadata: Pairs<'a>,
+        body: &'a [u8],
+        input: &'a [u8],
+    ) -> Event<'a> {
         self.in_flight = self.in_flight.saturating_add(1);
-        Event::Call { head: call_head(head, metadata), body: Payload::Input(body), end: true }
+        let call = call_head(head, metadata);
+        self.usual.keep(head, &call, input);
+        Event::Call { head: call, body: Payload::Input(body), end: true }
     }
 
     pub(super) fn refuse<'a>(
@@ -189,6 +197,7 @@ fn call_head<'a>(head: &Head<'a>, metadata: Pairs<'a>) -> CallHead<'a> {
         id: header.seq,
         service: head.service,
         method: head.method,
+        again: false,
         metadata,
         serialization: header.serialization(),
         compression: header.compression(),

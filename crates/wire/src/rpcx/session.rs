@@ -2,9 +2,10 @@
 
 use super::frame::{Head, check_total, most_but_body};
 use super::header::{Header, MAGIC};
+use super::usual::{Again, Usual};
 use super::{NAME, malformed, too_large, unsupported};
 use crate::{
-    CallFrame, CallHead, Event, Limits, Mark, Next, PushFrame, ReplyFrame, Session, Step, WireError,
+    CallFrame, CallHead, Event, Limits, Mark, Next, Payload, PushFrame, ReplyFrame, Session, Step, WireError,
 };
 
 /// The rpcx session.
@@ -30,6 +31,8 @@ pub struct Rpcx {
     pub(super) in_flight: usize,
     /// The sequence number of the next heartbeat (client) or push (server).
     pub(super) next_seq: u64,
+    /// The call before this one (server).
+    pub(super) usual: Usual,
 }
 
 /// Which side of the connection this is.
@@ -53,7 +56,8 @@ impl Rpcx {
         let next_seq = u64::from(role == Role::Server);
         let limits = limits.clone();
         let unsaid = (role == Role::Client).then(Vec::new);
-        Self { limits, role, trunkline: false, asked: false, unsaid, skip: 0, in_flight: 0, next_seq }
+        let usual = Usual::default();
+        Self { limits, role, trunkline: false, asked: false, unsaid, skip: 0, in_flight: 0, next_seq, usual }
     }
 
     /// Whether the peer has said that it is Trunkline too.
@@ -123,6 +127,7 @@ impl Rpcx {
     /// A body over the limit: what was understood is said at once, the body is read past.
     #[cold]
     fn oversize<'a>(&mut self, kind: Kind, head: &Head<'a>) -> Result<Step<'a>, WireError> {
+        self.usual.forget();
         let (got, limit) = (head.body_length, self.limits.body);
         let metadata = head.pairs(&self.limits)?;
         let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
@@ -136,29 +141,10 @@ impl Rpcx {
         self.skip = got.saturating_sub(here);
         Ok(Step { consumed: head.length.saturating_add(here), next: Next::Event(event) })
     }
-}
 
-impl Session for Rpcx {
-    const NAME: &'static str = NAME;
-    const STREAMS: bool = false;
-    const PUSHES: bool = true;
-
-    fn server(limits: &Limits) -> Self {
-        Self::new(Role::Server, limits)
-    }
-
-    fn client(limits: &Limits) -> Self {
-        Self::new(Role::Client, limits)
-    }
-
-    fn greet(&mut self, out: &mut Vec<u8>) {
-        if self.role == Role::Client {
-            self.heartbeat(out);
-        }
-    }
-
+    /// A frame of any kind.
     #[inline]
-    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+    fn receive_any<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
         if self.skip > 0 {
             return Ok(self.read_past(input));
         }
@@ -187,7 +173,7 @@ impl Session for Rpcx {
         // Each arm ends in the return itself: an event is large, and one common end would copy it.
         let event = |event| Ok(Step { consumed: length, next: Next::Event(event) });
         match kind {
-            Kind::Call => event(self.called(&head, metadata, body)),
+            Kind::Call => event(self.called(&head, metadata, body, input)),
             Kind::Reply => event(Self::replied(&head, metadata, body)),
             Kind::Push => event(Self::pushed(&head, metadata, body)),
             Kind::Heartbeat => {
@@ -195,6 +181,39 @@ impl Session for Rpcx {
                 Ok(Step { consumed: length, next })
             }
         }
+    }
+}
+
+impl Session for Rpcx {
+    const NAME: &'static str = NAME;
+    const STREAMS: bool = false;
+    const PUSHES: bool = true;
+
+    fn server(limits: &Limits) -> Self {
+        Self::new(Role::Server, limits)
+    }
+
+    fn client(limits: &Limits) -> Self {
+        Self::new(Role::Client, limits)
+    }
+
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        if self.role == Role::Client {
+            self.heartbeat(out);
+        }
+    }
+
+    #[inline]
+    fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        // Nothing is known while a body is read past. An event is large: it is made where it is looked at, not moved.
+        if self.in_flight < self.limits.calls
+            && let Some(Again { head, body, length }) = self.usual.read(input, self.limits.body)
+        {
+            self.in_flight = self.in_flight.saturating_add(1);
+            let event = Event::Call { head, body: Payload::Input(body), end: true };
+            return Ok(Step { consumed: length, next: Next::Event(event) });
+        }
+        self.receive_any(input, out)
     }
 
     #[inline]

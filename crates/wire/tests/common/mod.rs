@@ -43,6 +43,7 @@ impl Head {
             id: self.id,
             service: &self.service,
             method: &self.method,
+            again: false,
             metadata: self.metadata.pairs(),
             serialization: self.serialization,
             compression: self.compression,

@@ -36,6 +36,7 @@ impl Head {
             id: self.id,
             service: &self.service,
             method: &self.method,
+            again: false,
             metadata: Pairs::empty(),
             serialization: Serialization::Json,
             compression: Compression::None,

@@ -34,6 +34,7 @@ impl Head {
             id: self.id,
             service: self.service.as_bytes(),
             method: self.method.as_bytes(),
+            again: false,
             metadata: Pairs::empty(),
             serialization: Serialization::Gob,
             compression: Compression::None,

@@ -123,6 +123,7 @@ impl Ordered {
                     id,
                     service: b"Ordered",
                     method,
+                    again: false,
                     metadata: Pairs::empty(),
                     serialization: Serialization::Raw,
                     compression: Compression::None,
