@@ -13,6 +13,16 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= length).then_some(length)
 }
 
+/// What stands before the body of a whole frame, and the body.
+pub(crate) fn split(frame: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = HEADER;
+    for _ in 0..3 {
+        let length = u32::from_be_bytes(frame[at..at + 4].try_into().expect("four bytes"));
+        at += 4 + length as usize;
+    }
+    frame.split_at(at + 4)
+}
+
 /// The number that ties an answer to its call.
 pub(crate) fn number(frame: &[u8]) -> u64 {
     u64::from_be_bytes(frame[4..12].try_into().expect("eight bytes"))

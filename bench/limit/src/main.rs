@@ -5,13 +5,14 @@
 //! it comes before this server.
 
 mod client;
+mod floor;
 mod frame;
 mod iip;
 mod server;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: limit server --listen ADDR [--wire rpcx|iip]
+const USAGE: &str = "usage: limit server --listen ADDR [--wire rpcx|iip] [--answers in-place|copied|owned]
        limit client ADDR [--connections C] [--in-flight D] [--size BYTES] [--seconds S] [--warmup-ms MS] [--calls N]
                     [--method Service.Method] [--body FILE] [--format N]
                     [--wire iip --method /PATH --channels N]: of each connection; --in-flight is of all of them";

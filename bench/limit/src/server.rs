@@ -7,6 +7,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
 use crate::Result;
+use crate::floor::{Answers, Floor};
 use crate::frame::{self, BATCH};
 use crate::iip;
 
@@ -33,6 +34,8 @@ pub(crate) fn run(arguments: &[String]) -> Result {
     let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut events = Vec::with_capacity(1024);
     let mut buffer = vec![0; 2 * BATCH];
+    let answers = crate::option(arguments, "--answers", Answers::InPlace)?;
+    let mut floor = Floor::new(answers);
     loop {
         events.clear();
         match epoll::wait(&poll, spare_capacity(&mut events), None) {
@@ -62,7 +65,11 @@ pub(crate) fn run(arguments: &[String]) -> Result {
             } else if let Some(slot) = connections.get_mut(place as usize)
                 && let Some(connection) = slot
             {
-                match connection.serve(&mut buffer) {
+                let served = match answers {
+                    Answers::InPlace => connection.serve(&mut buffer),
+                    _ => floor.serve(&mut connection.stream, &mut connection.rest),
+                };
+                match served {
                     // Level-triggered: asks for the event that goes on with it.
                     Ok(true) => {
                         let wanted =

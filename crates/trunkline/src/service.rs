@@ -159,6 +159,7 @@ impl<'a> ReplyBuf<'a> {
         self.out.truncate(self.start);
     }
 
+    #[inline]
     pub(crate) fn limit_check(&self) -> Result<()> {
         if self.over { Err(reply_over_limit(self.limit)) } else { Ok(()) }
     }

@@ -163,9 +163,13 @@ impl<T: Payload> FromReply for Streaming<T> {
 
 /// The called method's index in its service's description, by its number or else by its name, exact or with ASCII
 /// letters of another case; no method's where there is none of the name.
+#[inline]
 pub fn method(call: &Call, methods: &[&str]) -> usize {
     let number = call.method_id().map(crate::MethodId::index).filter(|index| *index < methods.len());
-    number.or_else(|| find(methods, call.method())).unwrap_or(usize::MAX)
+    match number {
+        Some(number) => number,
+        None => find(methods, call.method()).unwrap_or(usize::MAX),
+    }
 }
 
 /// Whether the body still arrives, so that somebody has to wait for it ([`arrive`]).
@@ -316,6 +320,7 @@ fn unsaid(error: codec::Error) -> Status {
     if kind { status } else { Status::new(Code::Internal, status.message().to_owned()) }
 }
 
+#[cold]
 fn find(methods: &[&str], name: &str) -> Option<usize> {
     let exact = methods.iter().position(|method| *method == name);
     exact.or_else(|| methods.iter().position(|method| method.eq_ignore_ascii_case(name)))

@@ -277,6 +277,17 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
         limit.clone(),
         system(OWNED, demo.clone(), limit_client("Echo.Owned")),
         system("Echo.Echo", demo.clone(), limit_client("Echo.Echo")),
+        // What both have to do whatever serves them, and nothing more: no names, no limits, no counters.
+        system(
+            "least for Owned",
+            program(&programs.limit, "server --answers owned"),
+            limit_client("Echo.Owned"),
+        ),
+        system(
+            "least for Echo",
+            program(&programs.limit, "server --answers copied"),
+            limit_client("Echo.Echo"),
+        ),
         system("Hello.Say, typed", demo.clone(), say),
     ];
     let two = program(&programs.trunkline, &DEMO.replace("--threads 1", "--threads 2"));

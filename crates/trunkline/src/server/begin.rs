@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use trunkline_wire::{CallHead, Compression, Mark, Payload, Session, iip};
 
 use super::connection::ServerRole;
-use super::router::Route;
+use super::router::{Found, Route};
 use super::uri;
 use super::work::{ReplyTo, Spawned, Work, answer, deadline, name};
 use crate::asked::{Outcome, written_nowhere};
@@ -27,12 +27,16 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         batch: &Bytes,
         out: &mut Vec<u8>,
     ) {
-        let found = self.core.router.find_again(&mut self.last, head);
-        let found = found.or_else(|| self.find_decoded(head));
+        let core = self.core;
+        let found = match core.router.find_again(&mut self.last, head) {
+            None if !head.uri.is_empty() => self.find_decoded(head),
+            found => found,
+        };
+        let route = found.and_then(|found| core.router.route(found));
         let inflated;
         let body = match head.compression {
             Compression::None => body,
-            Compression::Gzip => match gzip::inflate(body.as_slice(), self.core.limits.body) {
+            Compression::Gzip => match gzip::inflate(body.as_slice(), core.limits.body) {
                 Ok(bytes) => {
                     inflated = Payload::Owned(bytes.into());
                     &inflated
@@ -42,7 +46,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         };
         // What the URI says is metadata that a call on the spot would not see.
         let by_uri = head.has_query();
-        if let Some((route, _)) = found
+        if let Some(route) = route
             && route.in_place
             && end
             && !by_uri
@@ -50,7 +54,6 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         {
             return;
         }
-        let held = body.as_slice().len();
         let said = if head.metadata.is_empty() && !by_uri {
             (None, MaybeMetadata::default())
         } else {
@@ -59,19 +62,22 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
                 Err(status) => return self.write_failure_to(head, &status, out),
             }
         };
-        let mut call = self.make_call(head, found, body, said, batch);
-        if !end {
-            self.open_body(&mut call, head.id);
-        }
-        if head.one_way || found.is_some_and(|(route, _)| route.spawned) {
-            let spawned = Spawned::begin(self.core, call);
-            return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Spawned(spawned));
-        }
-        let core = self.core;
+        // The handle is made some time before it is moved into the call: what is moved at once waits for its own words.
+        let body = owned(body, batch);
+        let held = body.len();
+        let exact = route.filter(|_| found.is_some_and(|found| found.exact)).map(|route| route.id);
+        let spawned = head.one_way || route.is_some_and(|route| route.spawned);
         let compress = head.compression != Compression::None;
-        let mark = if compress { None } else { self.session.begin(head, out) };
+        let mark = if compress || spawned { None } else { self.session.begin(head, out) };
         let buffer = mark.map(|_| ReplyBuf::new(out, core.limits.body));
-        let mut asked = Asked::new(call, buffer);
+        let mut asked = Asked::new(self.make_call(head, route, body, said), buffer);
+        if !end {
+            self.open_body(&mut asked.call, head.id);
+        }
+        if spawned {
+            let spawned = Spawned::begin(core, asked.call);
+            return self.wait_for(ReplyTo::new(head, exact, held, batch), Work::Spawned(spawned));
+        }
         // Most handlers are ready at once. Only one that is not is kept, and asked again with a waker of its own.
         core.stack.start(&mut asked);
         if let (Outcome::Written, Some(mark)) = (&asked.outcome, mark) {
@@ -83,7 +89,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
         }
         let result = match outcome {
             Outcome::Waits(future) => {
-                return self.wait_for(ReplyTo::new(head, found, held, batch), Work::Here(future));
+                return self.wait_for(ReplyTo::new(head, exact, held, batch), Work::Here(future));
             }
             Outcome::Ended(result) => result,
             Outcome::Written => Err(written_nowhere()),
@@ -93,16 +99,16 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
                 self.write_waiting_pushes(out);
                 self.write_reply(head, metadata.get(), &body, out);
             }
-            result => self.finish(ReplyTo::new(head, found, 0, batch), result, out),
+            result => self.finish(ReplyTo::new(head, exact, 0, batch), result, out),
         }
     }
 
     /// A path that is not known as it is written is looked up decoded, as Go's server does it.
     #[cold]
-    fn find_decoded(&self, head: &CallHead<'_>) -> Option<(Route, bool)> {
+    fn find_decoded(&self, head: &CallHead<'_>) -> Option<Found> {
         let path = uri::decoded_path(head.uri)?;
         let (service, method) = iip::names(&path);
-        self.core.router.find(service, method).map(|(route, _)| (route, false))
+        self.core.router.find(service, method).map(|found| Found { exact: false, ..found })
     }
 
     /// Ends a reply that is in the buffer; what the call pushed goes before it.
@@ -167,13 +173,11 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
     fn make_call(
         &self,
         head: &CallHead<'_>,
-        found: Option<(Route, bool)>,
-        body: &Payload<'_>,
+        route: Option<&Route>,
+        body: Bytes,
         (deadline, metadata): (Option<Instant>, MaybeMetadata),
-        batch: &Bytes,
     ) -> Call {
-        let route = found.map(|(route, _)| route);
-        let names = route.and_then(|route| self.core.router.names(route.id)).cloned();
+        let names = route.map(|route| route.names.clone());
         let names = names.unwrap_or_else(|| Names::new(name(head.service), name(head.method)));
         let looked_at = route.is_none_or(|route| route.context);
         Call {
@@ -183,8 +187,7 @@ impl<'a, W: Session, S: Service> ServerRole<'a, W, S> {
             idempotent: false,
             compress: false,
             streams: false,
-            // Where it is made is where it stays: what is moved as soon as it is written waits for its own bytes.
-            body: Body::Full(owned(body, batch)),
+            body: Body::Full(body),
             context: Context {
                 deadline,
                 metadata,

@@ -18,27 +18,38 @@ use crate::{Asked, Call, Code, MethodId, Name, Reply, Result, Status};
 #[derive(Default)]
 pub struct Router {
     services: Vec<(ServiceInfo, Box<dyn DynService>)>,
-    methods: Vec<(u16, u16, Names)>,
-    exact: HashMap<Key, Route, foldhash::fast::FixedState>,
-    lowered: HashMap<Key, Route, foldhash::fast::FixedState>,
+    methods: Vec<Route>,
+    /// Places in `methods`.
+    exact: HashMap<Key, u32, foldhash::fast::FixedState>,
+    lowered: HashMap<Key, u32, foldhash::fast::FixedState>,
     /// Some method streams.
     streams: bool,
 }
 
 /// What the router knows of a method before the call is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Route {
     pub(crate) id: MethodId,
+    pub(crate) names: Names,
     pub(crate) in_place: bool,
     pub(crate) spawned: bool,
     /// Somebody may look at the connection that a call came by.
     pub(crate) context: bool,
 }
 
+/// What the names of a call have found. It is small: what is returned for every call travels in registers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The method's place in the server's table.
+    pub(crate) place: u32,
+    /// The names are the method's own, letter by letter.
+    pub(crate) exact: bool,
+}
+
 /// The method that a connection called last, by its exact names.
 #[derive(Debug)]
 pub(crate) struct Last {
-    route: Route,
+    place: u32,
     /// How long the service's name is.
     service: u32,
     /// Both names, in one allocation: an idle connection has to be small.
@@ -122,19 +133,19 @@ impl Router {
                 method: u16::try_from(index).map_err(|_| duplicate())?,
                 flat: u32::try_from(self.methods.len()).map_err(|_| duplicate())?,
             };
-            let (in_place, spawned, context) = (method.in_place, method.spawned, method.context);
-            let route = Route { id, in_place, spawned, context };
-            self.methods.push((
-                id.service,
-                id.method,
-                Names::new(info.name.clone(), Name::from_static(method.name)),
-            ));
-            self.exact.insert(Key::new(&info.name, method.name), route);
+            self.methods.push(Route {
+                id,
+                names: Names::new(info.name.clone(), Name::from_static(method.name)),
+                in_place: method.in_place,
+                spawned: method.spawned,
+                context: method.context,
+            });
+            self.exact.insert(Key::new(&info.name, method.name), id.flat);
             if info.is_paths() {
                 continue;
             }
             let lowered = Key::new(&info.name.to_ascii_lowercase(), &method.name.to_ascii_lowercase());
-            self.lowered.entry(lowered).or_insert(route);
+            self.lowered.entry(lowered).or_insert(id.flat);
         }
         self.streams |= info.methods.iter().any(|method| method.takes_stream || method.gives_stream);
         self.services.push((info, service));
@@ -144,54 +155,70 @@ impl Router {
     /// Calls of this path are calls of the method; whether there is such a method, and the path was free.
     pub(crate) fn add_path(&mut self, path: &str, service: &str, method: &str) -> bool {
         let found = self.exact.get(&KeyRef { service: service.as_bytes(), method: method.as_bytes() });
-        let Some(route) = found.copied() else { return false };
-        path.starts_with('/') && self.exact.insert(Key::new("", path), route).is_none()
+        let Some(place) = found.copied() else { return false };
+        path.starts_with('/') && self.exact.insert(Key::new("", path), place).is_none()
     }
 
     /// There are layers that may look at the connection of any call.
     pub(crate) fn keep_connections(&mut self) {
-        for route in self.exact.values_mut().chain(self.lowered.values_mut()) {
+        for route in &mut self.methods {
             route.context = true;
         }
     }
 
-    /// Exact names first, then ASCII letters of any case. The flag says whether the names are exact.
-    pub(crate) fn find(&self, service: &[u8], method: &[u8]) -> Option<(Route, bool)> {
-        if let Some(route) = self.exact.get(&KeyRef { service, method }) {
-            return Some((*route, true));
+    /// Exact names first, then ASCII letters of any case.
+    pub(crate) fn find(&self, service: &[u8], method: &[u8]) -> Option<Found> {
+        if let Some(place) = self.exact.get(&KeyRef { service, method }) {
+            return Some(Found { place: *place, exact: true });
         }
         if service.is_empty() {
             return None;
         }
         let (service, method) = (service.to_ascii_lowercase(), method.to_ascii_lowercase());
-        let route = self.lowered.get(&KeyRef { service: &service, method: &method })?;
-        Some((*route, false))
+        let place = self.lowered.get(&KeyRef { service: &service, method: &method })?;
+        Some(Found { place: *place, exact: false })
+    }
+
+    /// The method that was found.
+    #[inline]
+    pub(crate) fn route(&self, found: Found) -> Option<&Route> {
+        self.methods.get(usize::try_from(found.place).ok()?)
+    }
+
+    /// As [`find`](Router::find), with the method.
+    pub(crate) fn find_route(&self, service: &[u8], method: &[u8]) -> Option<&Route> {
+        self.find(service, method).and_then(|found| self.route(found))
     }
 
     /// As [`find`](Router::find), looking first at the method that was found last: mostly it is called again.
     #[inline]
-    pub(crate) fn find_again(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<(Route, bool)> {
+    pub(crate) fn find_again(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<Found> {
         match last {
-            Some(last) if head.again || last.is(head.service, head.method) => Some((last.route, true)),
+            Some(last) if head.again || last.is(head.service, head.method) => {
+                Some(Found { place: last.place, exact: true })
+            }
             _ => self.find_first(last, head),
         }
     }
 
     #[cold]
-    fn find_first(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<(Route, bool)> {
+    fn find_first(&self, last: &mut Option<Last>, head: &CallHead<'_>) -> Option<Found> {
         let (service, method) = (head.service, head.method);
         // Whatever else is called is not the method that was called last any more.
         *last = None;
-        let (route, exact) = self.find(service, method)?;
-        if exact && let Ok(length) = u32::try_from(service.len()) {
-            *last = Some(Last { route, service: length, names: [service, method].concat().into() });
+        let found = self.find(service, method)?;
+        if found.exact
+            && let Ok(length) = u32::try_from(service.len())
+        {
+            let names = [service, method].concat().into();
+            *last = Some(Last { place: found.place, service: length, names });
         }
-        Some((route, exact))
+        Some(found)
     }
 
     /// The names of a method.
     pub(crate) fn names(&self, id: MethodId) -> Option<&Names> {
-        self.methods.get(usize::try_from(id.flat).ok()?).map(|(_, _, names)| names)
+        self.methods.get(usize::try_from(id.flat).ok()?).map(|route| &route.names)
     }
 
     /// Whether any method streams: where none does, nobody has to look.
@@ -203,7 +230,7 @@ impl Router {
     /// What a method says of itself.
     #[cfg(feature = "http")]
     pub(crate) fn describe(&self, service: &[u8], method: &[u8]) -> Option<&MethodInfo> {
-        let (route, _) = self.find(service, method)?;
+        let route = self.find_route(service, method)?;
         let (info, _) = self.services.get(usize::from(route.id.service))?;
         info.methods.get(usize::from(route.id.method))
     }
@@ -228,9 +255,9 @@ impl Router {
 
     /// All methods by their place in the tables, with the service of each.
     pub fn methods(&self) -> impl Iterator<Item = (&ServiceInfo, &MethodInfo)> {
-        self.methods.iter().filter_map(|(service, method, _)| {
-            let (info, _) = self.services.get(usize::from(*service))?;
-            Some((info, info.methods.get(usize::from(*method))?))
+        self.methods.iter().filter_map(|Route { id, .. }| {
+            let (info, _) = self.services.get(usize::from(id.service))?;
+            Some((info, info.methods.get(usize::from(id.method))?))
         })
     }
 
@@ -263,8 +290,8 @@ impl Service for Router {
     fn start<'a>(&'a self, asked: &mut Asked<'_, 'a>) {
         let call = &mut asked.call;
         if call.method.is_none() {
-            let found = self.find(call.service().as_bytes(), call.method().as_bytes());
-            call.method = found.map(|(route, _)| route.id);
+            let found = self.find_route(call.service().as_bytes(), call.method().as_bytes());
+            call.method = found.map(|route| route.id);
         }
         let service = call.method.and_then(|id| self.services.get(usize::from(id.service)));
         match service {

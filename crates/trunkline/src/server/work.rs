@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use trunkline_wire::{CallHead, Compression, Failure, Pairs, Refusal, Serialization};
 
 use super::Core;
-use super::router::{Route, Router};
+use super::router::Router;
 use crate::metadata::SERVER_TIMEOUT;
 use crate::net::buffers::share;
 use crate::service::{Answer, BoxFuture, ReplyBuf, Request, Service};
@@ -85,11 +85,11 @@ pub(crate) struct ReplyTo {
 }
 
 impl ReplyTo {
-    /// `held` bytes of memory are the call's body.
-    pub(crate) fn new(head: &CallHead<'_>, found: Option<(Route, bool)>, held: usize, batch: &Bytes) -> Self {
-        let to = match found {
-            Some((route, true)) => Self::of(head, Some(route.id), None),
-            _ => Self::as_sent(head, batch),
+    /// `held` bytes of memory are the call's body; `exact` is the method whose names the caller wrote letter by letter.
+    pub(crate) fn new(head: &CallHead<'_>, exact: Option<MethodId>, held: usize, batch: &Bytes) -> Self {
+        let to = match exact {
+            Some(method) => Self::of(head, Some(method), None),
+            None => Self::as_sent(head, batch),
         };
         Self { held, ..to }
     }

@@ -29,6 +29,8 @@ pub(super) struct Server {
     pub(super) traffic: Traffic,
     pub(super) methods: Methods,
     known: Known,
+    /// The last request was a usual one, on the path that is known.
+    again: bool,
 }
 
 impl Server {
@@ -42,6 +44,7 @@ impl Server {
             traffic: Traffic::default(),
             methods: Methods::default(),
             known: Known::default(),
+            again: false,
         }
     }
 
@@ -53,7 +56,7 @@ impl Server {
                 id,
                 service,
                 method,
-                again: false,
+                again: self.again,
                 metadata: Pairs::empty(),
                 serialization: Serialization::Json,
                 compression: Compression::None,
@@ -62,12 +65,14 @@ impl Server {
                 repeats: path,
                 uri: path,
             };
+            self.again = true;
             let event = Event::Call { head, body: Payload::Input(data), end: true };
             return Ok(Step {
                 consumed: around(path.len()).saturating_add(data.len()),
                 next: Next::Event(event),
             });
         }
+        self.again = false;
         self.receive_any(input, out)
     }
 

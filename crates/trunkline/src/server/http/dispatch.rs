@@ -154,9 +154,8 @@ impl<S: Service> Gateway<S> {
 
     async fn make_call(&self, wanted: Wanted) -> Result<Reply> {
         let core = &self.core;
-        let route =
-            core.router.find(wanted.service.as_bytes(), wanted.method.as_bytes()).map(|(route, _)| route);
-        let names = route.and_then(|route| core.router.names(route.id)).cloned();
+        let route = core.router.find_route(wanted.service.as_bytes(), wanted.method.as_bytes());
+        let names = route.map(|route| route.names.clone());
         let names = names.unwrap_or_else(|| Names::new(wanted.service.into(), wanted.method.into()));
         let context = Context {
             deadline: wanted.deadline,

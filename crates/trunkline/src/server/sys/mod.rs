@@ -93,7 +93,7 @@ impl Sys {
         let (router, counters) = (Arc::downgrade(router), Arc::clone(counters));
         let table = Weak::clone(&router);
         let numbers = MethodNumbers::new(move |service, method| {
-            table.upgrade()?.find(service, method).map(|(route, _)| route.id.flat)
+            table.upgrade()?.find_route(service, method).map(|route| route.id.flat)
         });
         // It is set once, where the server is built.
         let _ = self.parts.set(Parts { router, numbers, counters, token, body });
@@ -139,8 +139,8 @@ impl Sys {
     /// The number of the method that a path calls.
     fn number(&self, path: &[u8]) -> Option<usize> {
         let (service, method) = iip::names(path);
-        let (route, _) = self.parts.get()?.router.upgrade()?.find(service, method)?;
-        usize::try_from(route.id.flat).ok()
+        let place = self.parts.get()?.router.upgrade()?.find_route(service, method)?.id.flat;
+        usize::try_from(place).ok()
     }
 
     async fn server_count(&self) -> Vec<u8> {
