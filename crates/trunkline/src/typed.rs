@@ -459,7 +459,7 @@ mod tests {
     fn in_place(method: &str, serialization: Serialization, body: &[u8]) -> Option<Result<Vec<u8>>> {
         let mut router = Router::default();
         router.add(QuickServer::new(Machine)).unwrap();
-        let (route, _) = router.find(b"Quick", method.as_bytes()).unwrap();
+        let route = router.find_route(b"Quick", method.as_bytes()).unwrap();
         let head = CallHead {
             id: 1,
             service: b"Quick",

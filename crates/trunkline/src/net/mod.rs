@@ -13,6 +13,7 @@ mod ordered_tests;
 #[cfg(feature = "http")]
 pub(crate) mod pairs;
 pub(crate) mod pending;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests_support;
 pub(crate) mod transport;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -13,11 +14,11 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
+use super::socket::Socket;
 use crate::Peer;
 
 /// Where to listen or to dial: `HOST:PORT`, `tcp://HOST:PORT`, `unix://PATH` or `mem://NAME`.
@@ -86,12 +87,10 @@ pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {
 
 impl Io for Stream {
     fn is_read_closed(&self) -> bool {
-        let ready = match self {
-            Self::Tcp(stream) => stream.ready(Interest::READABLE).now_or_never(),
-            Self::Unix(stream) => stream.ready(Interest::READABLE).now_or_never(),
-            Self::Memory(_) => None,
-        };
-        matches!(ready, Some(Ok(ready)) if ready.is_read_closed())
+        match self {
+            Self::Socket(socket) => socket.is_read_closed(),
+            Self::Memory(_) => false,
+        }
     }
 }
 
@@ -102,21 +101,55 @@ impl Io for TcpStream {}
 /// A connection over any transport.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Socket(Socket),
     Memory(DuplexStream),
 }
 
+/// A connection that no runtime watches: it can go to another thread's.
+#[derive(Debug)]
+pub(crate) enum Unwatched {
+    Socket(OwnedFd),
+    Memory(DuplexStream),
+}
+
+impl Unwatched {
+    /// The connection, on the runtime of this moment.
+    ///
+    /// # Errors
+    /// The runtime cannot watch it.
+    pub(crate) fn into_stream(self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Socket(fd) => Stream::Socket(Socket::new(fd)?),
+            Self::Memory(stream) => Stream::Memory(stream),
+        })
+    }
+}
+
 impl Stream {
+    /// Takes it from its runtime.
+    ///
+    /// # Errors
+    /// The runtime does not let it go.
+    #[cfg(feature = "node")]
+    pub(crate) fn unwatched(self) -> io::Result<Unwatched> {
+        Ok(match self {
+            Self::Socket(socket) => Unwatched::Socket(socket.into_fd()?),
+            Self::Memory(stream) => Unwatched::Memory(stream),
+        })
+    }
+
     /// Dials.
     pub(crate) async fn dial(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address.as_str()).await?;
                 tune(&stream);
-                Ok(Self::Tcp(stream))
+                Unwatched::Socket(stream.into_std()?.into()).into_stream()
             }
-            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Address::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                Unwatched::Socket(stream.into_std()?.into()).into_stream()
+            }
             Address::Memory(name) => {
                 let listener = memory_listeners()
                     .lock()
@@ -149,8 +182,7 @@ pub(crate) fn tune(stream: &TcpStream) {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Socket(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Memory(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -159,24 +191,21 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Socket(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Memory(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Socket(socket) => Pin::new(socket).poll_flush(cx),
             Self::Memory(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Memory(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -241,20 +270,30 @@ impl Listener {
         })
     }
 
-    /// The next connection.
+    /// The next connection, on the runtime of this moment.
+    #[cfg(test)]
     pub(crate) async fn accept(&mut self) -> io::Result<(Stream, Peer)> {
+        let (stream, peer) = self.accept_unwatched().await?;
+        Ok((stream.into_stream()?, peer))
+    }
+
+    /// The next connection.
+    pub(crate) async fn accept_unwatched(&mut self) -> io::Result<(Unwatched, Peer)> {
         static MEMORY_PEERS: AtomicU64 = AtomicU64::new(1);
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 tune(&stream);
-                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+                Ok((Unwatched::Socket(stream.into_std()?.into()), Peer::Tcp(address)))
             }
-            Self::Unix(listener, _) => Ok((Stream::Unix(listener.accept().await?.0), Peer::Unix)),
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Unwatched::Socket(stream.into_std()?.into()), Peer::Unix))
+            }
             Self::Memory(name, receiver) => match receiver.recv().await {
                 Some(stream) => {
                     let number = MEMORY_PEERS.fetch_add(1, Ordering::Relaxed);
-                    Ok((Stream::Memory(stream), Peer::Memory(number)))
+                    Ok((Unwatched::Memory(stream), Peer::Memory(number)))
                 }
                 None => Err(refused(name)),
             },

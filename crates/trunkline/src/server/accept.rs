@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::Core;
 use super::serve::serve;
-use crate::net::transport::{Listener, Stream};
+use crate::net::transport::{Listener, Unwatched};
 use crate::{Peer, Service};
 
 /// How many connections a server has at most.
@@ -61,33 +61,9 @@ pub(crate) enum Workers<S> {
 
 /// A connection on its way to another thread's runtime.
 pub(crate) struct Dealt {
-    stream: Movable,
+    stream: Unwatched,
     peer: Peer,
     place: Place,
-}
-
-pub(crate) enum Movable {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-    Memory(tokio::io::DuplexStream),
-}
-
-impl Movable {
-    pub(crate) fn from(stream: Stream) -> io::Result<Self> {
-        Ok(match stream {
-            Stream::Tcp(stream) => Self::Tcp(stream.into_std()?),
-            Stream::Unix(stream) => Self::Unix(stream.into_std()?),
-            Stream::Memory(stream) => Self::Memory(stream),
-        })
-    }
-
-    pub(crate) fn into_stream(self) -> io::Result<Stream> {
-        Ok(match self {
-            Self::Tcp(stream) => Stream::Tcp(tokio::net::TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Stream::Unix(tokio::net::UnixStream::from_std(stream)?),
-            Self::Memory(stream) => Stream::Memory(stream),
-        })
-    }
 }
 
 /// How many accepted connections wait for a thread.
@@ -184,7 +160,7 @@ impl<S: Service> Acceptor<S> {
         self.wait_for_connections(&mut stopped).await;
     }
 
-    async fn admit(&mut self, stream: Stream, peer: Peer, permit: OwnedSemaphorePermit) {
+    async fn admit(&mut self, stream: Unwatched, peer: Peer, permit: OwnedSemaphorePermit) {
         let address = match &peer {
             Peer::Tcp(address) => match self.address_place(address.ip()) {
                 Ok(place) => place,
@@ -200,13 +176,13 @@ impl<S: Service> Acceptor<S> {
         match &mut self.workers {
             Workers::Here(core) => {
                 let core = Arc::clone(core);
+                let Ok(stream) = stream.into_stream() else { return };
                 self.tasks.spawn(async move {
                     let _place = place;
                     serve(core, stream, peer).await;
                 });
             }
             Workers::Threads { inboxes, next } => {
-                let Ok(stream) = Movable::from(stream) else { return };
                 *next = (*next + 1) % inboxes.len().max(1);
                 if let Some(inbox) = inboxes.get(*next) {
                     // A thread that has 1,024 connections to begin makes the others wait in the backlog.
@@ -258,7 +234,7 @@ impl<S: Service> Acceptor<S> {
 #[derive(Debug)]
 struct TooMany;
 
-type Accepted = (Stream, Peer, OwnedSemaphorePermit);
+type Accepted = (Unwatched, Peer, OwnedSemaphorePermit);
 
 /// Accepts from one listener. What cannot be accepted (no descriptors left) is tried again after a while.
 async fn accept_from(mut listener: Listener, total: Arc<Semaphore>, accepted: mpsc::Sender<Accepted>) {
@@ -270,7 +246,7 @@ async fn accept_from(mut listener: Listener, total: Arc<Semaphore>, accepted: mp
         if total.acquire().await.is_err() {
             return;
         }
-        match listener.accept().await {
+        match listener.accept_unwatched().await {
             Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
                 let Ok(permit) = Arc::clone(&total).acquire_owned().await else { return };
@@ -338,7 +314,7 @@ mod tests {
         let (near, far) = tokio::io::duplex(4096);
         let peer = Peer::Tcp(address.parse::<SocketAddr>().unwrap());
         let permit = Arc::clone(&acceptor.total).try_acquire_owned().unwrap();
-        acceptor.admit(Stream::Memory(far), peer, permit).await;
+        acceptor.admit(Unwatched::Memory(far), peer, permit).await;
         near
     }
 

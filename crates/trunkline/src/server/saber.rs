@@ -9,11 +9,10 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 
 use super::Core;
-use super::accept::Movable;
 use super::drain::DrainWatch;
 use crate::context::ConnectionInfo;
 use crate::describe::ServiceInfo;
-use crate::net::transport::Stream;
+use crate::net::transport::{Stream, Unwatched};
 use crate::push::PushQueue;
 use crate::service::{BoxFuture, DynService};
 use crate::{Call, Code, Name, Peer, Service, Status};
@@ -32,7 +31,7 @@ pub(crate) trait Saber: fmt::Debug + Send + Sync {
 
 /// A connection whose first bytes are saber's.
 pub(crate) struct Accepted {
-    pub(crate) stream: Movable,
+    pub(crate) stream: Unwatched,
     pub(crate) first: Bytes,
     pub(crate) info: Arc<ConnectionInfo>,
     pub(crate) plain: Arc<dyn Plain>,
@@ -89,7 +88,7 @@ pub(super) async fn serve<S: Service>(
     peer: Peer,
     first: Bytes,
 ) {
-    let stream = match Movable::from(stream) {
+    let stream = match stream.unwatched() {
         Ok(stream) => stream,
         Err(error) => {
             tracing::warn!(%peer, %error, "a connection was lost on its way to the node");

@@ -16,11 +16,11 @@ pub(super) struct Usual {
     /// Magic number, version, flags and format.
     first: [u8; 4],
     serialization: Serialization,
-    note: u64,
+    note: u16,
     /// How long the service's name is.
-    service: usize,
+    service: u16,
     /// Both names with their lengths, and the length of the metadata, which is 0. Empty where nothing is known.
-    names: Vec<u8>,
+    names: Box<[u8]>,
 }
 
 /// A call that is as the one before it.
@@ -33,7 +33,7 @@ pub(super) struct Again<'a> {
 impl Usual {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
-        self.names.clear();
+        self.names = Box::default();
     }
 
     /// The call that the input begins with, where it is whole, its body within the limit, and otherwise as the last.
@@ -57,7 +57,7 @@ impl Usual {
         if length > limit || rest != total {
             return None;
         }
-        let (service, method) = names.get(4..)?.split_at_checked(self.service)?;
+        let (service, method) = names.get(4..)?.split_at_checked(usize::from(self.service))?;
         let (method, _) = method.get(4..)?.split_last_chunk::<4>()?;
         let repeats = input.get(..Header::LENGTH.saturating_add(names.len()).saturating_sub(4))?;
         let head = CallHead {
@@ -69,7 +69,7 @@ impl Usual {
             serialization: self.serialization,
             compression: Compression::None,
             one_way: false,
-            note: self.note,
+            note: u64::from(self.note),
             repeats,
             uri: &[],
         };
@@ -82,13 +82,21 @@ impl Usual {
         let plain = call.metadata.is_empty() && call.compression == Compression::None && !call.one_way;
         let Some((header, rest)) = input.split_first_chunk::<{ Header::LENGTH }>() else { return };
         let length = head.names.len().saturating_sub(Header::LENGTH).saturating_add(4);
-        let Some(names) = rest.get(..length) else { return };
-        if plain && length <= LONGEST {
+        let (Ok(service), Ok(note)) = (u16::try_from(call.service.len()), u16::try_from(call.note)) else {
+            return;
+        };
+        if let Some(names) = rest.get(..length)
+            && plain
+            && length <= LONGEST
+        {
             let [f0, f1, f2, f3, ..] = *header;
-            self.first = [f0, f1, f2, f3];
-            (self.serialization, self.note) = (call.serialization, call.note);
-            self.service = call.service.len();
-            self.names.extend_from_slice(names);
+            *self = Self {
+                first: [f0, f1, f2, f3],
+                serialization: call.serialization,
+                note,
+                service,
+                names: names.into(),
+            };
         }
     }
 }
