@@ -17,8 +17,9 @@ use super::caller;
 use super::dial::{ConnectionState, Shared};
 #[cfg(feature = "http")]
 use super::http::{self, Http};
-use super::link::{Settings, Strays};
+use super::links::Links;
 use super::pushes::Pushes;
+use super::settings::{Settings, Strays};
 use super::url::{InvalidUrl, Url, Wire};
 use crate::context::MaybeMetadata;
 use crate::metadata::AUTH;
@@ -236,6 +237,7 @@ impl Channel {
     }
 
     /// Adds what the channel sends with every call.
+    #[inline]
     pub(super) fn complete(&self, call: &mut Call) {
         if !self.0.metadata.is_empty() {
             let metadata = joined(call.metadata(), &self.0.metadata);
@@ -245,6 +247,7 @@ impl Channel {
 }
 
 impl Service for Channel {
+    #[inline]
     fn call(&self, mut call: Call) -> impl Future<Output = Result<Reply>> + Send {
         self.complete(&mut call);
         match &self.0.kind {
@@ -305,10 +308,19 @@ impl Setup {
         closing: watch::Receiver<bool>,
     ) -> Arc<Shared<W>> {
         let Self { pushes, strays, address, connect, dial_timeout } = self;
-        let current = std::sync::Mutex::default();
+        let (links, current) = (Arc::new(Links::new()), std::sync::Mutex::default());
         let settings = Arc::new(settings);
-        let shared =
-            Arc::new(Shared { current, state, pushes, strays, settings, address, connect, dial_timeout });
+        let shared = Arc::new(Shared {
+            links,
+            current,
+            state,
+            pushes,
+            strays,
+            settings,
+            address,
+            connect,
+            dial_timeout,
+        });
         tokio::spawn(Arc::clone(&shared).keep_connected(closing));
         shared
     }

@@ -1,5 +1,6 @@
 //! The client's side of a connection: what callers put there is written, replies find their slots.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +10,8 @@ use tokio::time::Instant;
 use trunkline_wire::{Compression, Event, Metadata, Next, Payload, ReplyHead, Session, rpcx};
 
 use super::calls::Outcome;
-use super::link::{Link, State, WRITE_AHEAD};
+use super::link::Link;
+use super::links::{State, WRITE_AHEAD};
 use crate::codec::gzip;
 use crate::net::buffers::{owned, share};
 use crate::net::driver::{Close, Received, Role, is_full};
@@ -75,11 +77,26 @@ impl<W: Session> ClientRole<W> {
     #[inline]
     fn ended(&mut self, ended: Option<Option<Waker>>) {
         match ended {
-            Some(waker) => self.wakers.extend(waker),
+            Some(Some(waker)) => self.wakers.push(waker),
+            Some(None) => {}
             None => {
                 self.link.strays.replies.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+
+    /// Takes the replies that are told at a glance, from there on: nearly all. Where the first other thing is.
+    #[inline(always)]
+    fn take_plain(&mut self, state: &mut State<W>, batch: &Bytes, mut at: usize) -> usize {
+        while let Some(reply) = batch.get(at..).and_then(|input| state.session.plain_reply(input)) {
+            let Range { start, end } = reply.body;
+            let (start, end) = (at.saturating_add(start), at.saturating_add(end));
+            let outcome = || Ok(Reply::new(Body::Full(batch.slice(start..end))));
+            let ended = state.calls.end_with(reply.id, outcome);
+            self.ended(ended);
+            at = end;
+        }
+        at
     }
 
     fn on_event(&mut self, state: &mut State<W>, event: Event<'_>, batch: &Bytes) {
@@ -392,6 +409,9 @@ impl<W: Session> Role for ClientRole<W> {
             };
             if self.inflows.pass_on(session, cx, out, tell) {
                 break Ok(Received::Blocked(at));
+            }
+            if self.inflows.is_empty() {
+                at = self.take_plain(state, batch, at);
             }
             let input = batch.get(at..).unwrap_or_default();
             let step = match state.session.receive(input, out) {
