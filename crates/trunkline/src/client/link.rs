@@ -189,12 +189,12 @@ impl<W: Session> Link<W> {
         let mut guard = self.lock();
         let state = &mut *guard;
         state.closed = true;
-        let outflows = std::mem::take(&mut state.outflows);
+        let kept = (std::mem::take(&mut state.outflows), std::mem::take(&mut state.out));
         state
             .calls
             .end_all(|| Err(self.status(Code::Unavailable, text.clone())), |waker| wakers.extend(waker));
         drop(guard);
-        drop(outflows);
+        drop(kept);
         self.room.notify_waiters();
         wakers.into_iter().for_each(Waker::wake);
     }

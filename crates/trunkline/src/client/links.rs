@@ -22,12 +22,12 @@ pub(crate) const WRITE_AHEAD: usize = 1 << 20;
 pub(crate) struct Links<W>(Mutex<All<W>>);
 
 struct All<W> {
-    /// The latest at the end: new calls go to it.
-    states: Vec<State<W>>,
-    /// Stands for one that is not there: it takes no calls and has none.
+    /// New calls go to it. Before the first one it is one that takes none.
+    newest: State<W>,
+    /// Those before it whose tasks run, or whose last answers were not asked for.
+    older: Vec<State<W>>,
+    /// Stands for one that is gone: it takes no calls and has none.
     none: State<W>,
-    /// The number of the next one.
-    next: u64,
 }
 
 /// What the callers of a connection and its task share.
@@ -92,8 +92,11 @@ impl<W> Deref for Locked<'_, W> {
     type Target = State<W>;
 
     fn deref(&self) -> &State<W> {
-        let All { states, none, .. } = &*self.all;
-        states.iter().rev().find(|state| state.number == self.number).unwrap_or(none)
+        let All { newest, older, none } = &*self.all;
+        if newest.number == self.number {
+            return newest;
+        }
+        older.iter().find(|state| state.number == self.number).unwrap_or(none)
     }
 }
 
@@ -118,8 +121,13 @@ type Settled<W> = (Option<Waker>, Option<State<W>>);
 impl<W> All<W> {
     #[inline(always)]
     fn get_mut(&mut self, number: u64) -> &mut State<W> {
-        let Self { states, none, .. } = self;
-        states.iter_mut().rev().find(|state| state.number == number).unwrap_or(none)
+        if self.newest.number == number { &mut self.newest } else { self.older(number) }
+    }
+
+    #[cold]
+    fn older(&mut self, number: u64) -> &mut State<W> {
+        let Self { older, none, .. } = self;
+        older.iter_mut().find(|state| state.number == number).unwrap_or(none)
     }
 
     /// A call of a connection that takes no new ones has ended and was asked for. Where that was the last one its task has to
@@ -131,8 +139,9 @@ impl<W> All<W> {
             return (None, None);
         }
         let task = state.task.take();
-        let index = self.states.iter().position(|state| state.number == number && state.left);
-        (task, index.map(|index| self.states.remove(index)))
+        // The newest one stays where it is until there is another.
+        let index = self.older.iter().position(|state| state.number == number && state.left);
+        (task, index.map(|index| self.older.swap_remove(index)))
     }
 }
 
@@ -159,8 +168,8 @@ impl<W> Links<W> {
 impl<W: Session> Links<W> {
     /// None yet: a call finds no place.
     pub(crate) fn new() -> Self {
-        let none = State { closed: true, ..State::new(0, W::client(&Limits::default()), 0) };
-        Self(Mutex::new(All { states: Vec::new(), none, next: 1 }))
+        let none = || State { closed: true, left: true, ..State::new(0, W::client(&Limits::default()), 0) };
+        Self(Mutex::new(All { newest: none(), older: Vec::new(), none: none() }))
     }
 
     /// A new connection, which new calls go to from now on; its number.
@@ -169,9 +178,15 @@ impl<W: Session> Links<W> {
         let mut out = Vec::new();
         session.greet(&mut out);
         let mut all = self.lock();
-        let number = all.next;
-        all.next = number.wrapping_add(1);
-        all.states.push(State { out, ..State::new(number, session, settings.calls) });
+        let number = all.newest.number.wrapping_add(1);
+        let state = State { out, ..State::new(number, session, settings.calls) };
+        let before = std::mem::replace(&mut all.newest, state);
+        if before.left && before.calls.is_empty() {
+            drop(all);
+            drop(before);
+        } else {
+            all.older.push(before);
+        }
         number
     }
 
@@ -190,7 +205,7 @@ impl<W: Session> Links<W> {
     ) -> Result<Begun> {
         let prepared = settings.prepare::<W>(call)?;
         let mut all = self.lock();
-        let Some(state) = all.states.last_mut() else { return Ok(Begun::Elsewhere) };
+        let state = &mut all.newest;
         match state.place() {
             Place::Closed => return Ok(Begun::Elsewhere),
             Place::Full => return Ok(Begun::Later),
@@ -390,6 +405,75 @@ impl<W> State<W> {
                 }
                 self.now + time
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail loudly")]
+
+    use trunkline_wire::rpcx::Rpcx;
+
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            limits: Limits::default(),
+            calls: 2,
+            heartbeat: Duration::from_secs(5),
+            lower_case: false,
+            address: String::new(),
+        }
+    }
+
+    fn begin(links: &Links<Rpcx>) -> Option<CallAt> {
+        let mut call = Call::new("Echo", "Echo", Serialization::Raw, "hello");
+        let usual = Usual::After(Duration::from_secs(1));
+        match links.begin(&settings(), &mut call, usual, Waker::noop()).unwrap() {
+            Begun::Yes(at) => Some(at),
+            Begun::Elsewhere | Begun::Later => None,
+        }
+    }
+
+    fn poll(links: &Links<Rpcx>, at: CallAt) -> Poll<Outcome> {
+        links.poll(&settings(), at, &mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Calls go to the newest connection; those of one before it are answered, though its task is gone, and with the last
+    /// of them the connection is.
+    #[test]
+    fn a_connection_is_kept_for_its_last_answer() {
+        let links = Links::<Rpcx>::new();
+        assert!(begin(&links).is_none(), "there is no connection yet");
+        let first = links.add(&settings());
+        let before = [begin(&links).unwrap(), begin(&links).unwrap()];
+        let second = links.add(&settings());
+        let after = begin(&links).unwrap();
+        assert_eq!((before[0].link, after.link), (first, second));
+        assert_eq!(before[0].id, after.id, "only the connection tells them apart");
+        assert!(links.get(first).calls.end(before[0].id, Ok(Reply::default())).is_some());
+        links.leave(first);
+        assert!(poll(&links, after).is_pending(), "the answer is another one's");
+        assert!(matches!(poll(&links, before[0]), Poll::Ready(Ok(_))));
+        assert_eq!(links.lock().older.len(), 1, "one call is left");
+        links.abandon(before[1]);
+        assert_eq!(links.lock().older.len(), 0);
+        assert!(matches!(poll(&links, before[1]), Poll::Ready(Err(_))));
+        assert!(poll(&links, after).is_pending());
+    }
+
+    /// A connection that nobody needs when the next one comes is not kept.
+    #[test]
+    fn connections_that_are_lost_do_not_pile_up() {
+        let links = Links::<Rpcx>::new();
+        for _ in 0..10 {
+            let number = links.add(&settings());
+            let at = begin(&links).unwrap();
+            links.abandon(at);
+            links.leave(number);
+            assert!(begin(&links).is_none(), "it takes no calls any more");
+            assert_eq!(links.lock().older.len(), 0);
         }
     }
 }
