@@ -159,7 +159,20 @@ impl Watched {
     fn look(&mut self) -> bool {
         loop {
             let before = self.out.clone();
-            let Ok(step) = self.session.receive(&self.input, &mut self.out) else { return false };
+            let plain = self.session.plain_reply(&self.input);
+            let Ok(step) = self.session.receive(&self.input, &mut self.out) else {
+                assert_eq!(plain, None, "it told a reply of what is broken");
+                return false;
+            };
+            if let Some(plain) = plain {
+                let Next::Event(Event::Reply { head, body, end: true }) = &step.next else {
+                    panic!("no reply")
+                };
+                assert_eq!((plain.id, plain.body.end), (head.id, step.consumed));
+                assert_eq!(&self.input[plain.body], body.as_slice());
+                assert!(head.failure.is_none() && head.metadata.is_empty());
+                assert_eq!(head.compression, Compression::None);
+            }
             assert!(step.consumed <= self.input.len(), "it consumed more than there was");
             assert!(self.out.starts_with(&before), "it changed what was written");
             // A heartbeat is at most echoed.

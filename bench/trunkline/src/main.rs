@@ -87,6 +87,7 @@ impl Peer for Trunkline {
     async fn batch(client: &mut Calls, body: Bytes, calls: usize) -> Result<usize, Error> {
         let Calls::One(channel) = client else { return Err("batches go to one endpoint".into()) };
         let mut batch = channel.batch();
+        batch.reserve(calls);
         for _ in 0..calls {
             batch.push(call(body.clone()));
         }

@@ -27,5 +27,5 @@ pub use event::{
 pub use limits::Limits;
 pub use metadata::{InvalidMetadata, Metadata, MetadataBuilder, Pairs};
 pub use read::Reader;
-pub use session::{CallFrame, Mark, Next, PushFrame, ReplyFrame, Session, Step};
+pub use session::{CallFrame, Mark, Next, PlainReply, PushFrame, ReplyFrame, Session, Step};
 pub use traffic::{ChannelReport, MethodNumbers, Report, Traffic};

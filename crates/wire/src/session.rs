@@ -1,6 +1,7 @@
 //! The trait that every wire implements.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -31,6 +32,16 @@ pub enum Next<'a> {
     NeedMore(usize),
     /// The limit of calls in flight is reached: look again after a call has ended.
     Blocked,
+}
+
+/// A whole reply that went well, without metadata and not compressed: what nearly all replies are. Made by
+/// [`Session::plain_reply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainReply {
+    /// The call that it answers.
+    pub id: u64,
+    /// Where its body lies in the input. The reply ends where the body does.
+    pub body: Range<usize>,
 }
 
 /// The state machine of one wire on one connection, for one role. See the crate's documentation.
@@ -76,11 +87,27 @@ pub trait Session: Send + 'static {
     /// The connection must be closed: nothing after the bad bytes can be trusted.
     fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError>;
 
+    /// The reply that the input begins with, where it is whole and plain and this wire can tell so at a glance (client).
+    /// What [`receive`](Session::receive) would say of it is the same, and nothing of the session has changed. `None` says
+    /// nothing: `receive` has to look.
+    fn plain_reply(&self, input: &[u8]) -> Option<PlainReply> {
+        let _ = input;
+        None
+    }
+
     /// Appends a call (client). Where `frame.end` is false its body goes on with [`data`](Session::data).
     ///
     /// # Errors
     /// The wire cannot say it; nothing was appended, and the connection is as good as before.
     fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError>;
+
+    /// Appends a call that is like the last [plain](CallFrame::is_plain) one that [`call`](Session::call) appended, but for
+    /// its number and its body (client). Whether this was done; where it was not nothing was appended, and the call is to
+    /// be made by `call`.
+    fn call_again(&mut self, id: u64, body: &[u8], out: &mut Vec<u8>) -> bool {
+        let _ = (id, body, out);
+        false
+    }
 
     /// Appends the reply to a call (server), now or, on a wire that keeps the order, as soon as it is its turn.
     /// Nothing is written for a one-way call. Where `frame.end` is false its body goes on with
@@ -237,6 +264,16 @@ pub struct CallFrame<'a> {
     pub body: &'a [u8],
     /// The body is whole.
     pub end: bool,
+}
+
+impl CallFrame<'_> {
+    /// Whether the call has nothing to say but its names and a whole body, and is answered: what nearly all calls are.
+    #[inline]
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        let silent = self.metadata.is_empty() && self.extra.is_empty();
+        silent && self.end && !self.one_way && self.compression == Compression::None
+    }
 }
 
 /// One reply on its way out.

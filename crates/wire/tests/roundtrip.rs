@@ -257,3 +257,58 @@ fn limits_are_exact_on_the_way_out() {
     let frame = Frame::decode(&out, &limits).unwrap().unwrap();
     assert_eq!(frame.header.seq, 1, "what was refused used no number");
 }
+
+/// A call that is made again after another one has the bytes that it would have alone.
+#[test]
+fn a_call_made_again_is_the_same_call() {
+    let mut client = Rpcx::client(&Limits::default());
+    let (mut again, mut alone) = (vec![], vec![]);
+    assert!(!client.call_again(1, b"", &mut again), "there was none before");
+    client.call(&mul(1, b"first"), &mut vec![]).unwrap();
+    let extra = [("a", "b")];
+    for special in [
+        CallFrame { extra: &extra, ..mul(2, b"") },
+        CallFrame { one_way: true, ..mul(2, b"") },
+        CallFrame { compression: Compression::Gzip, ..mul(2, b"") },
+    ] {
+        client.call(&CallFrame { service: "Other", ..special }, &mut vec![]).unwrap();
+    }
+    let number = 0x0102_0304_0506_0708;
+    for body in [&b"another one"[..], b""] {
+        assert!(client.call_again(number, body, &mut again));
+        Rpcx::client(&Limits::default()).call(&mul(number, body), &mut alone).unwrap();
+    }
+    assert_eq!(again, alone);
+}
+
+/// Nearly all replies are told at a glance, so that this is worth its while; what is special is not.
+#[test]
+fn a_plain_reply_is_told_at_a_glance() {
+    let mut server = Rpcx::server(&Limits::default());
+    let (client, mut call) = (Rpcx::client(&small()), vec![]);
+    Rpcx::client(&small()).call(&mul(7, b"{}"), &mut call).unwrap();
+    let answer = |server: &mut Rpcx, frame: &ReplyFrame<'_>| {
+        let mut out = vec![];
+        let step = server.receive(&call, &mut vec![]).unwrap();
+        let trunkline_wire::Next::Event(trunkline_wire::Event::Call { head, .. }) = step.next else {
+            panic!()
+        };
+        server.reply(&head, frame, &mut out).unwrap();
+        out
+    };
+    let mut plain = answer(&mut server, &good(b"42"));
+    let length = plain.len();
+    plain.extend_from_slice(b"more");
+    let told = client.plain_reply(&plain).unwrap();
+    assert_eq!((told.id, told.body), (7, length - 2..length));
+    assert_eq!(client.plain_reply(&plain[..length - 1]), None, "it is not whole");
+    assert_eq!(server.plain_reply(&plain), None, "a server gets no replies");
+    let metadata: Metadata = [("a", "b")].into_iter().collect();
+    let failed = ReplyFrame { failure: Some(Failure::text(b"no")), ..good(b"") };
+    let zipped = ReplyFrame { compression: Compression::Gzip, ..good(b"42") };
+    for special in [ReplyFrame { metadata: metadata.pairs(), ..good(b"42") }, failed, zipped] {
+        assert_eq!(client.plain_reply(&answer(&mut server, &special)), None);
+    }
+    let large = answer(&mut server, &good(&vec![b'x'; small().body + 1]));
+    assert_eq!(client.plain_reply(&large), None, "it is over the limit");
+}

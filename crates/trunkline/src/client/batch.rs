@@ -73,7 +73,13 @@ impl Batch {
         Self { channel, calls: VecDeque::new() }
     }
 
+    /// Makes room for so many more calls, where it is known how many there will be.
+    pub fn reserve(&mut self, calls: usize) {
+        self.calls.reserve(calls);
+    }
+
     /// Adds a call; its number, which its answer has, too.
+    #[inline]
     pub fn push(&mut self, mut call: Call) -> usize {
         self.channel.complete(&mut call);
         let number = self.calls.len();

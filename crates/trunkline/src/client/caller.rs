@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use tokio::time::Instant;
 use trunkline_wire::Session;
 
 use super::dial::{ConnectionState, Shared};
-use super::link::{Begun, Link, Usual};
+use super::links::{Begun, CallAt, Usual};
 use crate::{Call, Code, Origin, Reply, Result, Status};
 
 impl<W: Session> Shared<W> {
     pub(super) fn origin(&self) -> Origin {
-        Origin { address: self.settings.address.clone(), wire: W::NAME, attempt: 1 }
+        self.settings.origin::<W>()
     }
 
     /// Waits until calls can be made, or the endpoint cannot be reached.
@@ -44,17 +43,13 @@ impl<W: Session> Shared<W> {
     /// Begins a call on the connection of the moment, where there is one that takes it.
     ///
     /// # Errors
-    /// Its time is over, or as for [`Link::begin`]. Nothing was begun.
+    /// Its time is over, or as for [`Links::begin`](super::links::Links::begin). Nothing was begun.
     #[inline]
-    fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Option<(Arc<Link<W>>, u64)>> {
+    fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Begun> {
         if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(self.too_late("context deadline exceeded"));
         }
-        let Some(link) = self.current() else { return Ok(None) };
-        Ok(match link.begin(call, usual, waker)? {
-            Begun::Yes(id) => Some((link, id)),
-            Begun::Elsewhere | Begun::Later => None,
-        })
+        self.links.begin(&self.settings, call, usual, waker)
     }
 
     /// Makes a call that could not be begun at once.
@@ -68,11 +63,8 @@ impl<W: Session> Shared<W> {
                 continue;
             };
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            match link.begin(&mut call, Usual::At(deadline), &waker)? {
-                Begun::Yes(id) => {
-                    let stage = Stage::Begun { link, id };
-                    return Calling { shared: self, timeout, stage }.await;
-                }
+            match self.links.begin(&self.settings, &mut call, Usual::At(deadline), &waker)? {
+                Begun::Yes(at) => return Calling { shared: self, timeout, stage: Stage::Begun(at) }.await,
                 // The next connection is on its way.
                 Begun::Elsewhere => tokio::task::yield_now().await,
                 Begun::Later => {
@@ -98,15 +90,12 @@ impl<W: Session> Shared<W> {
 pub(crate) struct Calling<'a, W: Session> {
     shared: &'a Shared<W>,
     timeout: Duration,
-    stage: Stage<'a, W>,
+    stage: Stage<'a>,
 }
 
-enum Stage<'a, W: Session> {
+enum Stage<'a> {
     New(Call),
-    Begun {
-        link: Arc<Link<W>>,
-        id: u64,
-    },
+    Begun(CallAt),
     /// There was no connection that would take it.
     Later(Pin<Box<dyn Future<Output = Result<Reply>> + Send + 'a>>),
     Ended,
@@ -120,15 +109,15 @@ impl<W: Session> Future for Calling<'_, W> {
         let (shared, timeout) = (*shared, *timeout);
         if let Stage::New(call) = stage {
             match shared.begin(call, Usual::After(timeout), cx.waker()) {
-                Ok(Some((link, id))) => {
+                Ok(Begun::Yes(at)) => {
                     // Nothing answers a one-way call: it has ended already.
                     let waits = !call.one_way;
-                    *stage = Stage::Begun { link, id };
+                    *stage = Stage::Begun(at);
                     if waits {
                         return Poll::Pending;
                     }
                 }
-                Ok(None) => {
+                Ok(Begun::Elsewhere | Begun::Later) => {
                     if let Stage::New(call) = std::mem::replace(stage, Stage::Ended) {
                         *stage = Stage::Later(Box::pin(shared.call_later(call, timeout)));
                     }
@@ -140,7 +129,7 @@ impl<W: Session> Future for Calling<'_, W> {
             }
         }
         let outcome = match stage {
-            Stage::Begun { link, id } => link.poll(*id, cx),
+            Stage::Begun(at) => shared.links.poll(&shared.settings, *at, cx),
             Stage::Later(call) => call.as_mut().poll(cx),
             Stage::New(_) | Stage::Ended => Poll::Pending,
         };
@@ -153,8 +142,8 @@ impl<W: Session> Future for Calling<'_, W> {
 
 impl<W: Session> Drop for Calling<'_, W> {
     fn drop(&mut self) {
-        if let Stage::Begun { link, id } = &self.stage {
-            link.abandon(*id);
+        if let Stage::Begun(at) = self.stage {
+            self.shared.links.abandon(at);
         }
     }
 }

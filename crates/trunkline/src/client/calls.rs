@@ -43,50 +43,79 @@ enum State {
 #[derive(Debug)]
 enum Waiter {
     Task(Waker),
-    /// One future for all calls of the group.
-    Group(usize),
+    /// One future for all calls of the group, where this one has a number.
+    Group {
+        key: u32,
+        number: u32,
+    },
 }
 
 /// Calls that one future waits for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Group {
     /// So many of its calls have not ended.
     left: usize,
-    /// The calls that have ended and were not asked for, where each is wanted as it comes.
-    ended: Option<VecDeque<u64>>,
+    ended: Ended,
     waker: Option<Waker>,
 }
 
-impl Waiter {
-    /// The call has ended: whom to wake for it.
+/// How the calls of a group have ended. They have no slots any more.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// Each at its number; they are given when the last one has ended.
+    All(Vec<Option<Outcome>>),
+    /// With their numbers in the order in which they ended; each is given as it comes, and those here were not yet.
+    Each(VecDeque<(usize, Outcome)>),
+}
+
+impl Group {
+    /// A call has ended: whom to wake for it.
     #[inline(always)]
-    fn ended(self, groups: &mut Slab<Group>, id: u64) -> Option<Waker> {
-        match self {
-            Self::Task(waker) => Some(waker),
-            Self::Group(key) => {
-                let group = groups.get_mut(key)?;
-                group.left = group.left.saturating_sub(1);
-                match &mut group.ended {
-                    Some(ended) => ended.push_back(id),
-                    None if group.left > 0 => return None,
-                    None => {}
+    fn ended(&mut self, number: u32, outcome: Outcome) -> Option<Waker> {
+        let number = usize::try_from(number).unwrap_or(usize::MAX);
+        self.left = self.left.saturating_sub(1);
+        match &mut self.ended {
+            Ended::All(outcomes) => {
+                if let Some(place) = outcomes.get_mut(number) {
+                    *place = Some(outcome);
                 }
-                group.waker.take()
+                if self.left > 0 {
+                    return None;
+                }
             }
+            Ended::Each(ended) => ended.push_back((number, outcome)),
         }
+        self.waker.take()
     }
 }
 
 impl Slot {
-    /// The call has ended: whom to wake for it.
+    /// The call that waits here has ended, if there is one: whom to wake for it.
     #[inline(always)]
-    fn end(&mut self, groups: &mut Slab<Group>, id: u64, outcome: impl FnOnce() -> Outcome) -> Option<Waker> {
-        let woken = match std::mem::replace(&mut self.state, State::Free) {
-            State::Waiting { waiter, .. } => waiter.ended(groups, id),
-            State::Free | State::Ended(_) => None,
-        };
-        self.state = State::Ended(outcome());
-        woken
+    fn end(
+        &mut self,
+        index: u32,
+        free: &mut Vec<u32>,
+        groups: &mut Slab<Group>,
+        outcome: impl FnOnce() -> Outcome,
+    ) -> Option<Option<Waker>> {
+        let State::Waiting { waiter, .. } = &self.state else { return None };
+        if let &Waiter::Group { key, number } = waiter {
+            self.free(index, free);
+            let group = groups.get_mut(usize::try_from(key).ok()?);
+            return Some(group.and_then(|group| group.ended(number, outcome())));
+        }
+        match std::mem::replace(&mut self.state, State::Ended(outcome())) {
+            State::Waiting { waiter: Waiter::Task(waker), .. } => Some(Some(waker)),
+            _ => Some(None),
+        }
+    }
+
+    #[inline(always)]
+    fn free(&mut self, index: u32, free: &mut Vec<u32>) {
+        self.state = State::Free;
+        self.uses = self.uses.wrapping_add(1);
+        free.push(index);
     }
 }
 
@@ -105,79 +134,99 @@ impl Calls {
     }
 
     /// Takes a slot, for whoever `waker` wakes; `None` where all are taken.
+    #[inline]
     pub(crate) fn insert(&mut self, waker: Waker, deadline: Instant) -> Option<u64> {
         self.insert_for(Waiter::Task(waker), deadline)
     }
 
-    /// The same for a call of a group.
-    pub(crate) fn insert_in(&mut self, group: usize, deadline: Instant) -> Option<u64> {
-        let id = self.insert_for(Waiter::Group(group), deadline)?;
-        if let Some(group) = self.groups.get_mut(group) {
+    /// The same for a call of a group, which has this number there.
+    #[inline]
+    pub(crate) fn insert_in(&mut self, key: u32, number: usize, deadline: Instant) -> Option<u64> {
+        let number = u32::try_from(number).ok()?;
+        let id = self.insert_for(Waiter::Group { key, number }, deadline)?;
+        if let Some(group) = self.group_mut(key) {
             group.left = group.left.saturating_add(1);
         }
         Some(id)
     }
 
-    /// A group without calls. Where `each` is set its calls are given as they end, else when the last one has.
-    pub(crate) fn group(&mut self, each: bool) -> usize {
-        self.groups.insert(Group { ended: each.then(VecDeque::new), ..Group::default() })
+    /// A group without calls; `None` where there are too many.
+    pub(crate) fn group(&mut self, ended: Ended) -> Option<u32> {
+        let key = u32::try_from(self.groups.vacant_key()).ok()?;
+        self.groups.insert(Group { left: 0, ended, waker: None });
+        Some(key)
     }
 
-    /// Forgets a group; its calls are removed before.
-    pub(crate) fn remove_group(&mut self, group: usize) {
-        drop(self.groups.try_remove(group));
+    /// Forgets a group, whose calls are removed before. It is to be dropped where no lock is held.
+    pub(crate) fn remove_group(&mut self, key: u32) -> Option<Ended> {
+        self.groups.try_remove(usize::try_from(key).ok()?).map(|group| group.ended)
     }
 
-    /// Ready when all calls of the group have ended.
-    pub(crate) fn poll_all(&mut self, group: usize, cx: &Context<'_>) -> Poll<()> {
-        match self.groups.get_mut(group) {
-            Some(group) if group.left > 0 => {
-                set(&mut group.waker, cx);
-                Poll::Pending
-            }
-            _ => Poll::Ready(()),
+    fn group_mut(&mut self, key: u32) -> Option<&mut Group> {
+        self.groups.get_mut(usize::try_from(key).ok()?)
+    }
+
+    /// Ready when all calls of the group have ended, with each at its number; the group is forgotten then.
+    pub(crate) fn poll_all(&mut self, key: u32, cx: &Context<'_>) -> Poll<Vec<Option<Outcome>>> {
+        if let Some(group) = self.group_mut(key)
+            && group.left > 0
+        {
+            set(&mut group.waker, cx);
+            return Poll::Pending;
         }
+        Poll::Ready(match self.remove_group(key) {
+            Some(Ended::All(outcomes)) => outcomes,
+            Some(Ended::Each(_)) | None => Vec::new(),
+        })
     }
 
-    /// The next call of the group that has ended, and how; none where all were given.
-    pub(crate) fn poll_each(&mut self, group: usize, cx: &Context<'_>) -> Poll<Option<(u64, Outcome)>> {
-        loop {
-            let Some(found) = self.groups.get_mut(group) else { return Poll::Ready(None) };
-            let Some(id) = found.ended.as_mut().and_then(VecDeque::pop_front) else {
-                if found.left == 0 {
-                    return Poll::Ready(None);
-                }
-                set(&mut found.waker, cx);
-                return Poll::Pending;
-            };
-            if let Some(outcome) = self.remove(id) {
-                return Poll::Ready(Some((id, outcome)));
-            }
+    /// The number of the next call of the group that has ended, and how; none where all were given.
+    pub(crate) fn poll_each(&mut self, key: u32, cx: &Context<'_>) -> Poll<Option<(usize, Outcome)>> {
+        let Some(group) = self.group_mut(key) else { return Poll::Ready(None) };
+        if let Ended::Each(ended) = &mut group.ended
+            && let Some(next) = ended.pop_front()
+        {
+            return Poll::Ready(Some(next));
         }
+        if group.left == 0 {
+            return Poll::Ready(None);
+        }
+        set(&mut group.waker, cx);
+        Poll::Pending
     }
 
     #[inline(always)]
     fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<u64> {
-        let state = State::Waiting { deadline, waiter };
         let index = match self.free.pop() {
             Some(index) => index,
-            None if self.slots.len() >= self.limit => return None,
-            None => {
-                let index = u32::try_from(self.slots.len()).ok()?;
-                self.slots.push(Slot { uses: 0, state: State::Free });
-                index
-            }
+            None => self.add_slot()?,
         };
         let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
-        slot.state = state;
-        let id = u64::from(slot.uses) << 32 | u64::from(index);
-        self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
-        Some(id)
+        slot.state = State::Waiting { deadline, waiter };
+        if self.next_deadline.is_none_or(|next| deadline < next) {
+            self.next_deadline = Some(deadline);
+        }
+        Some(u64::from(slot.uses) << 32 | u64::from(index))
+    }
+
+    #[cold]
+    fn add_slot(&mut self) -> Option<u32> {
+        if self.slots.len() >= self.limit {
+            return None;
+        }
+        let index = u32::try_from(self.slots.len()).ok()?;
+        self.slots.push(Slot { uses: 0, state: State::Free });
+        Some(index)
     }
 
     /// How many calls have a slot.
     pub(crate) fn len(&self) -> usize {
         self.slots.len().saturating_sub(self.free.len())
+    }
+
+    /// Whether nobody waits for anything, or has anything to ask for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.groups.is_empty()
     }
 
     fn slot(&mut self, id: u64) -> Option<&mut Slot> {
@@ -193,12 +242,12 @@ impl Calls {
     /// The same with an outcome that is made where it is kept.
     #[inline(always)]
     pub(crate) fn end_with(&mut self, id: u64, outcome: impl FnOnce() -> Outcome) -> Option<Option<Waker>> {
-        let index = usize::try_from(id & u64::from(u32::MAX)).ok()?;
-        let slot = self.slots.get_mut(index).filter(|slot| u64::from(slot.uses) == id >> 32)?;
-        if !matches!(slot.state, State::Waiting { .. }) {
+        let index = u32::try_from(id & u64::from(u32::MAX)).ok()?;
+        let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
+        if u64::from(slot.uses) != id >> 32 {
             return None;
         }
-        Some(slot.end(&mut self.groups, id, outcome))
+        slot.end(index, &mut self.free, &mut self.groups, outcome)
     }
 
     /// Whether a call of this id waits for its reply.
@@ -208,7 +257,11 @@ impl Calls {
 
     /// How the call ended, once; then its slot is free.
     pub(crate) fn poll(&mut self, id: u64, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
-        let Some(slot) = self.slot(id) else { return Poll::Ready(None) };
+        let index = u32::try_from(id & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        let slot = usize::try_from(index).ok().and_then(|index| self.slots.get_mut(index));
+        let Some(slot) = slot.filter(|slot| u64::from(slot.uses) == id >> 32) else {
+            return Poll::Ready(None);
+        };
         match &mut slot.state {
             State::Free => Poll::Ready(None),
             State::Waiting { waiter, .. } => {
@@ -218,29 +271,34 @@ impl Calls {
                 }
                 Poll::Pending
             }
-            State::Ended(_) => Poll::Ready(self.remove(id)),
+            State::Ended(_) => {
+                let ended = std::mem::replace(&mut slot.state, State::Free);
+                slot.free(index, &mut self.free);
+                Poll::Ready(if let State::Ended(outcome) = ended { Some(outcome) } else { None })
+            }
         }
     }
 
     /// Frees the slot of a call, and says how it had ended.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Outcome> {
-        let slot = self.slot(id)?;
-        let state = std::mem::replace(&mut slot.state, State::Free);
-        if matches!(state, State::Free) {
+        let index = u32::try_from(id & u64::from(u32::MAX)).ok()?;
+        let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
+        if u64::from(slot.uses) != id >> 32 {
             return None;
         }
-        slot.uses = slot.uses.wrapping_add(1);
-        self.free.extend(u32::try_from(id & u64::from(u32::MAX)).ok());
-        match state {
+        let outcome = match std::mem::replace(&mut slot.state, State::Free) {
+            State::Free => return None,
             State::Ended(outcome) => Some(outcome),
-            State::Waiting { waiter: Waiter::Group(group), .. } => {
-                if let Some(group) = self.groups.get_mut(group) {
+            State::Waiting { waiter: Waiter::Task(_), .. } => None,
+            State::Waiting { waiter: Waiter::Group { key, .. }, .. } => {
+                if let Some(group) = usize::try_from(key).ok().and_then(|key| self.groups.get_mut(key)) {
                     group.left = group.left.saturating_sub(1);
                 }
                 None
             }
-            State::Free | State::Waiting { .. } => None,
-        }
+        };
+        slot.free(index, &mut self.free);
+        outcome
     }
 
     /// When [`expire`](Calls::expire) has to be called next.
@@ -262,11 +320,12 @@ impl Calls {
             return;
         }
         let mut next: Option<Instant> = None;
-        for (index, slot) in (0u64..).zip(&mut self.slots) {
+        for (index, slot) in (0..).zip(&mut self.slots) {
             if let State::Waiting { deadline, .. } = &slot.state {
                 if *deadline <= now {
-                    let id = u64::from(slot.uses) << 32 | index;
-                    ended(id, slot.end(&mut self.groups, id, &mut outcome));
+                    let id = u64::from(slot.uses) << 32 | u64::from(index);
+                    let waker = slot.end(index, &mut self.free, &mut self.groups, &mut outcome);
+                    ended(id, waker.flatten());
                 } else if next.is_none_or(|next| *deadline < next) {
                     next = Some(*deadline);
                 }
@@ -281,10 +340,9 @@ impl Calls {
         mut outcome: impl FnMut() -> Outcome,
         mut ended: impl FnMut(Option<Waker>),
     ) {
-        for (index, slot) in (0u64..).zip(&mut self.slots) {
-            if matches!(slot.state, State::Waiting { .. }) {
-                let id = u64::from(slot.uses) << 32 | index;
-                ended(slot.end(&mut self.groups, id, &mut outcome));
+        for (index, slot) in (0..).zip(&mut self.slots) {
+            if let Some(waker) = slot.end(index, &mut self.free, &mut self.groups, &mut outcome) {
+                ended(waker);
             }
         }
         self.next_deadline = None;

@@ -6,7 +6,7 @@
     reason = "helpers of tests may fail loudly"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::calls::{Calls, Outcome};
+use super::calls::{Calls, Ended, Outcome};
 use crate::{Body, Code, Reply, Status};
 
 const LIMIT: usize = 5;
@@ -222,4 +222,60 @@ proptest! {
         }
         prop_assert_eq!(model.calls.len(), 0);
     }
+}
+
+fn status() -> Outcome {
+    Err(Status::new(Code::Unavailable, "lost"))
+}
+
+fn bytes(outcome: &Outcome) -> Option<u64> {
+    match outcome.as_ref().ok().map(|reply| &reply.body) {
+        Some(Body::Full(body)) => body.first_chunk().map(|id| u64::from_be_bytes(*id)),
+        _ => None,
+    }
+}
+
+/// The answers of a group come to the places of its calls, whatever their order, and its one waker is woken with the last.
+#[test]
+fn a_group_is_given_when_its_last_call_has_ended() {
+    let mut calls = Calls::new(LIMIT);
+    let far = Instant::now() + Duration::from_secs(60);
+    let group = calls.group(Ended::All(vec![None, None, None])).unwrap();
+    let ids = [0, 1, 2].map(|number| calls.insert_in(group, number, far).unwrap());
+    let woken = Arc::<Woken>::default();
+    let waker = Arc::clone(&woken).into();
+    let cx = Context::from_waker(&waker);
+    assert!(calls.poll_all(group, &cx).is_pending());
+    assert!(calls.end(ids[2], reply(ids[2])).unwrap().is_none(), "two are left");
+    assert_eq!(calls.len(), 2, "its slot is free");
+    assert!(calls.end(ids[2], reply(9)).is_none(), "once");
+    calls.remove(ids[1]);
+    calls.end(ids[0], reply(ids[0])).unwrap().expect("that was the last").wake();
+    assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    let Poll::Ready(ended) = calls.poll_all(group, &cx) else { panic!("all have ended") };
+    let ended: Vec<_> = ended.iter().map(|ended| ended.as_ref().and_then(bytes)).collect();
+    assert_eq!(ended, [Some(ids[0]), None, Some(ids[2])]);
+    assert!(calls.is_empty());
+}
+
+/// Where each answer is wanted as it comes, the waker is woken for the first one that was not asked for.
+#[test]
+fn a_group_is_given_as_its_calls_end() {
+    let mut calls = Calls::new(LIMIT);
+    let now = Instant::now();
+    let group = calls.group(Ended::Each(VecDeque::new())).unwrap();
+    let ids = [7, 8].map(|number| calls.insert_in(group, number, now).unwrap());
+    let cx = Context::from_waker(Waker::noop());
+    assert!(calls.poll_each(group, &cx).is_pending());
+    assert!(calls.end(ids[1], reply(ids[1])).unwrap().is_some());
+    let mut over = Vec::new();
+    calls.expire(now, status, |id, waker| over.push((id, waker.is_some())));
+    assert_eq!(over, [(ids[0], false)], "it was woken and has not looked");
+    for (number, id) in [(8, Some(ids[1])), (7, None)] {
+        let Poll::Ready(Some((ended, outcome))) = calls.poll_each(group, &cx) else { panic!("it has ended") };
+        assert_eq!((ended, bytes(&outcome)), (number, id));
+    }
+    assert!(matches!(calls.poll_each(group, &cx), Poll::Ready(None)));
+    drop(calls.remove_group(group));
+    assert!(calls.is_empty());
 }

@@ -1,5 +1,6 @@
 //! The client's side of a connection: what callers put there is written, replies find their slots.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -9,7 +10,8 @@ use tokio::time::Instant;
 use trunkline_wire::{Compression, Event, Metadata, Next, Payload, ReplyHead, Session, rpcx};
 
 use super::calls::Outcome;
-use super::link::{Link, State, WRITE_AHEAD};
+use super::link::Link;
+use super::links::{State, WRITE_AHEAD};
 use crate::codec::gzip;
 use crate::net::buffers::{owned, share};
 use crate::net::driver::{Close, Received, Role, is_full};
@@ -19,6 +21,11 @@ use crate::{Body, BodyStream, Code, Push, Reply, Result, Status};
 /// The client's role on one connection.
 pub(crate) struct ClientRole<W: Session> {
     link: Arc<Link<W>>,
+    own: Own,
+}
+
+/// What the connection's task has to itself: callers do not see it, and it needs no lock.
+struct Own {
     /// Wakers of calls that ended in this round; they are woken when the lock is free.
     wakers: Vec<Waker>,
     /// Several callers were woken: they are let run before the task writes again, so that one write takes the
@@ -41,8 +48,7 @@ pub(crate) struct ClientRole<W: Session> {
 impl<W: Session> ClientRole<W> {
     pub(crate) fn new(link: Arc<Link<W>>) -> Self {
         let now = Instant::now();
-        Self {
-            link,
+        let own = Own {
             wakers: Vec::new(),
             yields: false,
             inflows: Inflows::default(),
@@ -53,11 +59,14 @@ impl<W: Session> ClientRole<W> {
             idle: false,
             next_deadline: None,
             now,
-        }
+        };
+        Self { link, own }
     }
+}
 
+impl Own {
     /// Notes how the link stands. Whoever changes that wakes the task.
-    fn note(&mut self, state: &State<W>) {
+    fn note<W: Session>(&mut self, state: &State<W>) {
         self.next_deadline = state.calls.next_deadline();
         self.idle = state.closed
             && state.calls.len() == 0
@@ -66,57 +75,83 @@ impl<W: Session> ClientRole<W> {
             && self.inflows.is_empty();
     }
 
-    fn end(&mut self, state: &mut State<W>, id: u64, outcome: Outcome) {
+    fn end<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, id: u64, outcome: Outcome) {
         let ended = state.calls.end(id, outcome);
-        self.ended(ended);
+        self.ended(link, ended);
     }
 
     /// A call has ended, or there was none.
     #[inline]
-    fn ended(&mut self, ended: Option<Option<Waker>>) {
+    fn ended<W: Session>(&mut self, link: &Link<W>, ended: Option<Option<Waker>>) {
         match ended {
-            Some(waker) => self.wakers.extend(waker),
+            Some(Some(waker)) => self.wakers.push(waker),
+            Some(None) => {}
             None => {
-                self.link.strays.replies.fetch_add(1, Ordering::Relaxed);
+                link.strays.replies.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
-    fn on_event(&mut self, state: &mut State<W>, event: Event<'_>, batch: &Bytes) {
+    /// Takes the replies that are told at a glance, from there on: nearly all. Where the first other thing is.
+    #[inline(always)]
+    fn take_plain<W: Session>(
+        &mut self,
+        link: &Link<W>,
+        state: &mut State<W>,
+        batch: &Bytes,
+        mut at: usize,
+    ) -> usize {
+        while let Some(reply) = batch.get(at..).and_then(|input| state.session.plain_reply(input)) {
+            let Range { start, end } = reply.body;
+            let (start, end) = (at.saturating_add(start), at.saturating_add(end));
+            let outcome = || Ok(Reply::new(Body::Full(batch.slice(start..end))));
+            let ended = state.calls.end_with(reply.id, outcome);
+            self.ended(link, ended);
+            at = end;
+        }
+        at
+    }
+
+    fn on_event<W: Session>(
+        &mut self,
+        link: &Link<W>,
+        state: &mut State<W>,
+        event: Event<'_>,
+        batch: &Bytes,
+    ) {
         match event {
-            Event::Reply { head, body, end } => self.on_reply(state, &head, &body, end, batch),
+            Event::Reply { head, body, end } => self.on_reply(link, state, &head, &body, end, batch),
             Event::ReplyTooLarge { id, got, limit } => {
                 let text = format!(
                     "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
                 );
-                let status = self.link.status(Code::TooLarge, text);
-                self.end(state, id, Err(status));
+                let status = link.status(Code::TooLarge, text);
+                self.end(link, state, id, Err(status));
             }
             Event::Data { id, body, end } => {
                 self.inflows.hold(&mut state.session, id, owned(&body, batch), end);
             }
             Event::Push { head, body } => {
                 // Where nobody listens nothing is kept.
-                let _ = self
-                    .link
-                    .pushes
-                    .send(Push::received(&head, owned(&body, batch), |bytes| share(batch, bytes)));
+                let _ =
+                    link.pushes.send(Push::received(&head, owned(&body, batch), |bytes| share(batch, bytes)));
             }
-            Event::Draining => self.retire(state),
+            Event::Draining => self.retire(link, state),
             Event::Closed => self.peer_ended = true,
             _ => {}
         }
     }
 
     /// New calls go elsewhere; those in flight are waited for.
-    fn retire(&self, state: &mut State<W>) {
+    fn retire<W: Session>(&self, link: &Link<W>, state: &mut State<W>) {
         state.closed = true;
-        self.link.room.notify_waiters();
-        self.link.draining.notify_one();
+        link.room.notify_waiters();
+        link.draining.notify_one();
     }
 
-    fn on_reply(
+    fn on_reply<W: Session>(
         &mut self,
+        link: &Link<W>,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
         body: &Payload<'_>,
@@ -128,7 +163,7 @@ impl<W: Session> ClientRole<W> {
         if plain && silent && end {
             let outcome = || Ok(Reply::new(Body::Full(owned(body, batch))));
             let ended = state.calls.end_with(head.id, outcome);
-            return self.ended(ended);
+            return self.ended(link, ended);
         }
         let outcome = match head.failure {
             Some(failure) => {
@@ -138,36 +173,37 @@ impl<W: Session> ClientRole<W> {
                     Some(code) => Status::from_wire(code, text),
                     None => Status::new(Code::of_go_text(failure.message), text),
                 };
-                let said = self.said(state, head);
+                let said = self.said(link, state, head);
                 let details = said.pairs().get_bytes(rpcx::keys::DETAILS.as_bytes()).or(failure.details);
                 let details = details.map(Bytes::copy_from_slice);
-                let status = status.at(self.link.origin()).with_details_bytes(details);
+                let status = status.at(link.origin()).with_details_bytes(details);
                 if let Some(sender) = self.inflows.take(&mut state.session, head.id, &mut state.out) {
                     return sender.fail(status); // The body has begun, and fails midway.
                 }
                 Err(status)
             }
-            None => self.body(state, head, body, end, batch).map(|body| {
+            None => self.body(link, state, head, body, end, batch).map(|body| {
                 let reply = Reply::new(body);
                 if silent {
                     return reply;
                 }
                 reply.with_metadata(match head.metadata.is_empty() {
-                    true => self.said(state, head),
+                    true => self.said(link, state, head),
                     false => head.metadata.share(|bytes| share(batch, bytes)),
                 })
             }),
         };
-        self.end(state, head.id, outcome);
+        self.end(link, state, head.id, outcome);
     }
 
     /// What a reply says in its URI, where it has one. What is broken there says nothing.
-    fn said(&self, state: &State<W>, head: &ReplyHead<'_>) -> Metadata {
-        state.session.metadata_of(head.uri, &self.link.settings.limits).unwrap_or_default()
+    fn said<W: Session>(&self, link: &Link<W>, state: &State<W>, head: &ReplyHead<'_>) -> Metadata {
+        state.session.metadata_of(head.uri, &link.settings.limits).unwrap_or_default()
     }
 
-    fn body(
+    fn body<W: Session>(
         &mut self,
+        link: &Link<W>,
         state: &mut State<W>,
         head: &ReplyHead<'_>,
         body: &Payload<'_>,
@@ -175,7 +211,7 @@ impl<W: Session> ClientRole<W> {
         batch: &Bytes,
     ) -> Result<Body> {
         let bytes = match head.compression {
-            Compression::Gzip => gzip::inflate(body.as_slice(), self.link.settings.limits.body)?.into(),
+            Compression::Gzip => gzip::inflate(body.as_slice(), link.settings.limits.body)?.into(),
             Compression::None => owned(body, batch),
         };
         if end {
@@ -184,13 +220,12 @@ impl<W: Session> ClientRole<W> {
         if !state.calls.waits(head.id) {
             return Ok(Body::default());
         }
-        Ok(Body::Stream(self.inflows.open(head.id, bytes, self.link.settings.limits.body)))
+        Ok(Body::Stream(self.inflows.open(head.id, bytes, link.settings.limits.body)))
     }
 
     /// Ends what is over time, and tells the server.
-    fn expire(&mut self, state: &mut State<W>, now: Instant) {
+    fn expire<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, now: Instant) {
         let State { calls, session, out, outflows, .. } = state;
-        let link = &self.link;
         let wakers = &mut self.wakers;
         calls.expire(
             now,
@@ -204,7 +239,7 @@ impl<W: Session> ClientRole<W> {
     }
 
     /// Tells the server of streamed replies that nobody reads any more.
-    fn drop_unread(&mut self, state: &mut State<W>, cx: &mut Context<'_>) {
+    fn drop_unread<W: Session>(&mut self, state: &mut State<W>, cx: &mut Context<'_>) {
         let State { session, out, outflows, .. } = state;
         self.inflows.drop_unread(session, cx, |session, id| {
             session.cancel(id, out);
@@ -214,7 +249,7 @@ impl<W: Session> ClientRole<W> {
 
     /// Nobody at the server reads the rest of a request that has failed: its writer is told, and it is ended so
     /// that a wire in order goes on.
-    fn end_outflow(state: &mut State<W>, id: u64) {
+    fn end_outflow<W: Session>(state: &mut State<W>, id: u64) {
         if let Some((_, stream)) = state.outflows.iter_mut().find(|(other, _)| *other == id) {
             let (sender, ended) = BodyStream::channel();
             sender.finish();
@@ -223,7 +258,7 @@ impl<W: Session> ClientRole<W> {
     }
 
     /// Writes the frames of streamed requests that are there and whose turn it is.
-    fn write_outflows(&mut self, state: &mut State<W>, cx: &mut Context<'_>) {
+    fn write_outflows<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, cx: &mut Context<'_>) {
         let mut index = 0;
         while let Some((id, stream)) = state.outflows.get_mut(index) {
             let id = *id;
@@ -243,7 +278,7 @@ impl<W: Session> ClientRole<W> {
                 None => (Bytes::new(), true),
                 Some(Err(status)) => {
                     state.outflows.swap_remove(index);
-                    self.give_up(state, id, status.at(self.link.origin()));
+                    self.give_up(link, state, id, status.at(link.origin()));
                     index = 0;
                     continue;
                 }
@@ -257,7 +292,7 @@ impl<W: Session> ClientRole<W> {
                 }
                 Err(error) => {
                     state.outflows.swap_remove(index);
-                    self.give_up(state, id, self.link.status(Code::Unsupported, error.to_string()));
+                    self.give_up(link, state, id, link.status(Code::Unsupported, error.to_string()));
                     index = 0;
                 }
             }
@@ -266,10 +301,10 @@ impl<W: Session> ClientRole<W> {
 
     /// The request's body cannot be sent to its end: the call has failed, and nobody must take what was sent for
     /// the whole.
-    fn give_up(&mut self, state: &mut State<W>, id: u64, status: Status) {
+    fn give_up<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, id: u64, status: Status) {
         state.session.cancel(id, &mut state.out);
         if state.calls.waits(id) {
-            self.end(state, id, Err(status));
+            self.end(link, state, id, Err(status));
         }
     }
 
@@ -282,8 +317,14 @@ impl<W: Session> ClientRole<W> {
     ///
     /// # Errors
     /// It was asked, and has not answered in time.
-    fn heartbeat(&mut self, state: &mut State<W>, now: Instant, out: &mut Vec<u8>) -> Result<(), Close> {
-        let interval = self.link.settings.heartbeat;
+    fn heartbeat<W: Session>(
+        &mut self,
+        link: &Link<W>,
+        state: &mut State<W>,
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Close> {
+        let interval = link.settings.heartbeat;
         match self.asked {
             Some(asked) if now >= asked + interval => {
                 return Err(Close::Slow("the peer does not answer heartbeats"));
@@ -305,7 +346,7 @@ impl<W: Session> ClientRole<W> {
 impl<W: Session> Drop for ClientRole<W> {
     /// The connection is gone. Readers are told so, and not that the stream was cut: that is what its maker says.
     fn drop(&mut self) {
-        self.inflows.fail_all(|| {
+        self.own.inflows.fail_all(|| {
             let text = "the connection was lost within the reply";
             self.link.status(Code::Unavailable, text).connection_lost()
         });
@@ -314,22 +355,22 @@ impl<W: Session> Drop for ClientRole<W> {
 
 impl<W: Session> Role for ClientRole<W> {
     fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        let link = Arc::clone(&self.link);
+        let Self { link, own } = self;
         let mut guard = link.lock();
         let state = &mut *guard;
         let now = Instant::now();
-        (self.now, state.now) = (now, now);
+        (own.now, state.now) = (now, now);
         // Before all else, so that it never waits behind calls.
-        self.heartbeat(state, now, out)?;
-        self.expire(state, now);
-        if !self.inflows.is_empty() {
+        own.heartbeat(link, state, now, out)?;
+        own.expire(link, state, now);
+        if !own.inflows.is_empty() {
             let State { session, out: calls_out, .. } = &mut *state;
-            self.inflows.pass_on(session, cx, out, |session, id| {
+            own.inflows.pass_on(session, cx, out, |session, id| {
                 session.cancel(id, calls_out);
             });
-            self.drop_unread(state, cx);
+            own.drop_unread(state, cx);
         }
-        self.write_outflows(state, cx);
+        own.write_outflows(link, state, cx);
         if !state.out.is_empty() {
             if state.out.len() >= WRITE_AHEAD {
                 link.room.notify_waiters();
@@ -339,10 +380,10 @@ impl<W: Session> Role for ClientRole<W> {
             } else {
                 out.append(&mut state.out);
             }
-            self.said = now;
+            own.said = now;
         }
-        if self.yields {
-            self.yields = false;
+        if own.yields {
+            own.yields = false;
             state.task = None;
             cx.waker().wake_by_ref();
         } else {
@@ -351,22 +392,22 @@ impl<W: Session> Role for ClientRole<W> {
                 none => *none = Some(cx.waker().clone()),
             }
         }
-        self.note(state);
+        own.note(state);
         drop(guard);
-        self.wake();
+        own.wake();
         Ok(())
     }
 
     fn advance_unsent(&mut self, cx: &mut Context<'_>) -> bool {
-        let link = Arc::clone(&self.link);
+        let Self { link, own } = self;
         let mut guard = link.lock();
-        self.now = Instant::now();
-        guard.now = self.now;
-        self.expire(&mut guard, self.now);
+        own.now = Instant::now();
+        guard.now = own.now;
+        own.expire(link, &mut guard, own.now);
         guard.task = Some(cx.waker().clone());
-        self.note(&guard);
+        own.note(&guard);
         drop(guard);
-        self.wake();
+        own.wake();
         // Answers are read although the server takes no calls: it may wait for just that.
         true
     }
@@ -379,7 +420,7 @@ impl<W: Session> Role for ClientRole<W> {
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
         self.heard();
-        let link = Arc::clone(&self.link);
+        let Self { link, own } = self;
         let mut guard = link.lock();
         let state = &mut *guard;
         state.heard = true;
@@ -390,8 +431,11 @@ impl<W: Session> Role for ClientRole<W> {
             let tell = |session: &mut W, id| {
                 session.cancel(id, calls_out);
             };
-            if self.inflows.pass_on(session, cx, out, tell) {
+            if own.inflows.pass_on(session, cx, out, tell) {
                 break Ok(Received::Blocked(at));
+            }
+            if own.inflows.is_empty() {
+                at = own.take_plain(link, state, batch, at);
             }
             let input = batch.get(at..).unwrap_or_default();
             let step = match state.session.receive(input, out) {
@@ -400,22 +444,22 @@ impl<W: Session> Role for ClientRole<W> {
             };
             at = at.saturating_add(step.consumed);
             match step.next {
-                Next::Event(event) => self.on_event(state, event, batch),
+                Next::Event(event) => own.on_event(link, state, event, batch),
                 Next::Again => {}
                 Next::NeedMore(frame) => break Ok(Received::Upto(at, frame)),
                 Next::Blocked => break Ok(Received::Blocked(at)),
             }
         };
-        if !self.inflows.is_empty() {
-            self.drop_unread(state, cx);
+        if !own.inflows.is_empty() {
+            own.drop_unread(state, cx);
         }
         if state.waiting_outflows() < waiting {
             // What came has given a streamed request its turn, or room.
             cx.waker().wake_by_ref();
         }
-        self.note(state);
+        own.note(state);
         drop(guard);
-        self.wake();
+        own.wake();
         received
     }
 
@@ -424,26 +468,26 @@ impl<W: Session> Role for ClientRole<W> {
     }
 
     fn is_done(&self) -> bool {
-        self.peer_ended || self.idle
+        self.own.peer_ended || self.own.idle
     }
 
     fn unheard(&mut self) {
-        let link = Arc::clone(&self.link);
-        self.retire(&mut link.lock());
+        let Self { link, own } = self;
+        own.retire(link, &mut link.lock());
     }
 
     fn heard(&mut self) {
-        self.heard = self.now;
-        self.asked = None;
+        self.own.heard = self.own.now;
+        self.own.asked = None;
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {
-        let deadline = self.next_deadline;
+        let Self { link, own } = self;
+        let deadline = own.next_deadline;
         if unsent {
             return deadline; // How long the peer may take to read is the driver's to watch.
         }
-        let heartbeat =
-            self.asked.unwrap_or_else(|| self.heard.min(self.said)) + self.link.settings.heartbeat;
+        let heartbeat = own.asked.unwrap_or_else(|| own.heard.min(own.said)) + link.settings.heartbeat;
         Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
     }
 

@@ -11,7 +11,9 @@ use trunkline_wire::Session;
 
 use super::connection::ClientRole;
 use super::handshake::leave_http;
-use super::link::{Link, Settings, Strays};
+use super::link::Link;
+use super::links::Links;
+use super::settings::{Settings, Strays};
 use crate::net::Address;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
@@ -37,6 +39,8 @@ pub enum ConnectionState {
 
 /// What a channel and the task that keeps it connected share.
 pub(crate) struct Shared<W> {
+    pub(crate) links: Arc<Links<W>>,
+    /// The connection that new calls go to.
     pub(crate) current: Mutex<Option<Arc<Link<W>>>>,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) pushes: broadcast::Sender<crate::Push>,
@@ -135,7 +139,8 @@ impl<W: Session> Shared<W> {
     /// The server has not said anything: why the connection ended.
     async fn use_connection(&self, stream: Stream, first: Bytes) -> Result<(), String> {
         let settings = Arc::clone(&self.settings);
-        let link = Arc::new(Link::<W>::new(settings, self.pushes.clone(), Arc::clone(&self.strays)));
+        let (links, strays) = (Arc::clone(&self.links), Arc::clone(&self.strays));
+        let link = Arc::new(Link::new(links, settings, self.pushes.clone(), strays));
         let role = ClientRole::new(Arc::clone(&link));
         let connection = Connection::new(stream, role, &Patience::USUAL, first);
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));

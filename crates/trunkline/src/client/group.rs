@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::time::Instant;
 use trunkline_wire::Session;
 
-use super::calls::Outcome;
+use super::calls::{Ended, Outcome};
 use super::dial::Shared;
 use super::link::{Link, Room};
 use crate::{Call, Code, Result, Status};
@@ -16,6 +16,8 @@ use crate::{Call, Code, Result, Status};
 /// Calls on their way over a channel, each with its number.
 pub(crate) struct Group<W: Session> {
     shared: Arc<Shared<W>>,
+    /// How many calls there are in all.
+    size: usize,
     /// Not begun yet.
     waiting: VecDeque<(usize, Call)>,
     parts: Vec<Part<W>>,
@@ -30,15 +32,15 @@ pub(crate) struct Group<W: Session> {
 /// The calls of a group on one connection: all of them, mostly.
 struct Part<W: Session> {
     link: Arc<Link<W>>,
-    group: Option<usize>,
-    /// The ids of the calls and their numbers; in order of the ids where answers are wanted as they come.
-    calls: Vec<(u64, usize)>,
+    /// None when nobody need wait for it any more.
+    group: Option<u32>,
+    ids: Vec<u64>,
 }
 
 impl<W: Session> Drop for Part<W> {
     fn drop(&mut self) {
         if let Some(group) = self.group {
-            self.link.abandon_group(group, self.calls.iter().map(|(id, _)| *id));
+            self.link.abandon_group(group, &self.ids);
         }
     }
 }
@@ -57,30 +59,34 @@ impl<W: Session> Group<W> {
         deadline: Instant,
         each: bool,
     ) -> Self {
-        Self { shared, waiting, parts: Vec::new(), ended: VecDeque::new(), deadline, each }
+        let size = waiting.len();
+        Self { shared, size, waiting, parts: Vec::new(), ended: VecDeque::new(), deadline, each }
     }
 
     /// Makes all calls and waits for all of them.
     pub(crate) async fn all(mut self) -> Vec<Option<Outcome>> {
-        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
-        outcomes.resize_with(self.waiting.len(), || None);
         while let Some(wait) = self.begin() {
             let waited = wait_for(Arc::clone(&self.shared), wait, self.until()).await;
             self.waited(waited);
         }
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         for part in &mut self.parts {
             let Some(group) = part.group else { continue };
-            let Part { link, calls, .. } = part;
-            poll_fn(|cx| {
-                let mut numbers = calls.iter().map(|(_, number)| *number);
-                let ids = calls.iter().map(|(id, _)| *id);
-                link.poll_all(group, ids, cx, |outcome| put(&mut outcomes, numbers.next(), outcome))
-            })
-            .await;
-            part.calls.clear();
+            let ended = poll_fn(|cx| part.link.poll_all(group, cx)).await;
+            part.group = None;
+            if outcomes.is_empty() {
+                outcomes = ended;
+                continue;
+            }
+            for (number, outcome) in ended.into_iter().enumerate() {
+                if let Some(outcome) = outcome {
+                    put(&mut outcomes, number, outcome);
+                }
+            }
         }
+        outcomes.resize_with(self.size, || None);
         for (number, outcome) in self.ended.drain(..) {
-            put(&mut outcomes, Some(number), outcome);
+            put(&mut outcomes, number, outcome);
         }
         outcomes
     }
@@ -111,17 +117,12 @@ impl<W: Session> Group<W> {
             let polled = part.group.map_or(Poll::Ready(None), |group| part.link.poll_each(group, cx));
             match polled {
                 Poll::Pending => index += 1,
+                // All were given: what is dropped has no calls any more.
                 Poll::Ready(None) => {
-                    // All were given: nothing of it is to be abandoned.
-                    part.calls.clear();
-                    self.parts.swap_remove(index);
+                    part.ids.clear();
+                    drop(self.parts.swap_remove(index));
                 }
-                Poll::Ready(Some((id, outcome))) => {
-                    let place = part.calls.binary_search_by_key(&id, |(id, _)| *id).ok();
-                    if let Some((_, number)) = place.and_then(|place| part.calls.get(place)) {
-                        return Poll::Ready(Some((*number, outcome)));
-                    }
-                }
+                Poll::Ready(ended) => return Poll::Ready(ended),
             }
         }
         if self.parts.is_empty() { Poll::Ready(None) } else { Poll::Pending }
@@ -135,19 +136,18 @@ impl<W: Session> Group<W> {
         }
         let Some(link) = self.shared.current() else { return Some(Wait::Connection) };
         if self.parts.last().is_none_or(|part| !Arc::ptr_eq(&part.link, &link)) {
-            let calls = Vec::with_capacity(self.waiting.len());
-            self.parts.push(Part { link: Arc::clone(&link), group: None, calls });
+            let ids = Vec::with_capacity(self.waiting.len());
+            self.parts.push(Part { link: Arc::clone(&link), group: None, ids });
         }
         let part = self.parts.last_mut()?;
-        let (calls, ended) = (&mut part.calls, &mut self.ended);
-        let begun = |number, begun: Result<u64>| match begun {
-            Ok(id) => calls.push((id, number)),
-            Err(status) => ended.push_back((number, Err(status))),
+        let (size, each, ended) = (self.size, self.each, &mut self.ended);
+        let places = || match each {
+            true => Ended::Each(VecDeque::new()),
+            false => Ended::All(std::iter::repeat_with(|| None).take(size).collect()),
         };
-        let room = link.begin_group(&mut self.waiting, self.deadline, &mut part.group, self.each, begun);
-        if self.each {
-            part.calls.sort_unstable();
-        }
+        let failed = |number, status| ended.push_back((number, Err(status)));
+        let Part { group, ids, .. } = part;
+        let room = link.begin_group(&mut self.waiting, self.deadline, group, places, ids, failed);
         match room {
             Room::Enough => None,
             Room::Elsewhere => Some(Wait::NextConnection),
@@ -187,8 +187,8 @@ impl<W: Session> Group<W> {
     }
 }
 
-fn put(outcomes: &mut [Option<Outcome>], number: Option<usize>, outcome: Outcome) {
-    if let Some(place) = number.and_then(|number| outcomes.get_mut(number)) {
+fn put(outcomes: &mut [Option<Outcome>], number: usize, outcome: Outcome) {
+    if let Some(place) = outcomes.get_mut(number) {
         *place = Some(outcome);
     }
 }

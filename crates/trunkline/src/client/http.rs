@@ -21,7 +21,7 @@ use trunkline_wire::{Limits, Serialization};
 use super::dial::{ConnectionState, dial};
 use super::http_connection::{Connection, Lost};
 use super::http_streams::{self, Arriving};
-use super::link::Settings;
+use super::settings::Settings;
 use crate::metadata::{AUTH, is_reserved};
 use crate::net::http_body::OutBody;
 use crate::net::{Address, pairs};

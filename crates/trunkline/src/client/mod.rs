@@ -19,10 +19,12 @@ mod http_connection;
 #[cfg(feature = "http")]
 mod http_streams;
 pub(crate) mod link;
+pub(crate) mod links;
 mod node;
 mod outgoing;
 mod pushes;
 mod resuming;
+pub(crate) mod settings;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};

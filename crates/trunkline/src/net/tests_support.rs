@@ -14,7 +14,8 @@ use tokio::sync::{broadcast, watch};
 use trunkline_wire::{Limits, Session};
 
 use crate::client::dial::{ConnectionState, Shared};
-use crate::client::link::{Settings, Strays};
+use crate::client::links::Links;
+use crate::client::settings::{Settings, Strays};
 use crate::net::transport::Address;
 use crate::{Call, Reply, Result, Serialization, Service};
 
@@ -50,6 +51,7 @@ impl<W: Session> Client<W> {
             address: format!("mem://{name}"),
         };
         let shared = Arc::new(Shared::<W> {
+            links: Arc::new(Links::new()),
             current: std::sync::Mutex::default(),
             state: watch::channel(ConnectionState::Connecting).0,
             pushes: broadcast::channel(1).0,

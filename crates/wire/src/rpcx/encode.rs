@@ -95,6 +95,29 @@ pub(crate) fn repeat(call: &[u8], flags: u8, body: usize, out: &mut Vec<u8>) -> 
     true
 }
 
+/// Appends a call that begins as an earlier one did: `head` is the frame of that one up to its body. Whether the frame can be
+/// said at all; else nothing is appended.
+#[inline(always)]
+#[must_use]
+pub(crate) fn again(head: &[u8], seq: u64, body: &[u8], out: &mut Vec<u8>) -> bool {
+    let rest = head.len().saturating_sub(Header::LENGTH).saturating_add(body.len());
+    let (Ok(total), Ok(payload)) = (u32::try_from(rest), u32::try_from(body.len())) else { return false };
+    out.reserve(head.len().saturating_add(body.len()));
+    let start = out.len();
+    out.extend_from_slice(head);
+    if let Some([_, _, _, _, number @ .., s0, s1, s2, s3]) =
+        out.get_mut(start..).and_then(|head| head.first_chunk_mut::<{ Header::LENGTH }>())
+    {
+        *number = seq.to_be_bytes();
+        [*s0, *s1, *s2, *s3] = total.to_be_bytes();
+    }
+    if let Some(length) = out.last_chunk_mut() {
+        *length = payload.to_be_bytes();
+    }
+    out.extend_from_slice(body);
+    true
+}
+
 /// The length of all pairs together, within the limits.
 #[inline]
 fn metadata_length<'x>(

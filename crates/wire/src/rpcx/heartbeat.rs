@@ -66,7 +66,8 @@ impl Rpcx {
             return;
         }
         self.trunkline |= says == Some(b"2");
-        for id in self.unsaid.take().into_iter().flatten() {
+        let unsaid = self.client.as_mut().and_then(|client| client.unsaid.take());
+        for id in unsaid.into_iter().flatten() {
             self.encode_cancel(id, out);
         }
     }
@@ -75,9 +76,10 @@ impl Rpcx {
     /// to [`UNSAID`] of them; further calls run there to their end.
     pub(super) fn encode_cancel(&mut self, id: u64, out: &mut Vec<u8>) -> bool {
         let understood = self.role == Role::Client && self.trunkline;
+        let unsaid = self.client.as_mut().and_then(|client| client.unsaid.as_mut());
         if understood {
             write(HEARTBEAT | ONE_WAY, id, Some((keys::CANCEL, "")), &[], out);
-        } else if let Some(unsaid) = self.unsaid.as_mut().filter(|unsaid| unsaid.len() < UNSAID) {
+        } else if let Some(unsaid) = unsaid.filter(|unsaid| unsaid.len() < UNSAID) {
             unsaid.push(id);
         }
         understood

@@ -3,9 +3,10 @@
 use super::frame::{Head, check_total, most_but_body};
 use super::header::{Header, MAGIC};
 use super::usual::{Again, Usual};
-use super::{NAME, malformed, too_large, unsupported};
+use super::{NAME, encode, malformed, too_large, unsupported};
 use crate::{
-    CallFrame, CallHead, Event, Limits, Mark, Next, Payload, PushFrame, ReplyFrame, Session, Step, WireError,
+    CallFrame, CallHead, Event, Limits, Mark, Next, Payload, PlainReply, PushFrame, ReplyFrame, Session,
+    Step, WireError,
 };
 
 /// The rpcx session.
@@ -22,9 +23,8 @@ pub struct Rpcx {
     pub(super) trunkline: bool,
     /// The question whether the peer is Trunkline was asked.
     pub(super) asked: bool,
-    /// A client's calls that were cancelled before it was known what the server is; `None` when it is, and at a
-    /// server.
-    pub(super) unsaid: Option<Vec<u64>>,
+    /// What only a client keeps.
+    pub(super) client: Option<Box<OfClient>>,
     /// So many bytes of a body that is too large are still to be read past.
     skip: usize,
     /// Calls that were given to the driver and not yet answered.
@@ -33,6 +33,21 @@ pub struct Rpcx {
     pub(super) next_seq: u64,
     /// The call before this one (server).
     pub(super) usual: Usual,
+}
+
+/// What a client keeps that a server has no use for.
+#[derive(Debug)]
+pub(super) struct OfClient {
+    /// Calls that were cancelled before it was known what the server is; `None` when it is.
+    pub(super) unsaid: Option<Vec<u64>>,
+    /// The frame of the last plain call up to its body; empty before the first one.
+    pub(super) last: Vec<u8>,
+}
+
+impl Default for OfClient {
+    fn default() -> Self {
+        Self { unsaid: Some(Vec::new()), last: Vec::new() }
+    }
 }
 
 /// Which side of the connection this is.
@@ -55,9 +70,9 @@ impl Rpcx {
     fn new(role: Role, limits: &Limits) -> Self {
         let next_seq = u64::from(role == Role::Server);
         let limits = limits.clone();
-        let unsaid = (role == Role::Client).then(Vec::new);
+        let client = (role == Role::Client).then(Box::<OfClient>::default);
         let usual = Usual::default();
-        Self { limits, role, trunkline: false, asked: false, unsaid, skip: 0, in_flight: 0, next_seq, usual }
+        Self { limits, role, trunkline: false, asked: false, client, skip: 0, in_flight: 0, next_seq, usual }
     }
 
     /// Whether the peer has said that it is Trunkline too.
@@ -216,9 +231,20 @@ impl Session for Rpcx {
         self.receive_any(input, out)
     }
 
+    #[inline(always)]
+    fn plain_reply(&self, input: &[u8]) -> Option<PlainReply> {
+        if self.skip > 0 { None } else { self.at_a_glance(input) }
+    }
+
     #[inline]
     fn call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
         self.encode_call(frame, out)
+    }
+
+    #[inline(always)]
+    fn call_again(&mut self, id: u64, body: &[u8], out: &mut Vec<u8>) -> bool {
+        let last = self.client.as_ref().map(|client| &*client.last);
+        last.is_some_and(|head| !head.is_empty() && encode::again(head, id, body, out))
     }
 
     #[inline(always)]

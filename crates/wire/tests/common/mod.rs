@@ -3,8 +3,8 @@
 
 use trunkline_wire::rpcx::{Header, Rpcx};
 use trunkline_wire::{
-    CallFrame, CallHead, Compression, Event, Limits, Metadata, Next, Pairs, Payload, PushHead, ReplyFrame,
-    ReplyHead, Serialization, Session, WireError,
+    CallFrame, CallHead, Compression, Event, Limits, Metadata, Next, Pairs, Payload, PlainReply, PushHead,
+    ReplyFrame, ReplyHead, Serialization, Session, Step, WireError,
 };
 
 /// An event that owns all it holds, so that it outlives the input.
@@ -131,11 +131,18 @@ pub(crate) enum Stop {
 /// Shows the session all of the input until it wants more, and takes what it consumed out of it.
 pub(crate) fn feed(session: &mut Rpcx, input: &mut Vec<u8>, out: &mut Vec<u8>, seen: &mut Vec<Seen>) -> Stop {
     loop {
+        let plain = session.plain_reply(input);
         let step = match session.receive(input, out) {
             Ok(step) => step,
-            Err(error) => return Stop::Closed(error),
+            Err(error) => {
+                assert_eq!(plain, None, "no reply at all");
+                return Stop::Closed(error);
+            }
         };
         assert!(step.consumed <= input.len(), "consumed more than there was");
+        if let Some(plain) = plain {
+            same_reply(&plain, &step, input);
+        }
         let stop = match step.next {
             Next::Event(event) => {
                 seen.push(own(&event));
@@ -156,6 +163,17 @@ pub(crate) fn feed(session: &mut Rpcx, input: &mut Vec<u8>, out: &mut Vec<u8>, s
             return stop;
         }
     }
+}
+
+/// What was told at a glance is what a proper look tells.
+fn same_reply(plain: &PlainReply, step: &Step<'_>, input: &[u8]) {
+    let Next::Event(Event::Reply { head, body, end: true }) = &step.next else {
+        panic!("no reply: {step:?}")
+    };
+    assert_eq!((plain.id, plain.body.end), (head.id, step.consumed));
+    assert_eq!(&input[plain.body.clone()], body.as_slice());
+    assert_eq!((head.failure, head.metadata, head.compression), (None, Pairs::empty(), Compression::None));
+    assert!(head.uri.is_empty());
 }
 
 /// All events of a stream that is given in one piece.

@@ -10,7 +10,7 @@ use trunkline_wire::rpcx::Rpcx;
 
 use super::{Peer, frame, listen};
 use crate::client::dial::ConnectionState;
-use crate::client::link::WRITE_AHEAD;
+use crate::client::links::WRITE_AHEAD;
 use crate::net::tests_support::Client;
 use crate::{Body, Call, Code};
 
