@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -65,13 +66,13 @@ pub trait Session: Send + 'static {
     /// Whether a server's session counts what goes over it ([`report`](Session::report)).
     const REPORTS: bool = false;
 
-    /// The session of the side that answers calls.
-    fn server(limits: &Limits) -> Self
+    /// The session of the side that answers calls. Limits that are shared (`Arc<Limits>`) are not copied.
+    fn server(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self
     where
         Self: Sized;
 
     /// The session of the side that makes calls.
-    fn client(limits: &Limits) -> Self
+    fn client(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self
     where
         Self: Sized;
 

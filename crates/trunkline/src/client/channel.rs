@@ -409,7 +409,7 @@ impl ChannelBuilder {
         let (closed, closing) = watch::channel(false);
         let strays = Arc::<Strays>::default();
         let settings = Settings {
-            limits: self.limits,
+            limits: Arc::new(self.limits),
             calls: self.calls,
             heartbeat: self.heartbeat,
             lower_case: url.wire == Wire::Easymicro,

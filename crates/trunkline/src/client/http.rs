@@ -43,7 +43,7 @@ const SHOWN: usize = 256;
 pub(super) struct Http {
     address: Address,
     host: HeaderValue,
-    limits: Limits,
+    limits: Arc<Limits>,
     calls: usize,
     places: Arc<Semaphore>,
     dial_timeout: Duration,
@@ -506,7 +506,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx").await.unwrap();
         });
         let settings = Settings {
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             calls: 1,
             heartbeat: Duration::ZERO,
             lower_case: false,

@@ -419,7 +419,7 @@ mod tests {
 
     fn settings() -> Settings {
         Settings {
-            limits: Limits::default(),
+            limits: std::sync::Arc::default(),
             calls: 2,
             heartbeat: Duration::from_secs(5),
             lower_case: false,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::{Body, Call, Code, Origin, Result, Status};
 /// What a channel tells each of its connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     /// The most calls in flight on the connection; one more fails at once.
     pub(crate) calls: usize,
     /// A connection that was silent this long is asked whether it is there, and is given as long to answer.

@@ -44,7 +44,7 @@ impl<W: Session> Service for Client<W> {
 impl<W: Session> Client<W> {
     pub(crate) fn new(name: &str) -> Self {
         let settings = Settings {
-            limits: Limits::default(),
+            limits: Limits::default().into(),
             calls: 65_536,
             heartbeat: Duration::from_secs(5),
             lower_case: false,

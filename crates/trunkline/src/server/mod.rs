@@ -71,7 +71,7 @@ use drain::Drain;
 pub(crate) struct Core<S> {
     pub(crate) router: Arc<Router>,
     pub(crate) stack: S,
-    pub(crate) limits: Limits,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) patience: Patience,
     pub(crate) drain: Arc<Drain>,
     /// One-way calls that may go on without their connection.
@@ -92,7 +92,7 @@ impl<S> Core<S> {
         Self {
             router,
             stack,
-            limits,
+            limits: Arc::new(limits),
             patience: Patience::USUAL,
             drain: Arc::default(),
             outliving: Arc::new(Semaphore::new(OUTLIVING)),

@@ -1,5 +1,7 @@
 //! The side that makes calls: which channel each takes, and whose answer is whose.
 
+use std::sync::Arc;
+
 use std::collections::VecDeque;
 
 use super::frame::write;
@@ -22,7 +24,7 @@ const END: &[u8] = b"\n";
 
 #[derive(Debug)]
 pub(super) struct Client {
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     /// The server has said that it is Trunkline.
     pub(super) trunkline: bool,
     pub(super) skip: usize,
@@ -42,9 +44,9 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
-            limits: limits.clone(),
+            limits,
             trunkline: false,
             skip: 0,
             closed: false,

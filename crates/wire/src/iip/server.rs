@@ -1,5 +1,7 @@
 //! The side that answers: from frames to calls.
 
+use std::sync::Arc;
+
 use super::channel::{Arriving, Channel, Room, System, Table, id};
 use super::frame::{Head, around, write};
 use super::known::{Known, Names};
@@ -18,7 +20,7 @@ const CANCEL: &[u8] = b"cancel";
 
 #[derive(Debug)]
 pub(super) struct Server {
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     /// The peer has asked whether we are Trunkline.
     pub(super) trunkline: bool,
     /// So many bytes of data that is too large are still to be read past.
@@ -34,9 +36,9 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self {
-            limits: limits.clone(),
+            limits,
             trunkline: false,
             skip: 0,
             closed: false,

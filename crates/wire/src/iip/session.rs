@@ -1,5 +1,7 @@
 //! The session: one of the two roles.
 
+use std::sync::Arc;
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
@@ -83,12 +85,12 @@ impl Session for Iip {
     const PUSHES: bool = false;
     const REPORTS: bool = true;
 
-    fn server(limits: &Limits) -> Self {
-        Self(Side::Server(Box::new(Server::new(limits))))
+    fn server(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self(Side::Server(Box::new(Server::new(limits.clone().into()))))
     }
 
-    fn client(limits: &Limits) -> Self {
-        Self(Side::Client(Box::new(Client::new(limits))))
+    fn client(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self(Side::Client(Box::new(Client::new(limits.clone().into()))))
     }
 
     fn greet(&mut self, out: &mut Vec<u8>) {

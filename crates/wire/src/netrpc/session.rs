@@ -1,5 +1,7 @@
 //! The state of one connection, for both roles: the two values of each call are put together here.
 
+use std::sync::Arc;
+
 use super::head::{Head, HeadWriter, Heads};
 use super::scan::{Behind, behind, define_all, on_wire};
 use super::{MAX_ERROR, NAME, REQUEST, RESPONSE, too_large, unsupported, wide};
@@ -15,7 +17,7 @@ use crate::{
 /// - A body with `end` false, or a compressed one, is [`WireError::Unsupported`].
 #[derive(Debug)]
 pub struct NetRpc {
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     pub(super) role: Role,
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
@@ -35,13 +37,13 @@ pub(super) enum Role {
 }
 
 impl NetRpc {
-    fn new(role: Role, limits: &Limits) -> Self {
-        let mut outgoing = Outgoing::new(limits);
+    fn new(role: Role, limits: Arc<Limits>) -> Self {
+        let mut outgoing = Outgoing::new(&limits);
         let definition = if role == Role::Server { RESPONSE } else { REQUEST };
         Self {
-            limits: limits.clone(),
             role,
-            incoming: Incoming::new(limits),
+            incoming: Incoming::new(&limits),
+            limits,
             head: HeadWriter::new(definition, &mut outgoing),
             outgoing,
             heads: Heads::default(),
@@ -129,12 +131,12 @@ impl Session for NetRpc {
     const STREAMS: bool = false;
     const PUSHES: bool = false;
 
-    fn server(limits: &Limits) -> Self {
-        Self::new(Role::Server, limits)
+    fn server(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(Role::Server, limits.clone().into())
     }
 
-    fn client(limits: &Limits) -> Self {
-        Self::new(Role::Client, limits)
+    fn client(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(Role::Client, limits.clone().into())
     }
 
     fn greet(&mut self, _: &mut Vec<u8>) {}

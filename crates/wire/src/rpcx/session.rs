@@ -1,5 +1,7 @@
 //! The state of one connection, for both roles: what comes in is told apart here, once for each frame.
 
+use std::sync::Arc;
+
 use super::frame::{Head, check_total, most_but_body};
 use super::header::{Header, MAGIC};
 use super::usual::{Again, Usual};
@@ -17,7 +19,7 @@ use crate::{
 ///   kept, and said when it is.
 #[derive(Debug)]
 pub struct Rpcx {
-    pub(super) limits: Limits,
+    pub(super) limits: Arc<Limits>,
     pub(super) role: Role,
     /// The peer has said that it is Trunkline too.
     pub(super) trunkline: bool,
@@ -67,9 +69,8 @@ enum Kind {
 }
 
 impl Rpcx {
-    fn new(role: Role, limits: &Limits) -> Self {
+    fn new(role: Role, limits: Arc<Limits>) -> Self {
         let next_seq = u64::from(role == Role::Server);
-        let limits = limits.clone();
         let client = (role == Role::Client).then(Box::<OfClient>::default);
         let usual = Usual::default();
         Self { limits, role, trunkline: false, asked: false, client, skip: 0, in_flight: 0, next_seq, usual }
@@ -204,12 +205,12 @@ impl Session for Rpcx {
     const STREAMS: bool = false;
     const PUSHES: bool = true;
 
-    fn server(limits: &Limits) -> Self {
-        Self::new(Role::Server, limits)
+    fn server(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(Role::Server, limits.clone().into())
     }
 
-    fn client(limits: &Limits) -> Self {
-        Self::new(Role::Client, limits)
+    fn client(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(Role::Client, limits.clone().into())
     }
 
     fn greet(&mut self, out: &mut Vec<u8>) {

@@ -1,5 +1,7 @@
 //! The session: a frame is a kind (its high bit: the body ends here), four bytes of length, and that many bytes.
 
+use std::sync::Arc;
+
 use std::collections::VecDeque;
 
 use bytes::Bytes;
@@ -35,7 +37,7 @@ struct Turn {
 }
 
 pub(crate) struct Ordered {
-    limits: Limits,
+    limits: Arc<Limits>,
     server: bool,
     next_id: u64,
     /// Server: calls that were begun and whose answers are not written. The first one has its turn.
@@ -86,9 +88,9 @@ fn flush(turns: &mut VecDeque<Turn>, out: &mut Vec<u8>) {
 }
 
 impl Ordered {
-    fn new(server: bool, limits: &Limits) -> Self {
+    fn new(server: bool, limits: Arc<Limits>) -> Self {
         Self {
-            limits: limits.clone(),
+            limits,
             server,
             next_id: 0,
             answers: VecDeque::new(),
@@ -217,12 +219,12 @@ impl Session for Ordered {
     const STREAMS: bool = true;
     const PUSHES: bool = false;
 
-    fn server(limits: &Limits) -> Self {
-        Self::new(true, limits)
+    fn server(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(true, limits.clone().into())
     }
 
-    fn client(limits: &Limits) -> Self {
-        Self::new(false, limits)
+    fn client(limits: &(impl Into<Arc<Limits>> + Clone)) -> Self {
+        Self::new(false, limits.clone().into())
     }
 
     fn greet(&mut self, _: &mut Vec<u8>) {}
