@@ -96,8 +96,8 @@ const CASES: [Case; 9] = [
         in_flight: 1,
         ..Case::of("server net/rpc Arith.Mul 100x1", Side::Server, "Arith.Mul", 5_088.0)
     },
-    Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 2_426.0),
-    Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 1_600.0) },
+    Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 1_885.0),
+    Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 935.0) },
 ];
 
 /// The body of a call with two numbers.

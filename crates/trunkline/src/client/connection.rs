@@ -69,7 +69,7 @@ impl Own {
     fn note<W: Session>(&mut self, state: &State<W>) {
         self.next_deadline = state.calls.next_deadline();
         self.idle = state.closed
-            && state.calls.len() == 0
+            && state.calls.is_empty()
             && state.out.is_empty()
             && state.outflows.is_empty()
             && self.inflows.is_empty();
