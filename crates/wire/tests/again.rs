@@ -55,8 +55,11 @@ fn encode(call: &Call) -> Vec<u8> {
     out
 }
 
-/// What the session says of the input, without the hint; and the hint, and the names of a call.
-fn look<'a>(session: &mut Rpcx, input: &'a [u8]) -> (Result<Step<'a>, WireError>, Option<(bool, Vec<u8>)>) {
+/// Whether the names are said to be those of the call before, and the names.
+type Hint = (bool, Vec<u8>);
+
+/// What the session says of the input, without the hint; and the hint where it is a call.
+fn look<'a>(session: &mut Rpcx, input: &'a [u8]) -> (Result<Step<'a>, WireError>, Option<Hint>) {
     let mut result = session.receive(input, &mut Vec::new());
     let mut hint = None;
     if let Ok(Step { next: Next::Event(Event::Call { head, .. } | Event::Refused { head, .. }), .. }) =
