@@ -244,7 +244,7 @@ mod tests {
         // What is cut, or has more behind it, is none.
         let mut value = vec![0xff, 0x80, 1, 1, b'S', 1, 0xfe, 1, 2, 0];
         for length in 1..value.len() {
-            let cut = [&[u8::try_from(length).unwrap()], &value[..length]].concat();
+            let cut = [&[u8::try_from(length).unwrap()], value.get(..length).unwrap()].concat();
             if let Ok(Some(message)) = Message::first(&cut, 100) {
                 assert_eq!(heads.read_plain(&message), None, "{cut:?}");
             }
