@@ -16,19 +16,18 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math"
 	"math/rand"
 	"os"
 	"reflect"
 	"strings"
+
+	"trunkline.test/interop/stand/parts"
 )
 
-type Base struct{ ID uint64 }
-
-type Inner struct {
-	Name string
-	N    int
-}
+type (
+	Base  = parts.Base
+	Inner = parts.Inner
+)
 
 // All has every kind of field that gob carries without help.
 type All struct {
@@ -81,39 +80,39 @@ type Tree struct {
 func value(r *rand.Rand, place int) any {
 	switch place % 16 {
 	case 1:
-		v := number(r)
+		v := parts.Int(r)
 		return &v
 	case 2:
-		v := text(r)
+		v := parts.Text(r)
 		return &v
 	case 3:
-		v := []byte(text(r))
+		v := []byte(parts.Text(r))
 		return &v
 	case 4:
-		v := []int64{number(r), number(r), 0}
+		v := []int64{parts.Int(r), parts.Int(r), 0}
 		return &v
 	case 5:
-		v := map[string]Inner{text(r): inner(r), "k": inner(r)}
+		v := map[string]Inner{parts.Text(r): parts.NewInner(r), "k": parts.NewInner(r)}
 		return &v
 	case 6:
-		v := [3]float64{float(r), 0, float(r)}
+		v := [3]float64{parts.Float(r), 0, parts.Float(r)}
 		return &v
 	case 7:
-		v := complex(float(r), float(r))
+		v := complex(parts.Float(r), parts.Float(r))
 		return &v
 	case 8:
 		v := r.Intn(2) == 0
 		return &v
 	case 9:
-		v := uint64(number(r))
+		v := uint64(parts.Int(r))
 		return &v
 	case 10:
 		return tree(r, 6)
 	case 11:
-		v := float(r)
+		v := parts.Float(r)
 		return &v
 	case 12:
-		v := [][]uint16{{1, 0, uint16(number(r))}, {}, {65535}}
+		v := [][]uint16{{1, 0, uint16(parts.Int(r))}, {}, {65535}}
 		return &v
 	default:
 		return all(r)
@@ -122,12 +121,12 @@ func value(r *rand.Rand, place int) any {
 
 func all(r *rand.Rand) *All {
 	a := &All{
-		Base: Base{uint64(number(r))}, Truth: r.Intn(2) == 0,
-		I8: int8(number(r)), I16: int16(number(r)), I32: int32(number(r)), I64: number(r),
-		U8: uint8(number(r)), U16: uint16(number(r)), U32: uint32(number(r)), U64: uint64(number(r)),
-		F32: float32(float(r)), F64: float(r), Complex: complex(float(r), float(r)),
-		Text: text(r), Rune: 'ö', Inner: inner(r),
-		Array: [3]int16{int16(number(r)), 0, int16(number(r))}, Octets: [4]byte{byte(number(r)), 200, 0, 1},
+		Base: Base{ID: uint64(parts.Int(r))}, Truth: r.Intn(2) == 0,
+		I8: int8(parts.Int(r)), I16: int16(parts.Int(r)), I32: int32(parts.Int(r)), I64: parts.Int(r),
+		U8: uint8(parts.Int(r)), U16: uint16(parts.Int(r)), U32: uint32(parts.Int(r)), U64: uint64(parts.Int(r)),
+		F32: float32(parts.Float(r)), F64: parts.Float(r), Complex: complex(parts.Float(r), parts.Float(r)),
+		Text: parts.Text(r), Rune: 'ö', Inner: parts.NewInner(r),
+		Array: [3]int16{int16(parts.Int(r)), 0, int16(parts.Int(r))}, Octets: [4]byte{byte(parts.Int(r)), 200, 0, 1},
 	}
 	if r.Intn(3) > 0 {
 		a.Bytes = make([]byte, 1+r.Intn(300))
@@ -135,30 +134,30 @@ func all(r *rand.Rand) *All {
 		a.Tree = tree(r, 5)
 	}
 	if r.Intn(2) == 0 {
-		x, t, n := inner(r), text(r)+"!", number(r)|1
+		x, t, n := parts.NewInner(r), parts.Text(r)+"!", parts.Int(r)|1
 		p := &t
 		a.Ptr, a.PtrPtr, a.Number = &x, &p, &n
 	}
 	for n := r.Intn(5); n > 0; n-- {
-		a.Ints = append(a.Ints, number(r))
-		a.Texts = append(a.Texts, text(r))
+		a.Ints = append(a.Ints, parts.Int(r))
+		a.Texts = append(a.Texts, parts.Text(r))
 		a.Truths = append(a.Truths, r.Intn(2) == 0)
-		a.Floats = append(a.Floats, float32(float(r)))
-		a.Inners = append(a.Inners, inner(r))
-		x := inner(r)
+		a.Floats = append(a.Floats, float32(parts.Float(r)))
+		a.Inners = append(a.Inners, parts.NewInner(r))
+		x := parts.NewInner(r)
 		a.Ptrs = append(a.Ptrs, &x)
 		// gob does not tell a nil element from an empty one.
-		a.Nest = append(a.Nest, strings.Split(text(r), "o"))
-		a.Deep = append(a.Deep, [][]int8{{int8(number(r))}, {0, -1}})
-		a.Blobs = append(a.Blobs, []byte("x"+text(r)))
+		a.Nest = append(a.Nest, strings.Split(parts.Text(r), "o"))
+		a.Deep = append(a.Deep, [][]int8{{int8(parts.Int(r))}, {0, -1}})
+		a.Blobs = append(a.Blobs, []byte("x"+parts.Text(r)))
 	}
 	for n := r.Intn(4); n > 0; n-- {
 		if a.Map == nil {
 			a.Map, a.ByNum, a.MapMap = map[string]int64{}, map[int32]Inner{}, map[string]map[uint16][]string{}
 		}
-		a.Map[text(r)] = number(r)
-		a.ByNum[int32(number(r))] = inner(r)
-		a.MapMap[text(r)] = map[uint16][]string{uint16(number(r)): {text(r), ""}}
+		a.Map[parts.Text(r)] = parts.Int(r)
+		a.ByNum[int32(parts.Int(r))] = parts.NewInner(r)
+		a.MapMap[parts.Text(r)] = map[uint16][]string{uint16(parts.Int(r)): {parts.Text(r), ""}}
 	}
 	return a
 }
@@ -167,7 +166,7 @@ func tree(r *rand.Rand, depth int) *Tree {
 	if depth == 0 {
 		return nil
 	}
-	t := &Tree{V: int(number(r))}
+	t := &Tree{V: int(parts.Int(r))}
 	if r.Intn(2) == 0 {
 		t.Left = tree(r, depth-1)
 	}
@@ -178,35 +177,6 @@ func tree(r *rand.Rand, depth int) *Tree {
 		t.All = append(t.All, *tree(r, depth-2))
 	}
 	return t
-}
-
-func number(r *rand.Rand) int64 {
-	switch r.Intn(4) {
-	case 0:
-		return 0
-	case 1:
-		return []int64{math.MaxInt64, math.MinInt64, -1, 127, -128, 128, -129}[r.Intn(7)]
-	default:
-		return (r.Int63() - r.Int63()) >> uint(r.Intn(63))
-	}
-}
-
-// float gives numbers that are equal to themselves and that JSON has. None that needs more digits as a float64 than as
-// a float32 is both: gob does not say which of them a value was.
-func float(r *rand.Rand) float64 {
-	return []float64{0, 1, -2.25, 17, 3.5e37, r.NormFloat64(), r.ExpFloat64() * 1e30, 1e-7}[r.Intn(8)]
-}
-
-func inner(r *rand.Rand) Inner {
-	if r.Intn(4) == 0 {
-		return Inner{}
-	}
-	return Inner{text(r), int(number(r))}
-}
-
-func text(r *rand.Rand) string {
-	words := []string{"", "größer", "名", "hello world", "a", strings.Repeat("long ", 60)}
-	return words[r.Intn(len(words))] + words[r.Intn(len(words))]
 }
 
 func write(to io.Writer, r *rand.Rand, n int) error {

@@ -88,13 +88,13 @@ const CASES: [Case; 9] = [
     },
     Case {
         netrpc: Some(ARGS),
-        ..Case::of("server net/rpc Arith.Mul 10x100", Side::Server, "Arith.Mul", 2_966.0)
+        ..Case::of("server net/rpc Arith.Mul 10x100", Side::Server, "Arith.Mul", 2_050.0)
     },
     Case {
         netrpc: Some(ARGS),
         connections: 100,
         in_flight: 1,
-        ..Case::of("server net/rpc Arith.Mul 100x1", Side::Server, "Arith.Mul", 5_088.0)
+        ..Case::of("server net/rpc Arith.Mul 100x1", Side::Server, "Arith.Mul", 4_292.0)
     },
     Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 1_885.0),
     Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 935.0) },

@@ -3,13 +3,15 @@
 //! ```text
 //! PEER server --listen 127.0.0.1:0 --threads N
 //! PEER client ADDR --connections C --in-flight D --size BYTES --seconds S --warmup-ms 120 --threads N [--calls N]
+//!      [--at-once]
 //! ```
 //!
 //! A server's first line is `ready ADDR`; it runs until TERM or the end of its standard input. A client calls over
 //! C connections from D tasks each, every one in a loop, and counts the calls that end after the warm-up, whose end it
 //! says by a line `begin`. With `--calls` it ends after so many calls (rounded down to as many for each task), with no
-//! warm-up and whatever the time: instructions are counted so. One thread is Tokio's current-thread runtime, more are
-//! the multi-thread one.
+//! warm-up and whatever the time: instructions are counted so. With `--at-once` it calls in rounds: all C times D calls
+//! begin at once, each in a task of its own, and the next round begins when all have ended; the first one is the warm-up.
+//! One thread is Tokio's current-thread runtime, more are the multi-thread one.
 
 mod latency;
 
@@ -81,6 +83,8 @@ struct Load {
     calls_each: Option<usize>,
     /// The calls of a connection are batches of one task.
     batches: bool,
+    /// Each call is made by a task of its own, and all begin at once.
+    at_once: bool,
 }
 
 impl Load {
@@ -94,6 +98,7 @@ impl Load {
             warm_up: Duration::from_millis(args.number("--warmup-ms")?),
             calls_each: None,
             batches: args.has("--batches"),
+            at_once: args.has("--at-once"),
         };
         if args.has("--calls") {
             let tasks = load.connections * if load.batches { 1 } else { load.in_flight };
@@ -152,6 +157,20 @@ struct Failures {
     first: Option<Error>,
 }
 
+impl Failures {
+    fn add(&mut self, error: Error) {
+        self.count += 1;
+        self.first.get_or_insert(error);
+    }
+
+    fn done(self, lasted: Duration) -> Done {
+        if let Some(error) = &self.first {
+            eprintln!("the first failure: {error}");
+        }
+        Done { seconds: lasted.as_secs_f64(), failed: self.count }
+    }
+}
+
 /// What became of all calls, beside how long each took.
 struct Done {
     seconds: f64,
@@ -162,6 +181,9 @@ async fn call<P: Peer>(load: Load) -> Result<Done, Error> {
     let mut clients = Vec::new();
     for _ in 0..load.connections {
         clients.push(P::connect(load.to).await?);
+    }
+    if load.at_once {
+        return rounds::<P>(&clients, load).await;
     }
     let begin = Instant::now() + load.warm_up;
     std::thread::spawn(move || {
@@ -181,11 +203,46 @@ async fn call<P: Peer>(load: Load) -> Result<Done, Error> {
         all.count += failures.count;
         all.first = all.first.or(failures.first);
     }
-    if let Some(error) = &all.first {
-        eprintln!("the first failure: {error}");
+    let lasted = if load.calls_each.is_some() { begin.elapsed() } else { load.time };
+    Ok(all.done(lasted))
+}
+
+/// All calls at once, again and again, until the time is over.
+async fn rounds<P: Peer>(clients: &[P::Client], load: Load) -> Result<Done, Error> {
+    let body = Bytes::from(vec![b'x'; load.size]);
+    let mut all = Failures::default();
+    let mut begin = None;
+    loop {
+        if begin.is_some_and(|begin: Instant| begin.elapsed() >= load.time) {
+            break;
+        }
+        let mut tasks = JoinSet::new();
+        for client in clients {
+            for _ in 0..load.in_flight {
+                let (mut client, body) = (client.clone(), body.clone());
+                tasks.spawn(async move {
+                    let called = Instant::now();
+                    (P::echo(&mut client, body).await, called.elapsed())
+                });
+            }
+        }
+        while let Some(ended) = tasks.join_next().await {
+            match ended? {
+                (Ok(size), took) if size == load.size => {
+                    if begin.is_some() {
+                        latency::record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), 1);
+                    }
+                }
+                (Ok(size), _) => all.add(format!("{size} bytes came back").into()),
+                (Err(error), _) => all.add(error),
+            }
+        }
+        if begin.is_none() {
+            println!("begin");
+            begin = Some(Instant::now());
+        }
     }
-    let seconds = if load.calls_each.is_some() { begin.elapsed() } else { load.time }.as_secs_f64();
-    Ok(Done { seconds, failed: all.count })
+    Ok(all.done(begin.map_or(Duration::ZERO, |begin| begin.elapsed())))
 }
 
 /// One call after the other, until the time is over or all calls are made.
@@ -219,8 +276,7 @@ async fn calls<P: Peer>(mut client: P::Client, load: Load, begin: Instant) -> Fa
             Ok(size) => format!("{size} bytes came back").into(),
             Err(error) => error,
         };
-        failures.count += 1;
-        failures.first.get_or_insert(error);
+        failures.add(error);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,15 +1,19 @@
 //! Trunkline without HTTP: the default layers, handlers that own their bytes, a task for each call in flight or a batch
 //! for each connection. A client with `--in-memory` calls a server in its own process, without a socket: what is left is
 //! what the two ends cost without the kernel. With `--balanced` it calls `/echo` over IIP through a client of several
-//! endpoints, which keeps two connections to the one that there is; with `--netrpc` it calls over net/rpc.
+//! endpoints, which keeps two connections to the one that there is; with `--netrpc` it calls over net/rpc. With `--zrpc`
+//! both ends are named peers, as zrpc's brokers are.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bench_harness::{Error, Peer};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
 use trunkline::client::{Channel, Client};
+use trunkline::peer::{Functions, NamedPeer};
 use trunkline::server::RunningServer;
 use trunkline::{Body, Call, Name, ReplyBuf, Serialization, Server, Service, service};
 
@@ -35,12 +39,13 @@ impl Echo for Mirror {
 
 struct Trunkline;
 
-/// To one endpoint over rpcx or net/rpc, or to several over IIP.
+/// To one endpoint over rpcx or net/rpc, to several over IIP, or to another named peer.
 #[derive(Clone)]
 enum Calls {
     One(Channel),
     NetRpc(EchoClient<Channel>),
     Balanced(Client),
+    Named(Arc<NamedPeer>),
 }
 
 fn asked_for(flag: &str) -> bool {
@@ -51,6 +56,10 @@ impl Peer for Trunkline {
     type Client = Calls;
 
     async fn serve(listener: TcpListener) -> Result<(), Error> {
+        if asked_for("--zrpc") {
+            let functions = Functions::new().function("echo", |body| async { Ok(body) }).into_service();
+            return Ok(Server::builder().serve(functions).listen_on(listener).run().await?);
+        }
         Ok(Server::builder().serve(EchoServer::new(Mirror)).listen_on(listener).run().await?)
     }
 
@@ -64,6 +73,10 @@ impl Peer for Trunkline {
             let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
             return Ok(Calls::One(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?));
         }
+        if asked_for("--zrpc") {
+            let peer = NamedPeer::builder("client").listen("127.0.0.1:0").peer("hello", &to.to_string());
+            return Ok(Calls::Named(Arc::new(peer.timeout(Duration::from_secs(60)).start().await?)));
+        }
         if asked_for("--netrpc") {
             return Ok(Calls::NetRpc(EchoClient::new(Channel::connect(&format!("netrpc://{to}")).await?)));
         }
@@ -74,6 +87,7 @@ impl Peer for Trunkline {
         let reply = match client {
             Calls::One(channel) => channel.call(call(body)).await?,
             Calls::NetRpc(client) => return Ok(client.owned(body).await?.len()),
+            Calls::Named(peer) => return Ok(peer.call("hello", "echo", body).await?.len()),
             Calls::Balanced(client) => {
                 client.call(Call::new("", Name::from_static("/echo"), Serialization::Raw, body)).await?
             }

@@ -739,3 +739,47 @@ fn peers_of_many_versions_are_read_side_by_side() {
         }
     }
 }
+
+/// A call of types that its connection knows, from the bytes that bring it to those that answer it.
+#[test]
+fn a_call_that_is_answered_at_once_takes_no_memory() {
+    use trunkline::wire::netrpc::NetRpc;
+    use trunkline::wire::{CallFrame, Compression, Event, Next, Pairs, Session};
+    let limits = Limits::default();
+    let (mut client, mut server) = (NetRpc::client(&limits), NetRpc::server(&limits));
+    let mut body = vec![];
+    Args { a: 6, b: 7 }.encode(GOB, &mut body).unwrap();
+    let mut out = Vec::with_capacity(4096);
+    for id in 1..100 {
+        let mut input = vec![];
+        let call = CallFrame {
+            id: id * 1000,
+            service: "Arith",
+            method: "Swap",
+            metadata: Pairs::empty(),
+            extra: &[],
+            serialization: GOB,
+            compression: Compression::None,
+            one_way: false,
+            body: &body,
+            end: true,
+        };
+        client.call(&call, &mut input).unwrap();
+        out.clear();
+        let taken = allocation_counter::measure(|| {
+            let mut unread = &input[..];
+            while !unread.is_empty() {
+                let step = server.receive(unread, &mut out).unwrap();
+                unread = &unread[step.consumed..];
+                let Next::Event(Event::Call { head, body, .. }) = step.next else { continue };
+                let Args { a, b } = Args::decode(GOB, body.as_slice()).unwrap();
+                let mark = server.begin(&head, &mut out).unwrap();
+                Args { a: b, b: a }.encode(GOB, &mut out).unwrap();
+                server.finish(mark, &mut out);
+            }
+        });
+        assert!(!out.is_empty());
+        // The first ones bring the types.
+        assert!(id < 3 || taken.count_total == 0, "{} allocations in call {id}", taken.count_total);
+    }
+}

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{Metadata, Pairs};
+use crate::{Metadata, Pairs, Scratch};
 
 /// How a body is serialised. The numbers are those of the rpcx wire; other wires use the one they have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -122,6 +122,8 @@ pub enum Payload<'a> {
     Input(&'a [u8]),
     /// Bytes that the session assembled or had kept.
     Owned(Bytes),
+    /// The same, for as long as the event is looked at.
+    Scratch(Scratch),
 }
 
 impl Payload<'_> {
@@ -131,6 +133,7 @@ impl Payload<'_> {
         match self {
             Self::Input(bytes) => bytes,
             Self::Owned(bytes) => bytes,
+            Self::Scratch(bytes) => bytes,
         }
     }
 }

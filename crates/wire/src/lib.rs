@@ -15,8 +15,10 @@ mod limits;
 mod metadata;
 pub mod netrpc;
 mod read;
+mod role;
 pub mod rpcx;
 pub mod saber;
+mod scratch;
 mod session;
 mod traffic;
 
@@ -27,5 +29,6 @@ pub use event::{
 pub use limits::Limits;
 pub use metadata::{InvalidMetadata, Metadata, MetadataBuilder, Pairs};
 pub use read::Reader;
+pub use scratch::Scratch;
 pub use session::{CallFrame, Mark, Next, PlainReply, PushFrame, ReplyFrame, Session, Step};
 pub use traffic::{ChannelReport, MethodNumbers, Report, Traffic};

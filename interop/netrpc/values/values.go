@@ -2,17 +2,16 @@
 package values
 
 import (
-	"math"
 	"math/rand"
 	"strings"
+
+	"trunkline.test/interop/stand/parts"
 )
 
-type Base struct{ ID uint64 }
-
-type Inner struct {
-	Name string
-	N    int
-}
+type (
+	Base  = parts.Base
+	Inner = parts.Inner
+)
 
 // All is sent whole; a field that is zero is left out by gob.
 type All struct {
@@ -44,64 +43,34 @@ type All struct {
 // Generate gives a value whose fields are zero, small, extreme or anything in between.
 func Generate(r *rand.Rand) All {
 	a := All{
-		Base: Base{u(r)}, Bool: r.Intn(2) == 0,
-		I8: int8(i(r)), I16: int16(i(r)), I32: int32(i(r)), I64: i(r),
-		U8: uint8(u(r)), U16: uint16(u(r)), U32: uint32(u(r)), U64: u(r),
-		F32: float32(f(r)), F64: f(r), Str: text(r), Inner: inner(r),
+		Base: Base{ID: parts.Uint(r)}, Bool: r.Intn(2) == 0,
+		I8: int8(parts.Int(r)), I16: int16(parts.Int(r)), I32: int32(parts.Int(r)), I64: parts.Int(r),
+		U8: uint8(parts.Uint(r)), U16: uint16(parts.Uint(r)), U32: uint32(parts.Uint(r)), U64: parts.Uint(r),
+		F32: float32(parts.Float(r)), F64: parts.Float(r), Str: parts.Text(r), Inner: parts.NewInner(r),
 	}
 	if r.Intn(3) > 0 {
 		a.Bytes = make([]byte, 1+r.Intn(300))
 		r.Read(a.Bytes)
 	}
 	if r.Intn(2) == 0 {
-		x := inner(r)
+		x := parts.NewInner(r)
 		x.N |= 1 // a pointer to a zero struct is sent as an empty one
 		a.Ptr = &x
 	}
 	for n := r.Intn(5); n > 0; n-- {
-		a.Ints = append(a.Ints, i(r))
-		a.Strs = append(a.Strs, text(r))
-		a.Floats = append(a.Floats, f(r))
-		a.Inners = append(a.Inners, inner(r))
+		a.Ints = append(a.Ints, parts.Int(r))
+		a.Strs = append(a.Strs, parts.Text(r))
+		a.Floats = append(a.Floats, parts.Float(r))
+		a.Inners = append(a.Inners, parts.NewInner(r))
 		// gob does not tell a nil element from an empty one
-		a.Nest = append(a.Nest, strings.Split(text(r), "o"))
+		a.Nest = append(a.Nest, strings.Split(parts.Text(r), "o"))
 	}
 	for n := r.Intn(4); n > 0; n-- {
 		if a.Map == nil {
 			a.Map, a.Maps = map[string]int64{}, map[string]Inner{}
 		}
-		a.Map[text(r)] = i(r)
-		a.Maps[text(r)] = inner(r)
+		a.Map[parts.Text(r)] = parts.Int(r)
+		a.Maps[parts.Text(r)] = parts.NewInner(r)
 	}
 	return a
-}
-
-func i(r *rand.Rand) int64 {
-	switch r.Intn(4) {
-	case 0:
-		return 0
-	case 1:
-		return []int64{math.MaxInt64, math.MinInt64, -1, 127, -128, 128, -129}[r.Intn(7)]
-	default:
-		return (r.Int63() - r.Int63()) >> uint(r.Intn(63))
-	}
-}
-
-func u(r *rand.Rand) uint64 { return uint64(i(r)) }
-
-// f gives finite numbers: NaN is not equal to itself.
-func f(r *rand.Rand) float64 {
-	return []float64{0, 1, -2.25, 17, math.MaxFloat32, r.NormFloat64(), r.ExpFloat64() * 1e30}[r.Intn(7)]
-}
-
-func inner(r *rand.Rand) Inner {
-	if r.Intn(4) == 0 {
-		return Inner{}
-	}
-	return Inner{text(r), int(i(r))}
-}
-
-func text(r *rand.Rand) string {
-	words := []string{"", "größer", "名", "hello world", "a", strings.Repeat("long ", 60)}
-	return words[r.Intn(len(words))] + words[r.Intn(len(words))]
 }

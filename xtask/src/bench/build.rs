@@ -17,7 +17,7 @@ pub(super) struct Programs {
 }
 
 /// Go's peers: the name, the folder of the module and the package.
-const GO: [(&str, &str, &str); 9] = [
+const GO: [(&str, &str, &str); 10] = [
     ("rpcx", "peers/go", "rpcx"),
     ("arpc", "peers/go", "arpc"),
     ("grpc-go", "peers/go", "grpc"),
@@ -27,11 +27,16 @@ const GO: [(&str, &str, &str); 9] = [
     ("iip-files", "peers/go/iip", "files"),
     ("net/http", "peers/go", "nethttp"),
     ("saber", "peers/go/saber", "."),
+    ("zrpc", "peers/go/zrpc", "."),
 ];
 
 /// Those that have tables of their own: how the names of the tables begin, and which peers they need.
-const OWN: [(&str, &[&str]); 3] =
-    [("IIP", &["iip", "iip-files", "net/http"]), ("net/rpc", &["net/rpc"]), ("saber", &["saber"])];
+const OWN: [(&str, &[&str]); 4] = [
+    ("IIP", &["iip", "iip-files", "net/http"]),
+    ("net/rpc", &["net/rpc"]),
+    ("saber", &["saber"]),
+    ("zrpc", &["zrpc"]),
+];
 
 /// Whether a peer echoes bodies as the general tables have it.
 pub(super) fn is_general(name: &str) -> bool {

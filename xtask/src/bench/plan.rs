@@ -221,6 +221,27 @@ fn netrpc(programs: &Programs) -> Option<Plan> {
     })
 }
 
+/// zrpc's own test: very many calls at once, each by a goroutine or a task of its own, over one connection.
+fn zrpc(programs: &Programs) -> Option<Plan> {
+    let (_, path) = programs.peers.iter().find(|(name, _)| *name == "zrpc")?;
+    let pair = |name: &str, path: &Path, flag: &str| System {
+        name: name.to_owned(),
+        server: program(path, &format!("{SERVER}{flag}")),
+        client: program(path, &format!("client --threads 1 --at-once{flag}")),
+        kind: Client::Peer,
+    };
+    let load = Load { cores: Cores::Each, ..load(1, 100_000, 5) };
+    Some(Plan {
+        name: "zrpc, its own test: 100,000 calls at once",
+        stretch: 3.0,
+        loads: vec![load],
+        systems: vec![
+            pair("Go, both", path, ""),
+            pair("trunkline, both", &programs.peer_trunkline, " --zrpc"),
+        ],
+    })
+}
+
 /// saber's own stress test: 200 callers and four services. A Go node answers to an address that it has in its table, so
 /// the addresses are fixed (`bench/peers/go/saber`).
 fn saber(programs: &Programs) -> Option<Plan> {
@@ -339,6 +360,7 @@ pub(super) fn plans(options: &Options, programs: &Programs) -> Vec<Plan> {
     ];
     plans.extend(iip(programs));
     plans.extend(netrpc(programs));
+    plans.extend(zrpc(programs));
     plans.extend(saber(programs));
     for plan in &mut plans {
         if !options.wants(plan.name) {

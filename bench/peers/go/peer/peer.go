@@ -5,7 +5,9 @@
 //	PEER client ADDR --connections C --in-flight D --size BYTES --seconds S --warmup-ms 120 --threads N
 //
 // A server's first line is `ready ADDR`; it runs until TERM or the end of its standard input. A client calls over C
-// connections from D goroutines each, every one in a loop, and counts the calls that end after the warm-up.
+// connections from D goroutines each, every one in a loop, and counts the calls that end after the warm-up. With
+// --at-once it calls in rounds: all C times D calls begin at once, each in a goroutine of its own, and the next round
+// begins when all have ended; the first one is the warm-up.
 package peer
 
 import (
@@ -40,6 +42,7 @@ type Framework struct {
 type load struct {
 	connections, inFlight, size int
 	time, warmUp                time.Duration
+	atOnce                      bool
 }
 
 // Main is the program of a peer.
@@ -63,6 +66,7 @@ func run(f Framework, args []string) error {
 	flags.IntVar(&l.size, "size", 581, "bytes of a body")
 	seconds := flags.Float64("seconds", 1, "")
 	warmUp := flags.Int("warmup-ms", 120, "")
+	flags.BoolVar(&l.atOnce, "at-once", false, "")
 	switch {
 	case args[0] == "server":
 		if err := flags.Parse(args[1:]); err != nil {
@@ -128,6 +132,11 @@ func call(f Framework, addr string, l load) error {
 			return err
 		}
 	}
+	if l.atOnce {
+		all, took := rounds(echoes, l)
+		report(all, took)
+		return nil
+	}
 	begin := time.Now().Add(l.warmUp)
 	time.AfterFunc(l.warmUp, func() { fmt.Println("begin") })
 	all := make([]seen, len(echoes))
@@ -140,8 +149,50 @@ func call(f Framework, addr string, l load) error {
 		}()
 	}
 	running.Wait()
-	report(all, l)
+	report(all, l.time)
 	return nil
+}
+
+// rounds makes all calls at once, again and again, until the time is over; it says how long the rounds took that count.
+func rounds(echoes []Echo, l load) ([]seen, time.Duration) {
+	body := bytes.Repeat([]byte("x"), l.size)
+	round := func() []seen {
+		all := make([]seen, len(echoes))
+		var running sync.WaitGroup
+		for i, echo := range echoes {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				called := time.Now()
+				size, err := echo(body)
+				all[i].add(called, time.Now(), size, err, l)
+			}()
+		}
+		running.Wait()
+		return all
+	}
+	round()
+	fmt.Println("begin")
+	var all []seen
+	begin := time.Now()
+	for time.Since(begin) < l.time {
+		all = append(all, round()...)
+	}
+	return all, time.Since(begin)
+}
+
+// add notes how a call ended; it says whether it went well.
+func (s *seen) add(called, now time.Time, size int, err error, l load) bool {
+	if err == nil && size != l.size {
+		err = fmt.Errorf("%d bytes came back", size)
+	}
+	if err != nil {
+		s.failed++
+		s.err = err
+		return false
+	}
+	s.took = append(s.took, uint32(min(now.Sub(called).Nanoseconds(), math.MaxUint32)))
+	return true
 }
 
 // calls makes one call after the other, until the time is over.
@@ -157,20 +208,16 @@ func calls(echo Echo, l load, begin time.Time) (s seen) {
 		if !now.Before(end) {
 			return s
 		}
-		if err == nil && size != l.size {
-			err = fmt.Errorf("%d bytes came back", size)
+		if err == nil && size == l.size && now.Before(begin) {
+			continue
 		}
-		if err != nil {
-			s.failed++
-			s.err = err
+		if !s.add(before, now, size, err, l) {
 			time.Sleep(time.Millisecond)
-		} else if !now.Before(begin) {
-			s.took = append(s.took, uint32(min(now.Sub(before).Nanoseconds(), math.MaxUint32)))
 		}
 	}
 }
 
-func report(all []seen, l load) {
+func report(all []seen, lasted time.Duration) {
 	var took []uint32
 	failed := 0
 	for _, s := range all {
@@ -187,7 +234,7 @@ func report(all []seen, l load) {
 		}
 		return float64(took[min(int(share*float64(len(took))), len(took)-1)]) / 1000
 	}
-	seconds := l.time.Seconds()
+	seconds := lasted.Seconds()
 	fmt.Printf(`{"rps":%.1f,"n":%d,"failed":%d,"duration_s":%g,"p50_us":%.1f,"p99_us":%.1f,"p999_us":%.1f}`+"\n",
 		float64(len(took))/seconds, len(took), failed, seconds, at(0.5), at(0.99), at(0.999))
 }

@@ -10,6 +10,7 @@ use super::inlet::Inlet;
 use super::slots::{InFlight, Slots};
 use super::stream::{self, Stream};
 use super::thread::{BATCH, Thread, nanos};
+use super::tunnel;
 
 /// A connection that has sent nothing for so long sends a heartbeat, in nanoseconds.
 const HEARTBEAT: u64 = 4_000_000_000;
@@ -39,6 +40,8 @@ pub(super) struct Connection<X> {
     last_sent: u64,
     /// The peer takes no more calls here.
     draining: bool,
+    /// Since when it waits for the answer to its CONNECT, if it does.
+    asked: Option<u64>,
     /// At least one answer came.
     pub(super) answered: bool,
 }
@@ -47,7 +50,13 @@ impl<X: Exchange> Connection<X> {
     pub(super) fn new(thread: &Thread, stream: Stream) -> Self {
         let mut exchange = X::new(&thread.plan.target);
         let mut unsent = Vec::new();
-        exchange.greet(&mut unsent);
+        let asked = thread.plan.target.connect.map(|path| {
+            unsent = tunnel::ask(path);
+            thread.now()
+        });
+        if asked.is_none() {
+            exchange.greet(&mut unsent);
+        }
         Self {
             exchange,
             stream,
@@ -59,6 +68,7 @@ impl<X: Exchange> Connection<X> {
             unsent_at: 0,
             last_sent: 0,
             draining: false,
+            asked,
             answered: false,
         }
     }
@@ -66,7 +76,7 @@ impl<X: Exchange> Connection<X> {
     /// Whether it can take one more call.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.slots.has_free() && !self.draining
+        self.slots.has_free() && !self.draining && self.asked.is_none()
     }
 
     /// Whether no call is in flight.
@@ -120,6 +130,9 @@ impl<X: Exchange> Connection<X> {
         out.clear();
         let mut usable = true;
         if let Some(time) = now.checked_sub(nanos(plan.timeout)) {
+            if self.asked.is_some_and(|asked| asked <= time) {
+                return Err(End::Lost("timeout".to_owned()));
+            }
             let exchange = &mut self.exchange;
             self.slots.expire(time, |id, call| {
                 figures.failed_call(call.begun, now, Fault::Timeout, "timeout");
@@ -220,6 +233,15 @@ impl<X: Exchange> Connection<X> {
         figures: &mut Figures,
     ) -> Result<usize, String> {
         let mut unread = bytes;
+        if self.asked.is_some() {
+            let Some(head) = tunnel::answered(bytes)? else {
+                self.need = 0;
+                return Ok(0);
+            };
+            unread = bytes.get(head..).unwrap_or_default();
+            self.asked = None;
+            self.exchange.greet(out);
+        }
         loop {
             let (used, heard) = self.exchange.receive(unread, out)?;
             unread = unread.get(used..).unwrap_or_default();
@@ -252,7 +274,7 @@ impl<X: Exchange> Connection<X> {
     /// Makes a call in each place that is free, as far as calls may start.
     #[inline]
     fn start(&mut self, thread: &mut Thread, now: u64, most: u64) {
-        let mut left = if self.draining { 0 } else { most };
+        let mut left = if self.draining || self.asked.is_some() { 0 } else { most };
         while left > 0
             && self.slots.has_free()
             && let Some(start) = thread.start(now)

@@ -25,6 +25,7 @@ mod schedule;
 mod slots;
 mod stream;
 mod thread;
+mod tunnel;
 pub(crate) mod units;
 mod worker;
 

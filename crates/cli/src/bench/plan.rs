@@ -69,6 +69,8 @@ pub(super) struct Target {
     pub(super) timeout: Option<String>,
     /// How many calls may be in flight on each connection.
     pub(super) in_flight: u32,
+    /// The path of the CONNECT that comes before the wire.
+    pub(super) connect: Option<&'static str>,
     /// Over HTTP: the head of a request up to the length of its body.
     pub(super) head: Vec<u8>,
     /// On saber's wire: who calls.
@@ -134,9 +136,6 @@ impl Plan {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = args.threads.map_or((cores / 2).max(1), usize::from).min(connections);
         let metadata = values::metadata_of(&args.target.headers)?;
-        if url.connect.is_some() {
-            return Err(Failure::usage("the load tool does not speak behind a CONNECT"));
-        }
         let (codec, raw) = values::on_wire(args.codec, url.wire == Wire::Netrpc, &metadata)?;
         let target = Target::new(args, codec, &url, names, &metadata)?;
         let (protocol, prepare) = match url.wire {
@@ -195,6 +194,7 @@ impl Plan {
             metadata: Metadata::new(),
             timeout: args.timeout.map(|timeout| timeout.as_millis().max(1).to_string()),
             in_flight: args.connections,
+            connect: None,
             head: Vec::new(),
             callers: Some(Arc::new(callers)),
         };
@@ -300,6 +300,7 @@ impl Target {
         }
         let timeout = args.timeout.map(|timeout| timeout.as_millis().max(1).to_string());
         let (metadata, in_flight) = (metadata.clone(), args.in_flight);
-        Ok(Self { service, method, codec, metadata, timeout, in_flight, head, callers: None })
+        let connect = url.connect;
+        Ok(Self { service, method, codec, metadata, timeout, in_flight, connect, head, callers: None })
     }
 }

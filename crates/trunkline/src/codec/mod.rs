@@ -172,7 +172,7 @@ impl Payload for Bytes {
     fn decode_bytes(how: Serialization, body: Bytes) -> Result<Self, Error> {
         match how {
             #[cfg(feature = "netrpc")]
-            Serialization::Gob => gob::share_bytes(&body),
+            Serialization::Gob => gob::share_bytes(body),
             _ => Ok(body),
         }
     }

@@ -181,5 +181,6 @@ pub(crate) fn owned(payload: &Payload<'_>, batch: &Bytes) -> Bytes {
     match payload {
         Payload::Input(bytes) => share(batch, bytes),
         Payload::Owned(bytes) => bytes.clone(),
+        Payload::Scratch(bytes) => Bytes::copy_from_slice(bytes),
     }
 }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use super::Error;
 use super::builtin::{FIRST_DEFINED, FIRST_LOCAL, INTERFACE};
 use super::define::write_definition;
-use super::message::Message;
-use super::number::{int_width, put_int};
+use super::message::{Message, Rename};
 use super::types::{Definition, Types, is_builtin};
-use crate::Limits;
+use crate::scratch::Scratch;
+use crate::{Limits, Payload};
 
 /// Most bytes of definitions that [`Incoming`] keeps ready to be copied. Past it they are put together anew.
 const READY_BYTES: usize = 256 << 10;
@@ -43,11 +43,14 @@ pub fn split(stream: &[u8]) -> Result<(&[u8], Message<'_>), Error> {
 
 /// The value of a self-contained stream that has exactly these definitions; `None` for any other stream. It costs a
 /// comparison, where [`split`] goes through all definitions.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn value_behind<'a>(definitions: &[u8], stream: &'a [u8]) -> Option<Message<'a>> {
     let rest = stream.strip_prefix(definitions)?;
-    let value = Message::first(rest, rest.len()).ok().flatten()?;
+    let value = match Message::usual(rest) {
+        Some(value) => value,
+        None => Message::first(rest, rest.len()).ok().flatten()?,
+    };
     (!value.is_definition() && value.length() == rest.len()).then_some(value)
 }
 
@@ -65,6 +68,8 @@ pub struct Incoming {
 #[derive(Debug)]
 struct Ready {
     local: i64,
+    /// The same instead of the connection's, where that can be done in its place.
+    rename: Option<Rename>,
     definitions: Box<[u8]>,
 }
 
@@ -103,12 +108,7 @@ impl Incoming {
             message.put_as(id, out);
             return Ok(());
         }
-        let place = match self.ready.binary_search_by_key(&id, |(id, _)| *id) {
-            Ok(place) => place,
-            Err(place) => self.prepare(id, place),
-        };
-        let (_, ready) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
-        let Ready { local, definitions } = ready.as_ref().map_err(Clone::clone)?;
+        let Ready { local, definitions, .. } = self.ready(id)?;
         // To the byte: memory of this length becomes a body without another step.
         out.reserve_exact(definitions.len().saturating_add(message.length_as(*local)));
         out.extend_from_slice(definitions);
@@ -116,11 +116,51 @@ impl Incoming {
         Ok(())
     }
 
+    /// The same as an event has it.
+    ///
+    /// # Errors
+    /// As [`graft`](Self::graft).
+    #[inline]
+    pub(crate) fn body<'a>(&mut self, message: &Message<'a>) -> Result<Payload<'a>, Error> {
+        let id = message.id();
+        if is_builtin(id) && id != INTERFACE {
+            return Ok(Payload::Input(message.raw()));
+        }
+        if id != INTERFACE
+            && let Ready { definitions, rename: Some(Rename { width, byte }), .. } = self.ready(id)?
+            && let Some(place) = message.place_of_id(*width)
+            && let Some(mut body) = Scratch::of([definitions, message.raw()])
+        {
+            if let Some(place) = body.get_mut(definitions.len().saturating_add(place)) {
+                *place = *byte;
+            }
+            return Ok(Payload::Scratch(body));
+        }
+        let mut body = Vec::new();
+        self.graft(message, &mut body)?;
+        Ok(Payload::Owned(body.into()))
+    }
+
+    /// What a value of this type gets in front of it.
+    #[inline]
+    fn ready(&mut self, id: i64) -> Result<&Ready, Error> {
+        let place = match self.ready.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(place) => place,
+            Err(place) => self.prepare(id, place),
+        };
+        let (_, ready) = self.ready.get(place).ok_or(Error::UnknownType(id))?;
+        ready.as_ref().map_err(Clone::clone)
+    }
+
     #[cold]
     fn prepare(&mut self, id: i64, place: usize) -> usize {
         let mut definitions = Vec::new();
         let ready = self.types.closure(id, &mut definitions);
-        let ready = ready.map(|local| Ready { local, definitions: definitions.into() });
+        let ready = ready.map(|local| Ready {
+            local,
+            rename: Rename::of(id, local),
+            definitions: definitions.into(),
+        });
         // An entry takes memory even where it has failed.
         let size = ready.as_ref().map_or(0, |ready| ready.definitions.len()).saturating_add(64);
         let mut place = place;
@@ -140,7 +180,7 @@ pub struct Outgoing {
     sent: HashMap<Box<[u8]>, i64>,
     bytes: usize,
     /// Those that were looked up last, in turns.
-    recent: [Option<Recent>; RECENT],
+    recent: Vec<Recent>,
     turn: usize,
     most: usize,
 }
@@ -151,13 +191,15 @@ struct Recent {
     definitions: Box<[u8]>,
     local: i64,
     id: i64,
+    /// The one instead of the other, where that can be done in its place.
+    rename: Option<Rename>,
 }
 
 impl Outgoing {
     /// Before the first message. The limit is [`Limits::types`].
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
-        Self { sent: HashMap::new(), bytes: 0, recent: [const { None }; RECENT], turn: 0, most: limits.types }
+        Self { sent: HashMap::new(), bytes: 0, recent: Vec::new(), turn: 0, most: limits.types }
     }
 
     /// Appends the value of a self-contained stream to `out`, behind those definitions that the connection has not had
@@ -178,12 +220,16 @@ impl Outgoing {
     }
 
     /// The value of a stream whose definitions were looked up lately.
-    #[inline]
+    #[inline(always)]
     fn known<'a>(&self, stream: &'a [u8]) -> Option<(Message<'a>, &Recent)> {
-        self.recent.iter().flatten().find_map(|recent| {
-            let value = value_behind(&recent.definitions, stream)?;
-            (value.id() == recent.local).then_some((value, recent))
-        })
+        for recent in &self.recent {
+            if let Some(value) = value_behind(&recent.definitions, stream)
+                && value.id() == recent.local
+            {
+                return Some((value, recent));
+            }
+        }
+        None
     }
 
     /// The same for a self-contained stream that stands at the end of `out` already, from `at` on: where the connection
@@ -200,17 +246,16 @@ impl Outgoing {
             return Ok(());
         }
         if let Some((value, known)) = self.known(stream)
-            && int_width(known.id) == int_width(known.local)
-            && value.is_minimal()
+            && let Some(Rename { width, byte }) = known.rename
+            && let Some(place) = value.place_of_id(width)
         {
-            let (id, end) = (known.id, at.saturating_add(known.definitions.len()));
-            let behind = value.rest().len().saturating_add(int_width(id));
-            out.drain(at..end);
-            // The id is written behind the message, and copied to its place.
-            let end = out.len();
-            put_int(id, out);
-            out.copy_within(end.., end.saturating_sub(behind));
-            out.truncate(end);
+            // The definitions go, and the value takes their place.
+            let (value, length) = (at.saturating_add(known.definitions.len()), value.length());
+            out.copy_within(value.., at);
+            out.truncate(at.saturating_add(length));
+            if let Some(place) = out.get_mut(at.saturating_add(place)) {
+                *place = byte;
+            }
             return Ok(());
         }
         let stream = out.split_off(at);
@@ -246,8 +291,10 @@ impl Outgoing {
             Some(id) => *id,
             None => self.send(definitions, local, out)?,
         };
-        if let Some(place) = self.recent.get_mut(self.turn) {
-            *place = Some(Recent { definitions: definitions.into(), local, id });
+        let recent = Recent { definitions: definitions.into(), local, id, rename: Rename::of(local, id) };
+        match self.recent.get_mut(self.turn) {
+            Some(place) => *place = recent,
+            None => self.recent.push(recent),
         }
         self.turn = self.turn.saturating_add(1) % RECENT;
         Ok(id)

@@ -1,7 +1,7 @@
 //! One message of a stream: its length, the id of a type, and the rest.
 
 use super::Error;
-use super::number::{Cursor, int_width, put_int, put_uint, uint_width, wide};
+use super::number::{Cursor, int_width, put_bytes, put_int, put_uint, signed, uint_width, wide, zigzag};
 
 /// One whole message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +16,17 @@ pub struct Message<'a> {
 ///
 /// # Errors
 /// Where there is no such length.
+#[inline]
 pub fn length(bytes: &[u8]) -> Result<Option<(usize, u64)>, Error> {
-    let width = match bytes.first() {
-        None => return Ok(None),
-        Some(0..=0x7f) => 1,
-        Some(width) => usize::from(0_u8.wrapping_sub(*width)).saturating_add(1),
-    };
+    match bytes {
+        [] => Ok(None),
+        [small @ 0..=0x7f, ..] => Ok(Some((1, u64::from(*small)))),
+        [0xfe, high, low, ..] => Ok(Some((3, u64::from(u16::from_be_bytes([*high, *low]))))),
+        [width, ..] => any_length(bytes, usize::from(0_u8.wrapping_sub(*width)).saturating_add(1)),
+    }
+}
+
+fn any_length(bytes: &[u8], width: usize) -> Result<Option<(usize, u64)>, Error> {
     let mut cursor = Cursor::new(bytes.get(..width).unwrap_or_default());
     match cursor.uint() {
         Ok(length) => Ok(Some((width, length))),
@@ -37,13 +42,32 @@ impl<'a> Message<'a> {
     /// Where it is longer than the limit (checked as soon as its length is there), or has no type id.
     #[inline]
     pub fn first(bytes: &'a [u8], limit: usize) -> Result<Option<Self>, Error> {
+        match Self::usual(bytes) {
+            Some(message) if message.raw.len() <= limit => Ok(Some(message)),
+            _ => Self::any(bytes, limit),
+        }
+    }
+
+    /// One whose numbers have the widths that they mostly have, if it is all there: a straight line, since each call has
+    /// two messages.
+    #[inline(always)]
+    pub(crate) fn usual(bytes: &'a [u8]) -> Option<Self> {
         let (width, length) = match bytes {
-            [small @ 0..=0x7f, ..] => (1, u64::from(*small)),
-            _ => match length(bytes)? {
-                Some(found) => found,
-                None => return Ok(None),
-            },
+            [small @ 0..=0x7f, ..] => (1, usize::from(*small)),
+            [0xfe, high, low, ..] => (3, usize::from(u16::from_be_bytes([*high, *low]))),
+            _ => return None,
         };
+        let raw = bytes.get(..length.saturating_add(width))?;
+        let (number, rest) = match raw.get(width..)? {
+            [small @ 1..=0x7f, rest @ ..] => (*small, rest),
+            [0xff, byte @ 1..=0xff, rest @ ..] => (*byte, rest),
+            _ => return None,
+        };
+        Some(Self { raw, id: signed(u64::from(number)), rest })
+    }
+
+    fn any(bytes: &'a [u8], limit: usize) -> Result<Option<Self>, Error> {
+        let Some((width, length)) = length(bytes)? else { return Ok(None) };
         let fits = usize::try_from(length).ok().filter(|length| *length <= limit);
         let Some(length) = fits else {
             let limit = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -101,11 +125,14 @@ impl<'a> Message<'a> {
         length.saturating_add(uint_width(u64::try_from(length).unwrap_or(u64::MAX)))
     }
 
-    /// Whether its length and its id are written as short as they can be.
-    pub(crate) fn is_minimal(&self) -> bool {
-        let length = int_width(self.id).saturating_add(self.rest.len());
-        let front = uint_width(u64::try_from(length).unwrap_or(u64::MAX));
-        self.raw.len() == front.saturating_add(length)
+    /// Where the last byte of the id stands, where the message has its length and an id of this width, both written as
+    /// short as they can be.
+    #[inline]
+    pub(super) fn place_of_id(&self, width: usize) -> Option<usize> {
+        let front = self.raw.len().saturating_sub(self.rest.len());
+        let length = self.rest.len().saturating_add(width);
+        let shortest = uint_width(u64::try_from(length).unwrap_or(u64::MAX)).saturating_add(width);
+        (front == shortest).then(|| front.saturating_sub(1))
     }
 
     /// Appends the message with another id.
@@ -115,6 +142,22 @@ impl<'a> Message<'a> {
         put_uint(u64::try_from(length).unwrap_or(u64::MAX), out);
         put_int(id, out);
         out.extend_from_slice(self.rest);
+    }
+}
+
+/// An id that takes the place of another one by its last byte alone, as those do that streams define first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rename {
+    /// How many bytes both take.
+    pub(super) width: usize,
+    pub(super) byte: u8,
+}
+
+impl Rename {
+    pub(super) fn of(from: i64, to: i64) -> Option<Self> {
+        let width = int_width(to);
+        let byte = u8::try_from(zigzag(to)).ok()?;
+        (width == int_width(from)).then_some(Self { width, byte })
     }
 }
 
@@ -141,10 +184,26 @@ pub fn finish(start: usize, out: &mut Vec<u8>) {
 fn widen(start: usize, length: usize, out: &mut Vec<u8>) {
     let (body, end) = (start.saturating_add(1), out.len());
     let (bytes, width) = wide(u64::try_from(length).unwrap_or(u64::MAX));
+    let bytes = bytes.get(..width).unwrap_or_default();
     let moved = start.saturating_add(width);
-    out.resize(moved.saturating_add(length), 0);
+    // There is one byte for the length already.
+    out.extend_from_slice(bytes.get(1..).unwrap_or_default());
     out.copy_within(body..end, moved);
-    for (to, byte) in out.iter_mut().skip(start).zip(bytes.iter().take(width)) {
-        *to = *byte;
+    if let Some(front) = out.get_mut(start..moved) {
+        front.copy_from_slice(bytes);
     }
+}
+
+/// Appends a message whose whole value is bytes or a text, of this id.
+#[inline]
+pub fn put_single(id: i64, bytes: &[u8], out: &mut Vec<u8>) {
+    let long = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    // A zero stands in front of what is no struct.
+    let front = int_width(id).saturating_add(1).saturating_add(uint_width(long));
+    let length = front.saturating_add(bytes.len());
+    out.reserve(length.saturating_add(9));
+    put_uint(u64::try_from(length).unwrap_or(u64::MAX), out);
+    put_int(id, out);
+    out.push(0);
+    put_bytes(bytes, out);
 }

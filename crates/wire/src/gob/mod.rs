@@ -43,7 +43,7 @@ mod value;
 
 pub use define::write_definition;
 pub use graft::{Incoming, Outgoing, split, value_behind};
-pub use message::{Message, begin, finish, length};
+pub use message::{Message, begin, finish, length, put_single};
 pub use number::{Cursor, int_width, put_bytes, put_complex, put_float, put_int, put_uint, uint_width};
 pub use types::{Definition, Field, Own, Shape, Types};
 pub use value::{Fields, record, skip};

@@ -10,11 +10,12 @@ const CUT: Error = Error::Malformed("the message ends within a value");
 pub fn put_uint(value: u64, out: &mut Vec<u8>) {
     match u8::try_from(value) {
         Ok(small) if small <= 0x7f => out.push(small),
-        _ => put_wide(value, out),
+        // Ids are mostly of this width.
+        Ok(byte) => out.extend_from_slice(&[0xff, byte]),
+        Err(_) => put_wide(value, out),
     }
 }
 
-#[inline]
 fn put_wide(value: u64, out: &mut Vec<u8>) {
     let (bytes, width) = wide(value);
     out.extend_from_slice(bytes.get(..width).unwrap_or_default());
@@ -22,15 +23,11 @@ fn put_wide(value: u64, out: &mut Vec<u8>) {
 
 /// The form of a number over 127, and how many of the bytes it takes.
 pub(super) fn wide(value: u64) -> ([u8; 9], usize) {
-    let count = usize::try_from(u64::BITS.saturating_sub(value.leading_zeros()).div_ceil(8)).unwrap_or(8);
-    let mut bytes = [0; 9];
-    let [first, rest @ ..] = &mut bytes;
-    *first = 0_u8.wrapping_sub(u8::try_from(count).unwrap_or(8));
-    for (to, byte) in rest.iter_mut().zip(value.to_be_bytes().into_iter().skip(8_usize.saturating_sub(count)))
-    {
-        *to = byte;
-    }
-    (bytes, count.saturating_add(1))
+    let zeros = value.leading_zeros().checked_div(8).unwrap_or(0);
+    let count = 8_u8.saturating_sub(u8::try_from(zeros).unwrap_or(0));
+    // What is written stands in front.
+    let [a, b, c, d, e, f, g, h] = value.checked_shl(zeros.saturating_mul(8)).unwrap_or(0).to_be_bytes();
+    ([0_u8.wrapping_sub(count), a, b, c, d, e, f, g, h], usize::from(count).saturating_add(1))
 }
 
 /// Appends a signed number: shifted left by one, all bits turned round where it is negative.
@@ -77,8 +74,14 @@ pub fn int_width(value: i64) -> usize {
 }
 
 #[inline]
-fn zigzag(value: i64) -> u64 {
+pub(super) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+/// The signed number that an unsigned one stands for.
+#[inline]
+pub(super) fn signed(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ (number & 1).cast_signed().wrapping_neg()
 }
 
 /// Reads values from the bytes of one message. No length is believed before it is compared with what is left.
@@ -138,14 +141,14 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn wide(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
-        match (width, rest) {
+        let (number, rest) = match (width, rest) {
             // Ids and most lengths.
-            (0xff, [one, rest @ ..]) => {
-                self.rest = rest;
-                Ok(u64::from(*one))
-            }
-            _ => self.wider(width, rest),
-        }
+            (0xff, [one, rest @ ..]) => (u64::from(*one), rest),
+            (0xfe, [high, low, rest @ ..]) => (u64::from(u16::from_be_bytes([*high, *low])), rest),
+            _ => return self.wider(width, rest),
+        };
+        self.rest = rest;
+        Ok(number)
     }
 
     fn wider(&mut self, width: u8, rest: &'a [u8]) -> Result<u64, Error> {
@@ -153,9 +156,14 @@ impl<'a> Cursor<'a> {
         if width > 8 {
             return Err(Error::Malformed("a number of more than eight bytes"));
         }
-        let (bytes, rest) = rest.split_at_checked(width).ok_or(CUT)?;
-        self.rest = rest;
-        Ok(bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+        let (bytes, behind) = rest.split_at_checked(width).ok_or(CUT)?;
+        self.rest = behind;
+        let shorter = u32::try_from(8_usize.saturating_sub(width)).unwrap_or(0).saturating_mul(8);
+        Ok(match rest.first_chunk() {
+            // Mostly more follows, and all eight are read at once.
+            Some(eight) => u64::from_be_bytes(*eight).checked_shr(shorter).unwrap_or(0),
+            None => bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)),
+        })
     }
 
     /// A signed number.
@@ -164,8 +172,7 @@ impl<'a> Cursor<'a> {
     /// As [`uint`](Self::uint).
     #[inline]
     pub fn int(&mut self) -> Result<i64, Error> {
-        let number = self.uint()?;
-        Ok((number >> 1).cast_signed() ^ (number & 1).cast_signed().wrapping_neg())
+        self.uint().map(signed)
     }
 
     /// A truth value: any number but zero is true.

@@ -2,17 +2,18 @@
 
 use super::head::Head;
 use super::scan::on_wire;
-use super::session::{NetRpc, Role};
-use super::{too_large, unsupported, wide};
+use super::session::NetRpc;
+use super::{NAME, too_large, unsupported, wide};
 use crate::gob::Message;
+use crate::role::Role;
 use crate::{
-    CallFrame, Compression, Event, Failure, Next, Pairs, Payload, ReplyHead, Serialization, WireError,
+    CallFrame, Compression, Event, Failure, Next, Pairs, Payload, ReplyHead, Serialization, Step, WireError,
 };
 
 impl NetRpc {
     #[inline]
     pub(super) fn encode_call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
-        self.must_be(Role::Client, "a server does not make calls")?;
+        self.role.must_be(Role::Client, NAME, "a server does not make calls")?;
         if !frame.end {
             return Err(unsupported("a body cannot be sent in several frames"));
         }
@@ -42,13 +43,16 @@ impl NetRpc {
     }
 
     #[inline]
-    pub(super) fn replied<'a>(&mut self, head: &Head<'a>, value: &Message<'a>) -> Next<'a> {
+    pub(super) fn replied<'a>(&mut self, head: &Head<'a>, value: &Message<'a>, consumed: usize) -> Step<'a> {
         if !head.error.is_empty() {
-            return failed(head.seq, head.error);
+            return Step { consumed, next: failed(head.seq, head.error) };
         }
-        match self.body(value) {
-            Ok(body) => Next::Event(Event::Reply { head: reply_head(head.seq, None), body, end: true }),
-            Err(_) => failed(head.seq, b"gob: unknown type id or corrupted data"),
+        match self.incoming.body(value) {
+            Ok(body) => {
+                let head = reply_head(head.seq, None);
+                Step { consumed, next: Next::Event(Event::Reply { head, body, end: true }) }
+            }
+            Err(_) => Step { consumed, next: failed(head.seq, b"gob: unknown type id or corrupted data") },
         }
     }
 

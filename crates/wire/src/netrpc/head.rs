@@ -29,6 +29,29 @@ pub(super) struct Heads {
 }
 
 impl Heads {
+    /// The head of a call, or of a reply that went well, as Go writes it; `None` for every other one.
+    #[inline(always)]
+    pub(super) fn read_plain<'a>(&self, message: &Message<'a>) -> Option<Head<'a>> {
+        let value = message.rest();
+        // The first field is a short name, the second a number, and there is no third.
+        let [1, length @ 0..=0x7f, behind @ ..] = value else { return None };
+        let (name, behind) = behind.split_at_checked(usize::from(*length))?;
+        let [1, behind @ ..] = behind else { return None };
+        let seq = match behind {
+            [small @ 0..=0x7f, 0] => u64::from(*small),
+            // It is read with what stands before it, eight bytes at once, and that is cut off.
+            [width @ 0xf8..=0xff, number @ .., 0]
+                if number.len() == usize::from(0_u8.wrapping_sub(*width)) =>
+            {
+                let more = u32::from(width.wrapping_sub(0xf8)).saturating_mul(8);
+                let eight = value.split_last()?.1.last_chunk()?;
+                u64::from_be_bytes(*eight) & u64::MAX.checked_shr(more)?
+            }
+            _ => return None,
+        };
+        (self.usual == Some(message.id())).then_some(Head { name, seq, error: &[], repeats: value })
+    }
+
     /// The head that a message holds.
     ///
     /// # Errors
@@ -77,7 +100,6 @@ impl Heads {
 }
 
 /// A value whose fields have Go's order.
-#[inline]
 fn usual(value: &[u8]) -> Result<Head<'_>, Error> {
     let mut from = Cursor::new(value);
     let mut head = Head { repeats: value, ..Head::default() };
@@ -103,6 +125,8 @@ fn usual(value: &[u8]) -> Result<Head<'_>, Error> {
 pub(super) struct HeadWriter {
     /// The id of their type.
     id: i64,
+    /// The same as gob writes the first of a connection's types, which it is: behind a byte of its own.
+    byte: Option<u8>,
     /// Its definition, till it has been sent.
     unsaid: Option<Box<[u8]>>,
 }
@@ -113,7 +137,10 @@ impl HeadWriter {
         let mut unsaid = Vec::new();
         // The definitions are constants of this module, and the first ones of their connection.
         let id = outgoing.declare(definition, &mut unsaid).unwrap_or_default();
-        Self { id, unsaid: Some(unsaid.into()) }
+        let mut form = Vec::new();
+        put_int(id, &mut form);
+        let byte = if let [0xff, byte] = form[..] { Some(byte) } else { None };
+        Self { id, byte, unsaid: Some(unsaid.into()) }
     }
 
     /// What was written last stands, and will not be cut off any more.
@@ -166,12 +193,64 @@ impl HeadWriter {
     /// The definition where it was not sent yet, the length and the type of a value of so many bytes.
     #[inline]
     fn begin(&self, value: usize, out: &mut Vec<u8>) {
+        if self.unsaid.is_none()
+            && let (Some(byte), Ok(length @ 0..=0x7f)) = (self.byte, u8::try_from(value.saturating_add(2)))
+        {
+            return out.extend_from_slice(&[length, 0xff, byte]);
+        }
+        self.begin_anew(value, out);
+    }
+
+    fn begin_anew(&self, value: usize, out: &mut Vec<u8>) {
         if let Some(definition) = &self.unsaid {
             out.extend_from_slice(definition);
         }
         let length = value.saturating_add(crate::gob::int_width(self.id));
-        out.reserve(length.saturating_add(9));
         put_uint(wide(length), out);
         put_int(self.id, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Limits;
+    use crate::netrpc::REQUEST;
+
+    #[test]
+    fn a_plain_head_is_read_as_any_other() {
+        let limits = Limits::default();
+        let writer = HeadWriter::new(REQUEST, &mut Outgoing::new(&limits));
+        let types = Types::of(writer.unsaid.as_deref().unwrap()).unwrap();
+        let mut heads = Heads::default();
+        let longer = "S.".repeat(70);
+        for name in ["", "A.B", "Arith.Mul", &longer] {
+            for seq in (0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, u64::MAX >> bit]) {
+                for error in ["", "refused"] {
+                    let mut out = Vec::new();
+                    writer.write([name.as_bytes(), b"", b""], seq, error.as_bytes(), &mut out);
+                    let value = out.get(writer.unsaid.as_ref().unwrap().len()..).unwrap();
+                    let message = Message::first(value, 1000).unwrap().unwrap();
+                    let head = heads.read(&types, &message).unwrap();
+                    assert_eq!((head.name, head.seq, head.error), (name.as_bytes(), seq, error.as_bytes()));
+                    let plain = heads.read_plain(&message);
+                    assert!(plain.is_none_or(|plain| plain == head), "{plain:?}");
+                    let usual = name == "Arith.Mul" && seq > 0 && error.is_empty();
+                    assert!(plain.is_some() || !usual, "{name} {seq}");
+                }
+            }
+        }
+        // What is cut, or has more behind it, is none.
+        let mut value = vec![0xff, 0x80, 1, 1, b'S', 1, 0xfe, 1, 2, 0];
+        for length in 1..value.len() {
+            let cut = [&[u8::try_from(length).unwrap()], value.get(..length).unwrap()].concat();
+            if let Ok(Some(message)) = Message::first(&cut, 100) {
+                assert_eq!(heads.read_plain(&message), None, "{cut:?}");
+            }
+        }
+        value.push(0);
+        value.insert(0, 11);
+        assert_eq!(heads.read_plain(&Message::first(&value, 100).unwrap().unwrap()), None);
     }
 }

@@ -20,24 +20,7 @@ pub(super) enum Behind<'a> {
 ///
 /// # Errors
 /// There is none that can be told or read past.
-#[inline]
 pub(super) fn behind<'a>(
-    input: &'a [u8],
-    from: usize,
-    known: &Incoming,
-    limits: &Limits,
-) -> Result<Behind<'a>, WireError> {
-    // Mostly the types are known, and the value is all there.
-    if let Ok(Some(value)) = Message::first(input.get(from..).unwrap_or_default(), limits.body)
-        && !value.is_definition()
-        && value.length() <= limits.body
-    {
-        return Ok(Behind::Whole(from, value));
-    }
-    behind_definitions(input, from, known, limits)
-}
-
-fn behind_definitions<'a>(
     input: &'a [u8],
     from: usize,
     known: &Incoming,
@@ -86,7 +69,6 @@ fn behind_definitions<'a>(
 ///
 /// # Errors
 /// One of them is broken or comes twice.
-#[cold]
 pub(super) fn define_all(known: &mut Incoming, bytes: &[u8]) -> Result<(), WireError> {
     let mut rest = bytes;
     while let Some(message) = Message::first(rest, MAX_DEFINITION).map_err(on_wire)? {

@@ -2,10 +2,13 @@
 
 use super::head::Head;
 use super::scan::on_wire;
-use super::session::{NetRpc, Role};
-use super::{EMPTY, MAX_ERROR, too_large, unsupported, wide};
+use super::session::NetRpc;
+use super::{EMPTY, MAX_ERROR, NAME, too_large, unsupported, wide};
 use crate::gob::{Cursor, Message};
-use crate::{CallHead, Compression, Event, Mark, Next, Pairs, Refusal, ReplyFrame, Serialization, WireError};
+use crate::role::Role;
+use crate::{
+    CallHead, Compression, Event, Mark, Next, Pairs, Refusal, ReplyFrame, Serialization, Step, WireError,
+};
 
 /// A failure without a text would be none: gob leaves an empty text out.
 const NO_TEXT: &[u8] = b"failed without a message";
@@ -16,25 +19,19 @@ impl NetRpc {
         &mut self,
         head: &Head<'a>,
         value: &Message<'a>,
+        consumed: usize,
         out: &mut Vec<u8>,
-    ) -> Result<Next<'a>, WireError> {
-        let (service, method) = match names(head.name) {
-            Ok(names) => names,
-            Err(text) => {
-                self.answer(head, &text, out)?;
-                return Ok(Next::Again);
-            }
+    ) -> Result<Step<'a>, WireError> {
+        let Some((service, method)) = names(head.name) else {
+            return Ok(Step { consumed, next: self.answer(head, &unnamed(head.name), out)? });
         };
-        match self.body(value) {
+        match self.incoming.body(value) {
             Ok(body) => {
                 self.in_flight = self.in_flight.saturating_add(1);
                 let head = call_head(head, service, method);
-                Ok(Next::Event(Event::Call { head, body, end: true }))
+                Ok(Step { consumed, next: Next::Event(Event::Call { head, body, end: true }) })
             }
-            Err(error) => {
-                self.answer(head, error.to_string().as_bytes(), out)?;
-                Ok(Next::Again)
-            }
+            Err(error) => Ok(Step { consumed, next: self.answer(head, error.to_string().as_bytes(), out)? }),
         }
     }
 
@@ -45,12 +42,8 @@ impl NetRpc {
         got: usize,
         out: &mut Vec<u8>,
     ) -> Result<Next<'a>, WireError> {
-        let (service, method) = match names(head.name) {
-            Ok(names) => names,
-            Err(text) => {
-                self.answer(head, &text, out)?;
-                return Ok(Next::Again);
-            }
+        let Some((service, method)) = names(head.name) else {
+            return self.answer(head, &unnamed(head.name), out);
         };
         self.in_flight = self.in_flight.saturating_add(1);
         let reason = Refusal::BodyTooLarge { got: wide(got), limit: wide(self.limits.body) };
@@ -59,8 +52,14 @@ impl NetRpc {
 
     /// Answers what was never a call of the framework's.
     #[cold]
-    fn answer(&mut self, head: &Head<'_>, error: &[u8], out: &mut Vec<u8>) -> Result<(), WireError> {
-        self.write(head.seq, [head.name, b"", b""], Err(error), out)
+    fn answer<'a>(
+        &mut self,
+        head: &Head<'_>,
+        error: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Next<'a>, WireError> {
+        self.write(head.seq, [head.name, b"", b""], Err(error), out)?;
+        Ok(Next::Again)
     }
 
     /// A call has ended: its place is free.
@@ -76,7 +75,7 @@ impl NetRpc {
         frame: &ReplyFrame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
-        self.must_be(Role::Server, "a client does not answer calls")?;
+        self.role.must_be(Role::Server, NAME, "a client does not answer calls")?;
         if !frame.end {
             return Err(unsupported("a body cannot be sent in several frames"));
         }
@@ -128,7 +127,9 @@ impl NetRpc {
 
     #[inline]
     pub(super) fn begin_reply(&mut self, to: &CallHead<'_>, out: &mut Vec<u8>) -> Option<Mark> {
-        self.must_be(Role::Server, "a client does not answer calls").ok()?;
+        if self.role != Role::Server {
+            return None;
+        }
         let start = out.len();
         if to.repeats.is_empty() {
             self.head.write(name_of(to), to.id, b"", out);
@@ -170,21 +171,20 @@ impl NetRpc {
 
 /// Service and method, cut at the last dot. A service without a name stands for paths of another wire here; in Go there
 /// is none.
-///
-/// # Errors
-/// What Go says of such a name.
 #[inline]
-fn names(name: &[u8]) -> Result<(&[u8], &[u8]), Vec<u8>> {
-    let parts = name.iter().rposition(|byte| *byte == b'.').and_then(|dot| name.split_at_checked(dot));
-    match parts {
-        Some((service, method)) if !service.is_empty() => Ok((service, method.get(1..).unwrap_or_default())),
-        Some(_) => Err(named(b"rpc: can't find service ", name)),
-        None => Err(named(b"rpc: service/method request ill-formed: ", name)),
-    }
+fn names(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
+    let (service, method) = name.split_at_checked(dot)?;
+    Some((service, method.get(1..)?))
 }
 
+/// What Go says of a name that is none.
 #[cold]
-fn named(text: &[u8], name: &[u8]) -> Vec<u8> {
+fn unnamed(name: &[u8]) -> Vec<u8> {
+    let text: &[u8] = match name.contains(&b'.') {
+        true => b"rpc: can't find service ",
+        false => b"rpc: service/method request ill-formed: ",
+    };
     [text, name].concat()
 }
 

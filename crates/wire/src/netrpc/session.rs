@@ -6,9 +6,8 @@ use super::head::{Head, HeadWriter, Heads};
 use super::scan::{Behind, behind, define_all, on_wire};
 use super::{MAX_ERROR, NAME, REQUEST, RESPONSE, too_large, unsupported, wide};
 use crate::gob::{Incoming, MAX_DEFINITION, Message, Outgoing, length};
-use crate::{
-    CallFrame, CallHead, Limits, Mark, Next, Payload, PushFrame, ReplyFrame, Session, Step, WireError,
-};
+use crate::role::{Role, read_past};
+use crate::{CallFrame, CallHead, Limits, Mark, Next, PushFrame, ReplyFrame, Session, Step, WireError};
 
 /// The net/rpc session.
 ///
@@ -29,13 +28,6 @@ pub struct NetRpc {
     pub(super) in_flight: usize,
 }
 
-/// Which side of the connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Server,
-    Client,
-}
-
 impl NetRpc {
     fn new(role: Role, limits: Arc<Limits>) -> Self {
         let mut outgoing = Outgoing::new(&limits);
@@ -52,47 +44,84 @@ impl NetRpc {
         }
     }
 
-    /// An error where the role is another one.
-    pub(super) fn must_be(&self, role: Role, what: &'static str) -> Result<(), WireError> {
-        if self.role == role { Ok(()) } else { Err(unsupported(what)) }
-    }
-
     /// The most bytes of a head's message.
+    #[inline]
     fn head_limit(&self) -> usize {
         // The names of the fields' numbers and lengths take less than 64 bytes.
         let text = if self.role == Role::Client { MAX_ERROR } else { 0 };
         self.limits.names.saturating_add(text).saturating_add(64)
     }
 
-    /// Reads past what is left of a body that is too large.
-    #[cold]
-    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
-        let consumed = self.skip.min(input.len());
-        self.skip = self.skip.saturating_sub(consumed);
-        let next = if consumed == 0 { Next::NeedMore(0) } else { Next::Again };
-        Step { consumed, next }
+    /// The two values of a call or a reply as Go's programs write them one after another: all there, and of types that
+    /// are known. It is [`step`](Self::step) for them alone, without what it has to ask for all others.
+    #[inline(always)]
+    fn usual<'a>(&self, input: &'a [u8]) -> Option<(Head<'a>, Message<'a>, usize)> {
+        if self.skip > 0 || self.role == Role::Server && self.in_flight >= self.limits.calls {
+            return None;
+        }
+        let first = Message::usual(input)?;
+        if first.length() > self.head_limit() {
+            return None;
+        }
+        let head = self.heads.read_plain(&first)?;
+        let value = Message::usual(input.get(first.length()..)?)?;
+        let consumed = first.length().saturating_add(value.length());
+        (!value.is_definition() && value.length() <= self.limits.body).then_some((head, value, consumed))
     }
 
-    /// The first message of a call or a reply; `None` where it is not whole, or was a definition.
-    #[inline]
-    fn first<'a>(&mut self, input: &'a [u8]) -> Result<Result<Message<'a>, Step<'a>>, WireError> {
+    /// Looks at one message, or at the two of a call or a reply.
+    fn step<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
+        if self.skip > 0 {
+            return Ok(read_past(&mut self.skip, input));
+        }
         let limit = self.head_limit();
-        match Message::first(input, limit.max(MAX_DEFINITION)).map_err(on_wire)? {
+        let message = match Message::first(input, limit.max(MAX_DEFINITION)).map_err(on_wire)? {
             Some(message) if message.is_definition() => {
                 self.incoming.define(&message).map_err(on_wire)?;
-                Ok(Err(Step { consumed: message.length(), next: Next::Again }))
+                return Ok(Step { consumed: message.length(), next: Next::Again });
             }
             Some(message) if message.length() > limit => {
-                Err(too_large("head", wide(message.length()), limit, "names"))
+                return Err(too_large("head", wide(message.length()), limit, "names"));
             }
-            Some(message) => Ok(Ok(message)),
+            Some(message) => message,
             None => {
                 let known = length(input).ok().flatten();
                 let whole = known.map_or(0, |(width, length)| {
                     usize::try_from(length).unwrap_or(usize::MAX).saturating_add(width)
                 });
-                Ok(Err(Step { consumed: 0, next: Next::NeedMore(whole) }))
+                return Ok(Step { consumed: 0, next: Next::NeedMore(whole) });
             }
+        };
+        if self.role == Role::Server && self.in_flight >= self.limits.calls {
+            return Ok(Step { consumed: 0, next: Next::Blocked });
+        }
+        let head = self.heads.read(self.incoming.types(), &message).map_err(on_wire)?;
+        let begin = message.length();
+        let (at, value) = match behind(input, begin, &self.incoming, &self.limits)? {
+            Behind::More(whole) => return Ok(Step { consumed: 0, next: Next::NeedMore(whole) }),
+            Behind::Whole(at, value) => (at, Ok(value)),
+            Behind::Large(at, whole) => (at, Err(whole)),
+        };
+        define_all(&mut self.incoming, input.get(begin..at).unwrap_or_default())?;
+        match value {
+            Ok(value) => self.deal(&head, &value, at.saturating_add(value.length()), out),
+            Err(whole) => self.oversize(&head, input, (at, whole), out),
+        }
+    }
+
+    /// Both values of a call or a reply are there, and take so many bytes of the input.
+    #[inline]
+    fn deal<'a>(
+        &mut self,
+        head: &Head<'a>,
+        value: &Message<'a>,
+        consumed: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Step<'a>, WireError> {
+        // Each arm ends in the return itself: an event is large, and one common end would copy it.
+        match self.role {
+            Role::Server => self.called(head, value, consumed, out),
+            Role::Client => Ok(self.replied(head, value, consumed)),
         }
     }
 
@@ -113,17 +142,6 @@ impl NetRpc {
         self.skip = whole.saturating_sub(here);
         Ok(Step { consumed: at.saturating_add(here), next })
     }
-
-    /// The value as a self-contained body; nothing where its type was not defined.
-    #[inline]
-    pub(super) fn body<'a>(&mut self, value: &Message<'a>) -> Result<Payload<'a>, crate::gob::Error> {
-        if (1..=crate::gob::builtin::COMPLEX).contains(&value.id()) {
-            return Ok(Payload::Input(value.raw()));
-        }
-        let mut body = Vec::new();
-        self.incoming.graft(value, &mut body)?;
-        Ok(Payload::Owned(body.into()))
-    }
 }
 
 impl Session for NetRpc {
@@ -143,35 +161,9 @@ impl Session for NetRpc {
 
     #[inline]
     fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
-        if self.skip > 0 {
-            return Ok(self.read_past(input));
-        }
-        let message = match self.first(input)? {
-            Ok(message) => message,
-            Err(step) => return Ok(step),
-        };
-        if self.role == Role::Server && self.in_flight >= self.limits.calls {
-            return Ok(Step { consumed: 0, next: Next::Blocked });
-        }
-        let head = self.heads.read(self.incoming.types(), &message).map_err(on_wire)?;
-        let begin = message.length();
-        let (at, value) = match behind(input, begin, &self.incoming, &self.limits)? {
-            Behind::More(whole) => return Ok(Step { consumed: 0, next: Next::NeedMore(whole) }),
-            Behind::Whole(at, value) => (at, Ok(value)),
-            Behind::Large(at, whole) => (at, Err(whole)),
-        };
-        if at > begin {
-            define_all(&mut self.incoming, input.get(begin..at).unwrap_or_default())?;
-        }
-        let value = match value {
-            Ok(value) => value,
-            Err(whole) => return self.oversize(&head, input, (at, whole), out),
-        };
-        let consumed = at.saturating_add(value.length());
-        // Each arm ends in the return itself: an event is large, and one common end would copy it.
-        match self.role {
-            Role::Server => Ok(Step { consumed, next: self.called(&head, &value, out)? }),
-            Role::Client => Ok(Step { consumed, next: self.replied(&head, &value) }),
+        match self.usual(input) {
+            Some((head, value, consumed)) => self.deal(&head, &value, consumed, out),
+            None => self.step(input, out),
         }
     }
 

@@ -2,14 +2,15 @@
 
 use super::frame::Head;
 use super::header::{Header, MAGIC, ONE_WAY, RESPONSE, compression_flags, serialization_bits};
-use super::session::{Role, Rpcx};
-use super::{encode, keys, unsupported};
+use super::session::Rpcx;
+use super::{NAME, encode, keys, unsupported};
+use crate::role::Role;
 use crate::{CallFrame, Event, Failure, Pairs, Payload, PlainReply, PushHead, ReplyHead, WireError};
 
 impl Rpcx {
     #[inline]
     pub(super) fn encode_call(&mut self, frame: &CallFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
-        self.must_be(Role::Client, "a server does not make calls")?;
+        self.role.must_be(Role::Client, NAME, "a server does not make calls")?;
         if !frame.end {
             return Err(unsupported("a body cannot be sent in several frames"));
         }

@@ -5,8 +5,9 @@
 
 use super::frame::Head;
 use super::header::{FLAGS_AT, HEARTBEAT, Header, ONE_WAY, RESPONSE, serialization_bits};
-use super::session::{Role, Rpcx};
+use super::session::Rpcx;
 use super::{encode, keys};
+use crate::role::Role;
 use crate::{Event, Limits, Next, Pairs, Serialization};
 
 /// A MessagePack int64, as rpcx sends the time in nanoseconds. Nothing here reads a clock.

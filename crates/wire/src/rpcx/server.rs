@@ -4,9 +4,10 @@ use super::frame::Head;
 use super::header::{
     ERROR, FLAGS_AT, Header, ONE_WAY, RESPONSE, TOTAL_AT, compression_flags, serialization_bits,
 };
-use super::session::{Role, Rpcx};
-use super::{encode, keys, too_large, unsupported};
+use super::session::Rpcx;
+use super::{NAME, encode, keys, too_large, unsupported};
 use crate::metadata::append_pair;
+use crate::role::Role;
 use crate::{
     CallHead, Compression, Event, Failure, Mark, Pairs, Payload, PushFrame, Refusal, ReplyFrame, WireError,
 };
@@ -50,7 +51,7 @@ impl Rpcx {
         frame: &ReplyFrame<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), WireError> {
-        self.must_be(Role::Server, "a client does not answer calls")?;
+        self.role.must_be(Role::Server, NAME, "a client does not answer calls")?;
         if !to.one_way {
             if !frame.end {
                 return Err(unsupported("a body cannot be sent in several frames"));
@@ -165,7 +166,7 @@ impl Rpcx {
     }
 
     pub(super) fn encode_push(&mut self, frame: &PushFrame<'_>, out: &mut Vec<u8>) -> Result<(), WireError> {
-        self.must_be(Role::Server, "a client does not push")?;
+        self.role.must_be(Role::Server, NAME, "a client does not push")?;
         if frame.body.len() > self.limits.body {
             return Err(too_large("body", frame.body.len(), self.limits.body, "body_limit"));
         }

@@ -6,6 +6,7 @@ use super::frame::{Head, check_total, most_but_body};
 use super::header::{Header, MAGIC};
 use super::usual::{Again, Usual};
 use super::{NAME, encode, malformed, too_large, unsupported};
+use crate::role::{Role, read_past};
 use crate::{
     CallFrame, CallHead, Event, Limits, Mark, Next, Payload, PlainReply, PushFrame, ReplyFrame, Session,
     Step, WireError,
@@ -52,13 +53,6 @@ impl Default for OfClient {
     }
 }
 
-/// Which side of the connection this is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Server,
-    Client,
-}
-
 /// What a frame is, by its role and flags.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -80,11 +74,6 @@ impl Rpcx {
     #[must_use]
     pub fn peer_is_trunkline(&self) -> bool {
         self.trunkline
-    }
-
-    /// An error where the role is another one.
-    pub(super) fn must_be(&self, role: Role, what: &'static str) -> Result<(), WireError> {
-        if self.role == role { Ok(()) } else { Err(unsupported(what)) }
     }
 
     /// The number for a frame of this side's own.
@@ -109,15 +98,6 @@ impl Rpcx {
                 Err(malformed("a server sends no request that wants an answer", 2))
             }
         }
-    }
-
-    /// Reads past what is left of a body that is too large.
-    #[cold]
-    fn read_past<'a>(&mut self, input: &[u8]) -> Step<'a> {
-        let consumed = self.skip.min(input.len());
-        self.skip = self.skip.saturating_sub(consumed);
-        let next = if consumed == 0 { Next::NeedMore(0) } else { Next::Again };
-        Step { consumed, next }
     }
 
     /// The head is not whole yet. A reply that is too large whatever its head still says is told at once: its caller
@@ -162,7 +142,7 @@ impl Rpcx {
     #[inline]
     fn receive_any<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
         if self.skip > 0 {
-            return Ok(self.read_past(input));
+            return Ok(read_past(&mut self.skip, input));
         }
         let Some(chunk) = input.first_chunk() else {
             return match input.first() {

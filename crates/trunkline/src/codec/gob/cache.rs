@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::thread::LocalKey;
 
 use foldhash::HashMap;
-use trunkline_wire::gob::{self as wire, Message as Value, Types};
+use trunkline_wire::gob::{self as wire, Types};
 
 use super::plan::Plan;
 use super::{CODEC, Error, any, broken, layout};
@@ -68,8 +68,16 @@ fn known<L>(
     Ok(layout)
 }
 
-/// How the value of a body is read into an `M`, and the value.
-pub(super) fn plan<M: Message>(body: &[u8]) -> Result<(Rc<Plan>, Value<'_>), Error> {
+/// A body's value, and how it is read.
+pub(super) struct Planned<'a, P> {
+    pub(super) how: Rc<P>,
+    /// The id of its type.
+    pub(super) id: i64,
+    pub(super) value: &'a [u8],
+}
+
+/// How the value of a body is read into an `M`.
+pub(super) fn plan<M: Message>(body: &[u8]) -> Result<Planned<'_, Plan>, Error> {
     planned(&MESSAGES_OF_PEERS, TypeId::of::<M>(), body, |definitions, root| {
         let plan = Plan::of(&M::schema(), definitions, root)?;
         let size = plan.size;
@@ -77,36 +85,55 @@ pub(super) fn plan<M: Message>(body: &[u8]) -> Result<(Rc<Plan>, Value<'_>), Err
     })
 }
 
-/// The types of a body, checked against the one that is wanted, and its value.
+/// The types of a body, checked against the one that is wanted.
 pub(super) fn any_types(
     ty: TypeId,
     body: &[u8],
     make: impl FnOnce(&[u8], i64) -> Result<Types, Error>,
-) -> Result<(Rc<Types>, Value<'_>), Error> {
+) -> Result<Planned<'_, Types>, Error> {
     planned(&TYPES_OF_PEERS, ty, body, |definitions, root| {
         // A field takes some eight times the memory of its bytes.
         make(definitions, root).map(|types| (types, definitions.len().saturating_mul(8)))
     })
 }
 
+#[inline]
 fn planned<'a, P>(
     plans: &'static LocalKey<RefCell<Plans<P>>>,
     ty: TypeId,
     body: &'a [u8],
     make: impl FnOnce(&[u8], i64) -> Result<(P, usize), Error>,
-) -> Result<(Rc<P>, Value<'a>), Error> {
-    if let Some((plan, value)) = plans.with_borrow_mut(|plans| plans.find(ty, body)) {
-        return plan.map(|plan| (plan, value)).map_err(|why| Error::body(CODEC, why));
+) -> Result<Planned<'a, P>, Error> {
+    let known = plans.with_borrow_mut(|plans| {
+        let (known, value) = plans.find(ty, body)?;
+        Some(match &known.plan {
+            Ok(plan) => Ok(Planned { how: Rc::clone(plan), id: known.root, value }),
+            Err(why) => Err(Error::body(CODEC, why)),
+        })
+    });
+    match known {
+        Some(known) => known,
+        None => plan_anew(plans, ty, body, make),
     }
+}
+
+#[cold]
+fn plan_anew<'a, P>(
+    plans: &'static LocalKey<RefCell<Plans<P>>>,
+    ty: TypeId,
+    body: &'a [u8],
+    make: impl FnOnce(&[u8], i64) -> Result<(P, usize), Error>,
+) -> Result<Planned<'a, P>, Error> {
     let (definitions, value) = wire::split(body).map_err(broken)?;
     let made = make(definitions, value.id()).map(|(plan, size)| (Rc::new(plan), size));
     let (plan, size) = match &made {
         Ok((plan, size)) => (Ok(Rc::clone(plan)), *size),
         Err(error) => (Err(error.what().to_owned()), definitions.len()),
     };
-    let known = Known { definitions: definitions.into(), root: value.id(), size, plan };
+    let (id, value) = (value.id(), value.rest());
+    let known = Known { definitions: definitions.into(), root: id, size, plan };
     plans.with_borrow_mut(|plans| plans.keep(ty, known));
-    made.map(|(plan, _)| (plan, value))
+    made.map(|(how, _)| Planned { how, id, value })
 }
 
 impl<P> Default for Plans<P> {
@@ -116,16 +143,17 @@ impl<P> Default for Plans<P> {
 }
 
 impl<P> Plans<P> {
-    fn find<'a>(&mut self, ty: TypeId, body: &'a [u8]) -> Option<(Result<Rc<P>, String>, Value<'a>)> {
+    #[inline]
+    fn find<'a>(&mut self, ty: TypeId, body: &'a [u8]) -> Option<(&Known<P>, &'a [u8])> {
         let known = self.by_type.get_mut(&ty)?;
         let (place, value) = known.iter().enumerate().find_map(|(place, one)| {
             let value = wire::value_behind(&one.definitions, body)?;
-            (value.id() == one.root).then_some((place, value))
+            (value.id() == one.root).then_some((place, value.rest()))
         })?;
         if place > 0 {
             known.get_mut(..=place)?.rotate_right(1);
         }
-        known.first().map(|one| (one.plan.clone(), value))
+        known.first().map(|one| (one, value))
     }
 
     fn keep(&mut self, ty: TypeId, plan: Known<P>) {

@@ -7,7 +7,10 @@ use crate::message::{Kind, Schema, Type};
 
 /// The definitions of a message and the places of its fields, and of those of the messages in it.
 pub(super) struct Layout {
-    definitions: Box<[u8]>,
+    /// The definitions, and the beginning of a value.
+    opening: Box<[u8]>,
+    /// Where the value begins.
+    value: usize,
     messages: Box<[Box<[Place]>]>,
 }
 
@@ -47,11 +50,16 @@ impl Layout {
         }
         let mut definitions = Vec::new();
         making.types.closure(builtin::FIRST_LOCAL, &mut definitions).map_err(too_large)?;
-        Ok(Self { definitions: definitions.into(), messages: messages.into() })
+        let value = trunkline_wire::gob::begin(builtin::FIRST_LOCAL, &mut definitions);
+        Ok(Self { opening: definitions.into(), value, messages: messages.into() })
     }
 
-    pub(super) fn definitions(&self) -> &[u8] {
-        &self.definitions
+    /// Appends the definitions, and begins the value; what it gives is for [`finish`](trunkline_wire::gob::finish).
+    #[inline]
+    pub(super) fn begin(&self, out: &mut Vec<u8>) -> usize {
+        let start = out.len().saturating_add(self.value);
+        out.extend_from_slice(&self.opening);
+        start
     }
 
     pub(super) fn places(&self, message: usize) -> &[Place] {

@@ -81,7 +81,7 @@ pub(super) fn read_by(
 ) -> Result<(), Error> {
     let (definitions, value) = wire::split(body).map_err(broken)?;
     let plan = plan::Plan::of(schema, definitions, value.id())?;
-    read::fields(&plan, &value, &Budget::of(body), field)
+    read::fields(&plan, (value.id(), value.rest()), &Budget::of(body), field)
 }
 
 fn put(
@@ -89,8 +89,7 @@ fn put(
     out: &mut Vec<u8>,
     fields: impl FnOnce(&mut write::Writer<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    out.extend_from_slice(layout.definitions());
-    let start = wire::begin(builtin::FIRST_LOCAL, out);
+    let start = layout.begin(out);
     write::fields(layout, out, fields)?;
     wire::finish(start, out);
     Ok(())
@@ -102,20 +101,17 @@ pub(crate) fn encode<M: Message>(message: &M, out: &mut Vec<u8>) -> Result<(), E
 }
 
 pub(crate) fn decode<M: Message>(body: &[u8]) -> Result<M, Error> {
-    let (plan, value) = cache::plan::<M>(body)?;
+    let cache::Planned { how, id, value } = cache::plan::<M>(body)?;
     let budget = Budget::of(body);
     let mut message = M::empty();
-    read::fields(&plan, &value, &budget, |number, from| message.read_field(number, from))?;
+    read::fields(&how, (id, value), &budget, |number, from| message.read_field(number, from))?;
     Ok(message)
 }
 
 /// Writes bytes or a text as the whole value.
 #[inline(never)]
 pub(super) fn encode_bytes(bytes: &[u8], id: i64, out: &mut Vec<u8>) {
-    let start = wire::begin(id, out);
-    out.push(0);
-    wire::put_bytes(bytes, out);
-    wire::finish(start, out);
+    wire::put_single(id, bytes, out);
 }
 
 /// The bytes of a value that is bytes, or a text: what a caller without a schema writes for them.
@@ -129,8 +125,11 @@ pub(super) fn decode_bytes(body: &[u8]) -> Result<&[u8], Error> {
 
 /// The same as a part of the body.
 #[inline(never)]
-pub(super) fn share_bytes(body: &Bytes) -> Result<Bytes, Error> {
-    Ok(body.slice_ref(decode_bytes(body)?))
+pub(super) fn share_bytes(mut body: Bytes) -> Result<Bytes, Error> {
+    // They stand at the end.
+    let front = body.len().saturating_sub(decode_bytes(&body)?.len());
+    bytes::Buf::advance(&mut body, front);
+    Ok(body)
 }
 
 pub(super) fn decode_text(body: &[u8]) -> Result<&str, Error> {

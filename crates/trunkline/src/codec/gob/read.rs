@@ -1,6 +1,6 @@
 //! Reads the value of a message by its plan.
 
-use trunkline_wire::gob::{self as wire, Cursor, Message as WireMessage, Shape, Types, builtin};
+use trunkline_wire::gob::{self as wire, Cursor, Shape, Types, builtin};
 
 use super::layout::go_name;
 use super::plan::Plan;
@@ -8,22 +8,14 @@ use super::{Budget, CODEC, Error, broken, end};
 use crate::codec::MAX_DEPTH;
 use crate::message::{self, Entry, Form, Kind};
 
-/// Reads the fields of the whole value.
+/// Reads the fields of the whole value, which is of the type of this id.
 pub(super) fn fields(
     plan: &Plan,
-    value: &WireMessage<'_>,
+    (id, value): (i64, &[u8]),
     budget: &Budget,
     field: impl FnMut(u32, &mut Reader<'_>) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let mut from = Reader {
-        from: Cursor::new(value.rest()),
-        plan,
-        id: value.id(),
-        pair: 0,
-        bare: false,
-        depth: 0,
-        budget,
-    };
+    let mut from = Reader { from: Cursor::new(value), plan, id, pair: 0, bare: false, depth: 0, budget };
     message::Reader::message(&mut from, field).map_err(|e| e.in_codec(CODEC))?;
     end(&from.from)
 }
@@ -83,6 +75,24 @@ impl<'a> Reader<'a> {
         self.bare = false;
         self.from = around;
         Ok(())
+    }
+}
+
+impl Reader<'_> {
+    fn fitting_int(&mut self, kind: Kind) -> Result<i64, Error> {
+        let value = if self.id == builtin::INT {
+            self.from.int().map_err(broken)?
+        } else {
+            let value = self.from.uint().map_err(broken)?;
+            i64::try_from(value).map_err(|_| out_of_range(value, kind))?
+        };
+        let fits = match kind {
+            Kind::I8 => i8::try_from(value).is_ok(),
+            Kind::I16 => i16::try_from(value).is_ok(),
+            Kind::I32 => i32::try_from(value).is_ok(),
+            _ => true,
+        };
+        if fits { Ok(value) } else { Err(out_of_range(value, kind)) }
     }
 }
 
@@ -147,21 +157,13 @@ impl message::Reader for Reader<'_> {
         self.from.bool().map_err(broken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn int(&mut self, kind: Kind, _: Form) -> Result<i64, Error> {
-        let value = if self.id == builtin::INT {
-            self.from.int().map_err(broken)?
-        } else {
-            let value = self.from.uint().map_err(broken)?;
-            i64::try_from(value).map_err(|_| out_of_range(value, kind))?
-        };
-        let fits = match kind {
-            Kind::I8 => i8::try_from(value).is_ok(),
-            Kind::I16 => i16::try_from(value).is_ok(),
-            Kind::I32 => i32::try_from(value).is_ok(),
-            _ => true,
-        };
-        if fits { Ok(value) } else { Err(out_of_range(value, kind)) }
+        match kind {
+            // What most fields are is worth a line without a question.
+            Kind::I64 if self.id == builtin::INT => self.from.int().map_err(broken),
+            _ => self.fitting_int(kind),
+        }
     }
 
     #[inline]

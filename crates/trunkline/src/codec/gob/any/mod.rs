@@ -142,20 +142,21 @@ fn encode<T: Serialize + DeserializeOwned + 'static>(value: &T, out: &mut Vec<u8
 }
 
 fn decode<T: DeserializeOwned + 'static>(body: &[u8]) -> Result<T, Error> {
-    let (types, value) = cache::any_types(TypeId::of::<T>(), body, |definitions, root| {
-        let types = Types::of(definitions).map_err(broken)?;
-        // What cannot be told can be read all the same.
-        if let Ok(ours) = layout::<T>() {
-            check(&ours, &types, root)?;
-        }
-        Ok(types)
-    })?;
-    let mut from = Cursor::new(value.rest());
-    if !is_struct(&types, value.id()) {
+    let cache::Planned { how: types, id, value } =
+        cache::any_types(TypeId::of::<T>(), body, |definitions, root| {
+            let types = Types::of(definitions).map_err(broken)?;
+            // What cannot be told can be read all the same.
+            if let Ok(ours) = layout::<T>() {
+                check(&ours, &types, root)?;
+            }
+            Ok(types)
+        })?;
+    let mut from = Cursor::new(value);
+    if !is_struct(&types, id) {
         open(&mut from)?;
     }
     let track = Track::new(body, false);
-    let read = lenient::read(read::De::new(&types, value.id(), &mut from), &track);
+    let read = lenient::read(read::De::new(&types, id, &mut from), &track);
     let value = read.map_err(|failed| track.locate(failed.0))?;
     end(&from)?;
     Ok(value)
