@@ -309,7 +309,7 @@ mod mailbox {
                 thread::spawn(move || {
                     for letter in [1, 2] {
                         let mut message = Some(Letter(letter));
-                        block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)))
+                        block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, &mut 0, || false, cx)))
                             .map_err(drop)
                             .unwrap();
                     }
@@ -333,7 +333,7 @@ mod mailbox {
                     for letter in [1, 2] {
                         let mut message = Some(Letter(letter));
                         let pushed =
-                            block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)));
+                            block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, &mut 0, || false, cx)));
                         sent += usize::from(pushed.is_ok());
                     }
                     sent

@@ -22,6 +22,8 @@ pub(super) enum End {
     Closed,
     /// It failed, and the kind of failure.
     Lost(String),
+    /// The peer is another one than is meant, and why.
+    Stranger(String),
 }
 
 pub(super) struct Connection<X> {
@@ -98,7 +100,7 @@ impl<X: Exchange> Connection<X> {
             match read {
                 Ok(None) => {}
                 Ok(Some(0)) => return Err(self.closed()),
-                Ok(Some(length)) => self.hear(now, length, thread).map_err(End::Lost)?,
+                Ok(Some(length)) => self.hear(now, length, thread)?,
                 Err(error) => return Err(End::Lost(stream::kind(&error))),
             }
             self.hear_elsewhere(now, thread).map_err(|error| End::Lost(stream::kind(&error)))?;
@@ -179,7 +181,7 @@ impl<X: Exchange> Connection<X> {
 
     /// Takes in what was read.
     #[inline]
-    fn hear(&mut self, now: u64, read: usize, thread: &mut Thread) -> Result<(), String> {
+    fn hear(&mut self, now: u64, read: usize, thread: &mut Thread) -> Result<(), End> {
         let Thread { input, out, figures, .. } = thread;
         figures.moved(now, read, 0);
         if self.rest.is_empty() {
@@ -218,13 +220,14 @@ impl<X: Exchange> Connection<X> {
         bytes: &[u8],
         out: &mut Vec<u8>,
         figures: &mut Figures,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, End> {
         let mut unread = bytes;
         loop {
-            let (used, heard) = self.exchange.receive(unread, out)?;
+            let (used, heard) = self.exchange.receive(unread, out).map_err(End::Lost)?;
             unread = unread.get(used..).unwrap_or_default();
             match heard {
                 Heard::Draining => self.draining = true,
+                Heard::Stranger(why) => return Err(End::Stranger(why)),
                 Heard::NeedMore(length) => {
                     self.need = length;
                     figures.bodies_in += self.exchange.take_bodies();

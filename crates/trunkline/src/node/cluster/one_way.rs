@@ -1,0 +1,65 @@
+//! A connection on which bytes come and nothing goes back: its acknowledgements are let wait for one another.
+//!
+//! A node answers over a connection of its own, so nothing that leaves could carry the acknowledgement of what came. The
+//! kernel then sends one by itself as soon as the bytes are read, and a segment for each read was a quarter of the
+//! processor time of a call. Where it may wait, one goes out for every second segment, as TCP has it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::transport::{Io, Stream};
+
+/// After so many reads without a write the kernel is told once more. It goes back to answering at once by itself whenever
+/// nothing came for a while, and a peer that waits for acknowledgements (Nagle) is held up once in so many reads at most.
+const TOLD: u32 = 256;
+
+/// See the module.
+pub(super) struct OneWay {
+    stream: Stream,
+    /// Since the last write, or since the kernel was told.
+    reads: u32,
+}
+
+impl OneWay {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, reads: 0 }
+    }
+}
+
+impl Io for OneWay {
+    fn is_read_closed(&self) -> bool {
+        self.stream.is_read_closed()
+    }
+}
+
+impl AsyncRead for OneWay {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
+        this.reads += 1;
+        if this.reads >= TOLD {
+            this.reads = 0;
+            this.stream.delay_acknowledgements();
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for OneWay {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.reads = 0;
+        Pin::new(&mut this.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
