@@ -94,8 +94,10 @@ fn load<X: Exchange>(
     let cannot = |error: std::io::Error| format!("cannot wait for sockets: {error}");
     // Dials have a clock of their own.
     let before = Times::start(plan.stop);
-    let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress))).map_err(cannot)?;
-    let (made, failure) = worker.dial((number..plan.connections).step_by(plan.threads).len()).map_err(cannot)?;
+    let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))
+        .map_err(cannot)?;
+    let (made, failure) =
+        worker.dial((number..plan.connections).step_by(plan.threads).len()).map_err(cannot)?;
     if tell.blocking_send(Told::Dialled(made, failure)).is_err() {
         return Ok(None);
     }

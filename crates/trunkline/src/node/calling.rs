@@ -254,7 +254,15 @@ impl<'a, M: Message, A: Argument, R> Notifying<'a, M, A, R> {
     /// For generated code.
     #[doc(hidden)]
     pub fn new(target: &'a Handle<M>, method: &'static str, make: Make<M, A, R>, argument: A) -> Self {
-        Self { target, method, make, argument: Some(argument), envelope: None, number: 0, answer: PhantomData }
+        Self {
+            target,
+            method,
+            make,
+            argument: Some(argument),
+            envelope: None,
+            number: 0,
+            answer: PhantomData,
+        }
     }
 
     /// Sends it now, or fails now, where there is no room.

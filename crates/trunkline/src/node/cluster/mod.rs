@@ -60,8 +60,8 @@ use self::line::Phase;
 use self::remote::RemoteNode;
 use self::table::Remotes;
 use super::{Node, Outbound, Remote};
-use crate::service::BoxFuture;
 use crate::Result;
+use crate::service::BoxFuture;
 
 /// How many calls to one node may be in flight; one more fails.
 const CALLS: usize = 65_536;

@@ -466,7 +466,7 @@ impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
         let Some(caller) = &mut self.caller else { return false };
         caller.half_closed = true;
         // Whoever is answered elsewhere may go.
-        !self.way.as_ref().is_some_and(|(_, way)| way.own.is_some()) && self.work.calls() > 0
+        self.way.as_ref().is_none_or(|(_, way)| way.own.is_none()) && self.work.calls() > 0
     }
 
     fn is_done(&self) -> bool {
