@@ -63,3 +63,51 @@ impl AsyncWrite for OneWay {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Whether the kernel acknowledges at once.
+    fn at_once(connection: &OneWay) -> bool {
+        let Stream::Tcp(stream) = &connection.stream else { panic!("it is TCP") };
+        stream.quickack().unwrap()
+    }
+
+    async fn pair() -> (TcpStream, OneWay) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        (near, OneWay::new(Stream::Tcp(far)))
+    }
+
+    #[tokio::test]
+    async fn acknowledgements_wait_where_nothing_goes_back() {
+        let (mut near, mut far) = pair().await;
+        // The kernel forgets it when the test has to wait for its turn; then it is told again.
+        for _ in 0..100 * TOLD {
+            near.write_all(b"a").await.unwrap();
+            far.read_u8().await.unwrap();
+            if !at_once(&far) {
+                return;
+            }
+        }
+        panic!("the kernel was not told, or did not listen");
+    }
+
+    /// What is answered where it came is left to the kernel.
+    #[tokio::test]
+    async fn a_connection_that_is_written_to_is_left_alone() {
+        let (mut near, mut far) = pair().await;
+        for _ in 0..TOLD * 2 {
+            near.write_all(b"a").await.unwrap();
+            far.read_u8().await.unwrap();
+            far.write_all(b"b").await.unwrap();
+            near.read_u8().await.unwrap();
+            assert!(far.reads < 2);
+        }
+    }
+}
