@@ -64,7 +64,7 @@ impl AsyncWrite for OneWay {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -72,6 +72,7 @@ mod tests {
     use super::*;
 
     /// Whether the kernel acknowledges at once.
+    #[cfg(target_os = "linux")]
     fn at_once(connection: &OneWay) -> bool {
         let Stream::Tcp(stream) = &connection.stream else { panic!("it is TCP") };
         stream.quickack().unwrap()
@@ -84,6 +85,7 @@ mod tests {
         (near, OneWay::new(Stream::Tcp(far)))
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn acknowledgements_wait_where_nothing_goes_back() {
         let (mut near, mut far) = pair().await;
