@@ -40,6 +40,9 @@ struct Case {
     channels: Option<usize>,
     /// The calls go over Go's net/rpc with this body, in JSON, and are made by `trunkline bench`.
     netrpc: Option<&'static str>,
+    /// The calls go over saber's wire, from so many callers in flight that share the connection, and are made by
+    /// `trunkline bench`.
+    saber: bool,
     /// How many calls the two runs make.
     calls: [usize; 2],
     /// Instructions a request.
@@ -59,6 +62,7 @@ impl Case {
             batches: false,
             channels: None,
             netrpc: None,
+            saber: false,
             calls,
             bound,
         }
@@ -70,7 +74,7 @@ impl Case {
 /// Where a case is over its bound, find what grew (CONTRIBUTING.md says how) and make it shorter. A bound is raised
 /// only for something that is worth its price, with the reason in the message of the commit; it is lowered whenever the
 /// path has become shorter by more than 8 %, so that what was won is kept: `cargo xtask counters` says so.
-const CASES: [Case; 9] = [
+const CASES: [Case; 11] = [
     Case::of("server Echo.Owned 10x100", Side::Server, "Echo.Owned", 1_535.0),
     Case::of("server Echo.Echo 10x100", Side::Server, "Echo.Echo", 957.0),
     Case {
@@ -95,6 +99,12 @@ const CASES: [Case; 9] = [
         connections: 100,
         in_flight: 1,
         ..Case::of("server net/rpc Arith.Mul 100x1", Side::Server, "Arith.Mul", 4_292.0)
+    },
+    Case {
+        saber: true,
+        connections: 1,
+        in_flight: 200,
+        ..Case::of("server saber lobby.ReqLogin 1x200", Side::Server, "lobby.ReqLogin", 4_750.0)
     },
     Case::of("client Echo.Owned 10x100", Side::Client, "Echo.Owned", 1_885.0),
     Case { batches: true, ..Case::of("client in batches 10x100", Side::Client, "Echo.Owned", 935.0) },

@@ -43,6 +43,8 @@ fn serve(mut stream: TcpStream, to: Option<TcpStream>, seen: &Seen) {
             used += step.consumed;
             match step.next {
                 Next::Frame(Frame::Request(request, body)) => answer(&request, body, seen, &mut out),
+                // As a Go node does.
+                Next::Frame(Frame::Hello(_)) => {}
                 Next::NeedMore(_) => break,
                 other => panic!("{other:?}"),
             }
@@ -115,6 +117,17 @@ fn failures_are_told_by_their_text_and_their_code() {
     let done = run(&["bench", &url, "lobby/7.Fail", "-c", "2", "-n", "3"]);
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.stdout.contains("6  not today") && done.stdout.contains("10001:6"), "{done:?}");
+}
+
+#[test]
+fn a_node_of_another_name_is_one_line() {
+    let demo = support::Demo::start();
+    for time in [["-z", "10s"], ["-n", "1000"]] {
+        let url = format!("saber://{}/wrong", demo.address);
+        let done = run(&[&["bench", &url, "lobby.ReqLogin", "-c", "8"], &time[..]].concat());
+        assert_eq!((done.code, done.stderr.lines().count()), (3, 1), "{done:?}");
+        assert!(done.stderr.contains("the node is trunkline, not wrong"), "{done:?}");
+    }
 }
 
 #[test]

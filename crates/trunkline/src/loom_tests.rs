@@ -308,10 +308,12 @@ mod mailbox {
                 let queue = Arc::clone(&queue);
                 thread::spawn(move || {
                     for letter in [1, 2] {
-                        let mut message = Some(Letter(letter));
-                        block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)))
-                            .map_err(drop)
-                            .unwrap();
+                        let (mut message, mut number) = (Some(Letter(letter)), 0);
+                        block_on(std::future::poll_fn(|cx| {
+                            queue.poll_push(&mut message, &mut number, || false, cx)
+                        }))
+                        .map_err(drop)
+                        .unwrap();
                     }
                     queue.narrow(Gate::Shut);
                 })
@@ -331,9 +333,10 @@ mod mailbox {
                 thread::spawn(move || {
                     let mut sent = 0_usize;
                     for letter in [1, 2] {
-                        let mut message = Some(Letter(letter));
-                        let pushed =
-                            block_on(std::future::poll_fn(|cx| queue.poll_push(&mut message, || false, cx)));
+                        let (mut message, mut number) = (Some(Letter(letter)), 0);
+                        let pushed = block_on(std::future::poll_fn(|cx| {
+                            queue.poll_push(&mut message, &mut number, || false, cx)
+                        }));
                         sent += usize::from(pushed.is_ok());
                     }
                     sent

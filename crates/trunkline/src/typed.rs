@@ -320,8 +320,8 @@ fn unsaid(error: codec::Error) -> Status {
     if kind { status } else { Status::new(Code::Internal, status.message().to_owned()) }
 }
 
-#[cold]
-fn find(methods: &[&str], name: &str) -> Option<usize> {
+/// The index of the method of this name, exact or with ASCII letters of another case.
+pub(crate) fn find(methods: &[&str], name: &str) -> Option<usize> {
     let exact = methods.iter().position(|method| *method == name);
     exact.or_else(|| methods.iter().position(|method| method.eq_ignore_ascii_case(name)))
 }

@@ -48,12 +48,11 @@ pub(super) fn run(
             let trunkline = programs.trunkline.to_string_lossy();
             let line = [&callgrind[..], &[&*trunkline], &demo].concat();
             let server = Server::start(Path::new("valgrind"), &line, out)?;
-            let output = match case.netrpc {
-                Some(body) => run_limited(&mut bench(case, calls, body, programs, server.addr())),
-                None => {
-                    let mut client = Command::new(&programs.limit);
-                    run_limited(client.args(["client", server.addr()]).args(&arguments))
-                }
+            let output = if case.netrpc.is_some() || case.saber {
+                run_limited(&mut bench(case, calls, programs, server.addr()))
+            } else {
+                let mut client = Command::new(&programs.limit);
+                run_limited(client.args(["client", server.addr()]).args(&arguments))
             };
             // Callgrind writes what it counted when the process ends.
             server.stop()?;
@@ -72,20 +71,19 @@ pub(super) fn run(
 }
 
 /// The load tool, where the limit's client does not speak the wire.
-fn bench(case: &Case, calls: usize, body: &str, programs: &Programs, address: &str) -> Command {
-    let number = |n: usize| n.to_string();
+fn bench(case: &Case, calls: usize, programs: &Programs, address: &str) -> Command {
+    let Case { connections, in_flight, method, .. } = case;
+    let line = match case.netrpc {
+        Some(body) => {
+            format!("netrpc://{address} {method} -d {body} -c {connections} -p {in_flight} -n {calls}")
+        }
+        // So many calls for each caller.
+        None => {
+            format!("saber://{address} {method} --services 4 -c {in_flight} -n {}", calls / in_flight)
+        }
+    };
     let mut client = Command::new(&programs.trunkline);
-    client.args([
-        "bench",
-        &format!("netrpc://{address}"),
-        case.method,
-        "-d",
-        body,
-        "--json",
-        "--threads",
-        "1",
-    ]);
-    client.args(["-c", &number(case.connections), "-p", &number(case.in_flight), "-n", &number(calls)]);
+    client.arg("bench").args(line.split(' ')).args(["--json", "--threads", "1"]);
     client
 }
 

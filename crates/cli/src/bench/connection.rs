@@ -23,6 +23,8 @@ pub(super) enum End {
     Closed,
     /// It failed, and the kind of failure.
     Lost(String),
+    /// The peer is another one than is meant, and why.
+    Stranger(String),
 }
 
 pub(super) struct Connection<X> {
@@ -108,7 +110,7 @@ impl<X: Exchange> Connection<X> {
             match read {
                 Ok(None) => {}
                 Ok(Some(0)) => return Err(self.closed()),
-                Ok(Some(length)) => self.hear(now, length, thread).map_err(End::Lost)?,
+                Ok(Some(length)) => self.hear(now, length, thread)?,
                 Err(error) => return Err(End::Lost(stream::kind(&error))),
             }
             self.hear_elsewhere(now, thread).map_err(|error| End::Lost(stream::kind(&error)))?;
@@ -192,7 +194,7 @@ impl<X: Exchange> Connection<X> {
 
     /// Takes in what was read.
     #[inline]
-    fn hear(&mut self, now: u64, read: usize, thread: &mut Thread) -> Result<(), String> {
+    fn hear(&mut self, now: u64, read: usize, thread: &mut Thread) -> Result<(), End> {
         let Thread { input, out, figures, .. } = thread;
         figures.moved(now, read, 0);
         if self.rest.is_empty() {
@@ -231,10 +233,10 @@ impl<X: Exchange> Connection<X> {
         bytes: &[u8],
         out: &mut Vec<u8>,
         figures: &mut Figures,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, End> {
         let mut unread = bytes;
         if self.asked.is_some() {
-            let Some(head) = tunnel::answered(bytes)? else {
+            let Some(head) = tunnel::answered(bytes).map_err(End::Lost)? else {
                 self.need = 0;
                 return Ok(0);
             };
@@ -243,10 +245,11 @@ impl<X: Exchange> Connection<X> {
             self.exchange.greet(out);
         }
         loop {
-            let (used, heard) = self.exchange.receive(unread, out)?;
+            let (used, heard) = self.exchange.receive(unread, out).map_err(End::Lost)?;
             unread = unread.get(used..).unwrap_or_default();
             match heard {
                 Heard::Draining => self.draining = true,
+                Heard::Stranger(why) => return Err(End::Stranger(why)),
                 Heard::NeedMore(length) => {
                     self.need = length;
                     figures.bodies_in += self.exchange.take_bodies();

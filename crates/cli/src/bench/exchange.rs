@@ -81,6 +81,8 @@ pub(super) enum Heard {
     NeedMore(usize),
     /// The peer takes no more calls on this connection.
     Draining,
+    /// The peer is not the one that is meant, and why: there is nothing to call.
+    Stranger(String),
 }
 
 impl Exchange for Rpcx {

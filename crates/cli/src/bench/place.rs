@@ -198,6 +198,10 @@ impl<X: Exchange> Place<X> {
         }
         match end {
             End::Done => return,
+            End::Stranger(why) => {
+                thread.stranger = Some(why);
+                return;
+            }
             End::Closed => self.lost_at = None,
             End::Lost(kind) if connection.is_idle() && !connection.answered => fail_one(thread, &kind),
             End::Lost(kind) => connection.fail(thread, &kind),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use trunkline::wire::Limits;
-use trunkline::wire::saber::{self, Decoder, Frame, Handle, Hint, Request};
+use trunkline::wire::saber::{self, Decoder, Frame, Handle, Hello, Hint, Request};
 
 use super::exchange::{Exchange, Heard, message};
 use super::plan::Target;
@@ -21,6 +21,7 @@ const FIRST_SERVICE: u64 = 101;
 const GID: u64 = 10_100_000;
 
 /// Who calls whom, with what.
+#[derive(Default)]
 pub(super) struct Callers {
     /// The callers' handles, and whom each calls.
     all: Vec<(Handle, Handle)>,
@@ -28,6 +29,9 @@ pub(super) struct Callers {
     places: HashMap<Handle, u32>,
     /// The bodies of saber's own stress test, one a caller; empty where bodies were given.
     logins: Vec<Vec<u8>>,
+    /// The names of the callers' node, and of the one that is called.
+    from: String,
+    to: String,
 }
 
 impl Callers {
@@ -69,7 +73,7 @@ impl Callers {
             format!(r#"{{"Gid":{},"Name":"{name:08x}"}}"#, GID + caller).into_bytes()
         };
         let logins = if login { numbers.map(body).collect() } else { Vec::new() };
-        Ok(Self { all, places, logins })
+        Ok(Self { all, places, logins, from: from.to_owned(), to: to.to_owned() })
     }
 }
 
@@ -91,12 +95,14 @@ impl Exchange for Saber {
     fn new(target: &Target) -> Self {
         let mut limits = Limits::default();
         limits.body = REPLY_LIMIT;
-        let none = || Arc::new(Callers { all: Vec::new(), places: HashMap::new(), logins: Vec::new() });
-        let callers = target.callers.as_ref().map_or_else(none, Arc::clone);
+        let callers = target.callers.as_ref().map(Arc::clone).unwrap_or_default();
         Self { decoder: Decoder::new(&limits), callers, bodies: 0 }
     }
 
-    fn greet(&mut self, _: &mut Vec<u8>) {}
+    /// Asks a Trunkline node for its name. A Go node passes over it.
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        Hello { asks: true, cluster: &self.callers.from }.encode(out);
+    }
 
     #[inline]
     fn call(&mut self, target: &Target, id: u64, body: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
@@ -119,6 +125,11 @@ impl Exchange for Saber {
             saber::Next::Frame(Frame::Response(response, body)) => (response, body.len()),
             saber::Next::ResponseTooLarge(response, body) => (response, body),
             saber::Next::NeedMore(length) => return Ok((step.consumed, Heard::NeedMore(length))),
+            saber::Next::Frame(Frame::Hello(hello)) if hello.cluster != self.callers.to => {
+                let (is, not) = (hello.cluster.escape_debug(), &self.callers.to);
+                let text = format!("the node is {is}, not {not}: call saber://HOST:PORT/{is}");
+                return Ok((step.consumed, Heard::Stranger(text)));
+            }
             _ => return Ok((step.consumed, Heard::Nothing)),
         };
         let Some(place) = self.callers.places.get(&response.destination) else {

@@ -65,6 +65,8 @@ pub(super) struct Thread {
     pub(super) scratch: Scratch,
     /// How many calls have ended, for whoever shows the progress.
     progress: Arc<AtomicU64>,
+    /// Why there is nothing to call, where the peer is another one than is meant.
+    pub(super) stranger: Option<String>,
 }
 
 /// A call that may start.
@@ -98,6 +100,7 @@ impl Thread {
             out: Vec::new(),
             scratch: Scratch::default(),
             progress,
+            stranger: None,
         }
     }
 

@@ -80,7 +80,7 @@ pub(super) fn run(
     let _ = match load(plan, number, progress, tell, orders) {
         Ok(Some(figures)) => tell.blocking_send(Told::Done(Box::new(figures))),
         Ok(None) => Ok(()),
-        Err(why) => tell.blocking_send(Told::Failed(format!("cannot wait for sockets: {why}"))),
+        Err(why) => tell.blocking_send(Told::Failed(why)),
     };
 }
 
@@ -90,19 +90,25 @@ fn load<X: Exchange>(
     progress: Arc<AtomicU64>,
     tell: &Sender<Told>,
     orders: &Orders,
-) -> std::io::Result<Option<Figures>> {
+) -> Result<Option<Figures>, String> {
+    let cannot = |error: std::io::Error| format!("cannot wait for sockets: {error}");
     // Dials have a clock of their own.
     let before = Times::start(plan.stop);
-    let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))?;
-    let (made, failure) = worker.dial((number..plan.connections).step_by(plan.threads).len())?;
+    let mut worker = Worker::<X>::new(Thread::new(Arc::clone(&plan), before, number, Arc::clone(&progress)))
+        .map_err(cannot)?;
+    let (made, failure) =
+        worker.dial((number..plan.connections).step_by(plan.threads).len()).map_err(cannot)?;
     if tell.blocking_send(Told::Dialled(made, failure)).is_err() {
         return Ok(None);
     }
     let Ok(times) = orders.begin.recv() else { return Ok(None) };
     worker.thread = Thread::new(plan, times, number, progress);
     worker.begun = true;
-    worker.run(&orders.stop)?;
-    Ok(Some(worker.thread.figures))
+    worker.run(&orders.stop).map_err(cannot)?;
+    match worker.thread.stranger {
+        None => Ok(Some(worker.thread.figures)),
+        Some(why) => Err(why),
+    }
 }
 
 struct Worker<X> {

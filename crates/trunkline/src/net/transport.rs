@@ -165,6 +165,19 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Tells the kernel that acknowledgements may wait a moment for what carries them, or for the next one. It forgets
+    /// that when nothing came for a while.
+    #[cfg(feature = "node")]
+    pub(crate) fn delay_acknowledgements(&self) {
+        #[cfg(target_os = "linux")]
+        if let Self::Socket(socket) = self {
+            // Where it cannot, or the socket is none of TCP's, they go out at once.
+            let _ = rustix::net::sockopt::set_tcp_quickack(socket, false);
+        }
+    }
+}
+
 /// Small messages leave at once, and a peer that is gone without a word is noticed within 30 s.
 pub(crate) fn tune(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);

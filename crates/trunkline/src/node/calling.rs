@@ -232,7 +232,20 @@ pub struct Notifying<'a, M, A, R> {
     make: Make<M, A, R>,
     argument: Option<A>,
     envelope: Option<Envelope<M>>,
+    /// What it waits for room under; 0 where it does not.
+    number: u64,
     answer: PhantomData<fn() -> R>,
+}
+
+impl<M, A, R> Drop for Notifying<'_, M, A, R> {
+    fn drop(&mut self) {
+        if self.number != 0
+            && self.envelope.is_some()
+            && let Target::Local(shared) = &self.target.0
+        {
+            shared.queue.leave(self.number);
+        }
+    }
 }
 
 impl<M, A, R> Unpin for Notifying<'_, M, A, R> {}
@@ -241,7 +254,15 @@ impl<'a, M: Message, A: Argument, R> Notifying<'a, M, A, R> {
     /// For generated code.
     #[doc(hidden)]
     pub fn new(target: &'a Handle<M>, method: &'static str, make: Make<M, A, R>, argument: A) -> Self {
-        Self { target, method, make, argument: Some(argument), envelope: None, answer: PhantomData }
+        Self {
+            target,
+            method,
+            make,
+            argument: Some(argument),
+            envelope: None,
+            number: 0,
+            answer: PhantomData,
+        }
     }
 
     /// Sends it now, or fails now, where there is no room.
@@ -364,7 +385,7 @@ impl<M: Message, A: Argument, R> Future for Notifying<'_, M, A, R> {
             }
             this.envelope = Some(envelope);
         }
-        let pushed = shared.queue.poll_push(&mut this.envelope, current::is_inside, cx);
+        let pushed = shared.queue.poll_push(&mut this.envelope, &mut this.number, current::is_inside, cx);
         if pushed.is_pending() {
             current::waits_for(shared.core.identity.handle());
         }

@@ -4,26 +4,34 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::answer::dropped;
 use super::chain::Chain;
+use super::cluster::Answer;
 use super::identity::Identity;
 use super::mailbox::BoxFutureRunning;
 use super::view::ServiceView;
 use crate::service::BoxFuture;
-use crate::{Call, Name, Reply, Result, Status};
+use crate::{Call, MethodId, Name, Reply, Result, Status};
 
 /// A mailbox whose messages are of a type that is not known here.
 pub(crate) trait Deliver: Send + Sync {
     /// Whose mailbox it is.
     fn identity(&self) -> &Identity;
 
-    /// The names of its methods, as calls carry them.
+    /// The names of its methods.
     fn methods(&self) -> &'static [&'static str];
 
-    /// Puts a call into the mailbox. It never blocks: what cannot be put there is refused at once, and then the slot
-    /// has been answered with the same status.
+    /// The method that a call names, exactly or with ASCII letters of another case.
+    fn method(&self, name: &str) -> Option<MethodId> {
+        let index = crate::typed::find(self.methods(), name).and_then(|index| u16::try_from(index).ok())?;
+        Some(MethodId { service: 0, method: index, flat: index.into() })
+    }
+
+    /// Puts a call, whose method is [known](Self::method), into the mailbox. It never blocks: what cannot be put there is refused at once,
+    /// and then the slot has been answered with the same status.
     fn deliver(&self, delivery: Delivery) -> Result<()>;
 
     /// The mailbox as what it is, for a typed handle.
@@ -58,28 +66,75 @@ pub(crate) struct Delivery {
     pub(crate) slot: Option<Slot>,
 }
 
-/// Takes the answer to one call, exactly once: a slot that is dropped answers that the service went away.
-pub(crate) struct Slot(Option<Box<dyn FnOnce(Result<Reply>) + Send>>);
+impl Delivery {
+    /// Answers that it is refused; the status is given back.
+    #[cold]
+    pub(crate) fn refuse(self, status: Status) -> Status {
+        if let Some(slot) = self.slot {
+            slot.answer(Err(status.clone()));
+        }
+        status
+    }
+}
+
+/// Takes the answer to one call, exactly once: a slot that is dropped answers that the service went away. It is filled by
+/// whoever ends the call, on the service's thread.
+pub(crate) struct Slot(Option<To>);
+
+enum To {
+    /// Somebody in this process waits.
+    Here(oneshot::Sender<Result<Reply>>),
+    /// It leaves by a connection.
+    Cluster(Answer),
+}
 
 impl Slot {
-    /// The function is called once, by whoever ends the call: on the service's thread, so it must be short and must
-    /// not block.
-    pub(crate) fn new(answer: impl FnOnce(Result<Reply>) + Send + 'static) -> Self {
-        Self(Some(Box::new(answer)))
+    /// The answer to a call of another node.
+    pub(crate) fn cluster(answer: Answer) -> Self {
+        Self(Some(To::Cluster(answer)))
+    }
+
+    /// The answer to a call of this process.
+    pub(crate) fn here(sender: oneshot::Sender<Result<Reply>>) -> Self {
+        Self(Some(To::Here(sender)))
+    }
+
+    /// The most bytes that the body of a reply may have.
+    pub(crate) fn limit(&self) -> usize {
+        match &self.0 {
+            Some(To::Cluster(answer)) => answer.limit(),
+            _ => usize::MAX,
+        }
     }
 
     /// Ends the call.
     pub(crate) fn answer(mut self, result: Result<Reply>) {
-        if let Some(answer) = self.0.take() {
-            answer(result);
+        self.fill(result);
+    }
+
+    /// Ends the call by a reply of this body, which is within the limit.
+    pub(crate) fn reply(mut self, body: &[u8]) {
+        match self.0.take() {
+            // Who waits may be gone.
+            Some(To::Here(sender)) => drop(sender.send(Ok(Reply::new(Bytes::copy_from_slice(body))))),
+            Some(To::Cluster(answer)) => answer.reply(body),
+            None => {}
+        }
+    }
+
+    fn fill(&mut self, result: Result<Reply>) {
+        match self.0.take() {
+            Some(To::Here(sender)) => drop(sender.send(result)),
+            Some(To::Cluster(answer)) => answer.write(&result),
+            None => {}
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
-            answer(Err(dropped()));
+        if self.0.is_some() {
+            self.fill(Err(dropped()));
         }
     }
 }

@@ -51,6 +51,11 @@ impl Identity {
         &self.name
     }
 
+    /// The name, shared and not copied.
+    pub(crate) fn name_shared(&self) -> Name {
+        self.name.clone()
+    }
+
     /// Its number among those of its name.
     #[must_use]
     pub fn id(&self) -> u32 {

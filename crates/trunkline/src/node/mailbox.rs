@@ -140,27 +140,21 @@ impl<M: Message> Deliver for Shared<M> {
     }
 
     fn deliver(&self, delivery: Delivery) -> Result<()> {
-        let refused = match self.check_cycle(&delivery.chain) {
-            Ok(()) => {
-                let envelope = Envelope::Raw(Box::new(delivery));
-                let evict = self.overflow == Overflow::DropOldest && envelope.may_drop();
-                match self.queue.push(envelope, evict, current::is_inside) {
-                    Ok(evicted) => {
-                        drop_evicted(evicted);
-                        return Ok(());
-                    }
-                    Err(refused) => self.refusal(refused),
-                }
-            }
-            Err(status) => (Envelope::Raw(Box::new(delivery)), status),
-        };
-        let (envelope, status) = refused;
-        if let Envelope::Raw(delivery) = envelope
-            && let Some(slot) = delivery.slot
-        {
-            slot.answer(Err(status.clone()));
+        if let Err(status) = self.check_cycle(&delivery.chain) {
+            return Err(delivery.refuse(status));
         }
-        Err(status)
+        let envelope = Envelope::Raw(Box::new(delivery));
+        let evict = self.overflow == Overflow::DropOldest && envelope.may_drop();
+        match self.queue.push(envelope, evict, current::is_inside) {
+            Ok(evicted) => {
+                drop_evicted(evicted);
+                Ok(())
+            }
+            Err(refused) => Err(match self.refusal(refused) {
+                (Envelope::Raw(delivery), status) => delivery.refuse(status),
+                (_, status) => status,
+            }),
+        }
     }
 
     fn as_any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {

@@ -323,6 +323,14 @@ impl Node {
         }
     }
 
+    /// Whether calls from elsewhere are let in: not any more where the node stops.
+    pub(crate) fn admits(&self) -> Result<()> {
+        if self.0.stopping.load(Ordering::Acquire) && !current::is_inside() {
+            return Err(self.stops());
+        }
+        Ok(())
+    }
+
     /// Gives a call from elsewhere to its service. It never blocks. Whatever becomes of the call, its slot is answered
     /// exactly once: at once where it is refused, and then the same status is returned, too.
     ///
@@ -330,25 +338,20 @@ impl Node {
     /// [`Code::NotFound`] for an unknown service or method, [`Code::Limited`] for a full mailbox,
     /// [`Code::Unavailable`] for a service that has stopped, [`Code::Failed`] for a cycle, [`Code::Draining`] where the
     /// node stops.
-    pub(crate) fn deliver(&self, to: Destination<'_>, from: From, delivery: Delivery) -> Result<()> {
-        let refuse = |delivery: Delivery, status: Status| {
-            if let Some(slot) = delivery.slot {
-                slot.answer(Err(status.clone()));
+    pub(crate) fn deliver(&self, to: Destination<'_>, from: From, mut delivery: Delivery) -> Result<()> {
+        let found = self.admits().and_then(|()| {
+            let service = self.0.services.find(to).ok_or_else(|| registry::unknown(to))?;
+            let name = delivery.call.method();
+            let method = service.method(name).ok_or_else(|| unknown_method(name, from))?;
+            Ok((service, method))
+        });
+        match found {
+            Ok((service, method)) => {
+                delivery.call.method = Some(method);
+                service.deliver(delivery)
             }
-            Err(status)
-        };
-        if self.0.stopping.load(Ordering::Acquire) && !current::is_inside() {
-            return refuse(delivery, self.stops());
+            Err(status) => Err(delivery.refuse(status)),
         }
-        let Some(service) = self.0.services.find(to) else {
-            return refuse(delivery, registry::unknown(to));
-        };
-        let method = delivery.call.method();
-        if !service.methods().iter().any(|known| known.eq_ignore_ascii_case(method)) {
-            let status = unknown_method(method, from);
-            return refuse(delivery, status);
-        }
-        service.deliver(delivery)
     }
 }
 
@@ -376,8 +379,7 @@ impl Node {
         chain: Chain,
     ) -> Result<crate::Reply> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let slot = Slot::new(move |result| drop(sender.send(result)));
-        self.deliver(to, from, Delivery { call, chain, slot: Some(slot) })?;
+        self.deliver(to, from, Delivery { call, chain, slot: Some(Slot::here(sender)) })?;
         receiver.await.unwrap_or_else(|_| Err(answer::dropped()))
     }
 }
@@ -471,7 +473,8 @@ impl fmt::Debug for NodeBuilder {
     }
 }
 
-fn unknown_method(name: &str, from: From) -> Status {
+/// The service has no such method.
+pub(crate) fn unknown_method(name: &str, from: From) -> Status {
     let text = match from {
         From::Node => format!("call unknown func {name}"),
         From::Cluster => format!("unknown rpc func {name}"),

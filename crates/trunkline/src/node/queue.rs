@@ -93,8 +93,10 @@ struct State<E, C> {
     /// The service is gone: nobody takes commands any more.
     closed: bool,
     capacity: usize,
-    /// Those who wait for room.
-    waiting: Option<Box<Vec<Waker>>>,
+    /// Those who wait for room, in the order of their numbers. All of them are woken together, and forgotten.
+    waiting: Option<Box<Vec<(u64, Waker)>>>,
+    /// The last number that was given to one who waits.
+    waits: u64,
     sent: u64,
     gone: u64,
     dropped: u64,
@@ -117,6 +119,7 @@ impl<E: Entry, C> Queue<E, C> {
             closed: false,
             capacity: capacity.max(1),
             waiting: None,
+            waits: 0,
             sent: 0,
             gone: 0,
             dropped: 0,
@@ -156,10 +159,12 @@ impl<E: Entry, C> Queue<E, C> {
         Ok(evicted)
     }
 
-    /// Puts a message in as soon as there is room.
+    /// Puts a message in as soon as there is room. `number` is what the sender waits under, at first 0; one that stops
+    /// to wait [leaves](Self::leave).
     pub(crate) fn poll_push(
         &self,
         message: &mut Option<E>,
+        number: &mut u64,
         inside: impl FnOnce() -> bool,
         cx: &Context<'_>,
     ) -> Poll<Result<(), Refused<E>>> {
@@ -169,10 +174,7 @@ impl<E: Entry, C> Queue<E, C> {
             return Poll::Ready(Err(Refused::Shut(own)));
         }
         if self.is_full(&state) {
-            let waiting = state.waiting.get_or_insert_default();
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
+            state.wait(number, cx.waker());
             *message = Some(own);
             return Poll::Pending;
         }
@@ -288,6 +290,20 @@ impl<E: Entry, C> Queue<E, C> {
     fn is_full(&self, state: &State<E, C>) -> bool {
         state.messages.len() + self.taken.load(Ordering::Relaxed) >= state.capacity
     }
+}
+
+impl<E, C> Queue<E, C> {
+    /// The sender of this number waits for room no more: nothing is kept of it.
+    #[cold]
+    pub(crate) fn leave(&self, number: u64) {
+        let mut state = self.lock();
+        let Some(waiting) = &mut state.waiting else { return };
+        // What a waker does when it is dropped is not ours, so it is dropped outside the lock.
+        let place = waiting.binary_search_by_key(&number, |(number, _)| *number);
+        let gone = place.ok().map(|place| waiting.remove(place));
+        drop(state);
+        drop(gone);
+    }
 
     fn lock(&self) -> MutexGuard<'_, State<E, C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -307,6 +323,19 @@ impl<E, C> State<E, C> {
         }
         self.messages.push_back(message);
         if self.hungry { self.asleep.take() } else { None }
+    }
+
+    /// Remembers a sender that waits for room, under its number or a new one.
+    fn wait(&mut self, number: &mut u64, waker: &Waker) {
+        let waiting = self.waiting.get_or_insert_default();
+        match waiting.binary_search_by_key(number, |(number, _)| *number) {
+            Ok(place) => waiting.get_mut(place).into_iter().for_each(|(_, known)| known.clone_from(waker)),
+            Err(_) => {
+                self.waits += 1;
+                *number = self.waits;
+                waiting.push((*number, waker.clone()));
+            }
+        }
     }
 
     /// What was taken stands before everything else again.
@@ -336,8 +365,8 @@ impl<E, C> State<E, C> {
     }
 }
 
-fn wake_all(waiting: Option<Box<Vec<Waker>>>) {
-    waiting.into_iter().flat_map(|waiting| *waiting).for_each(Waker::wake);
+fn wake_all(waiting: Option<Box<Vec<(u64, Waker)>>>) {
+    waiting.into_iter().flat_map(|waiting| *waiting).for_each(|(_, waker)| waker.wake());
 }
 
 fn count(number: usize) -> u64 {

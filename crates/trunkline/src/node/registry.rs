@@ -1,6 +1,7 @@
 //! The services of a node, by handle, by name and number.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashMap;
@@ -10,7 +11,11 @@ use crate::{Code, Result, Status};
 
 /// The services of a node.
 #[derive(Default)]
-pub(crate) struct Registry(RwLock<Tables>);
+pub(crate) struct Registry {
+    tables: RwLock<Tables>,
+    /// Counts changes: whoever keeps a service that was found looks again after one.
+    version: AtomicU64,
+}
 
 #[derive(Default)]
 struct Tables {
@@ -38,6 +43,7 @@ impl Registry {
         }
         tables.by_name.entry(identity.name().into()).or_default().insert(identity.id(), identity.handle());
         tables.by_handle.insert(identity.handle(), service);
+        self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
@@ -49,7 +55,13 @@ impl Registry {
         if ids.is_empty() {
             tables.by_name.remove(name);
         }
+        self.version.fetch_add(1, Ordering::Release);
         tables.by_handle.remove(&handle)
+    }
+
+    /// Which services there are: another number where one came or went.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// The service that a frame or a caller means.
@@ -77,11 +89,11 @@ impl Registry {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Tables> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

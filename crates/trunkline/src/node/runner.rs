@@ -46,6 +46,8 @@ pub(super) struct Runner<'s, M, H, F> {
     service: Option<Arc<Core>>,
     /// Makes the future that works on a message.
     handle: H,
+    /// Which service a handler waits for that is not polled here; 0 for none.
+    elsewhere: Option<fn(&F) -> u64>,
     batch: VecDeque<Envelope<M>>,
     spare: Option<Pin<Box<F>>>,
     /// None while no handler waits: most services are idle most of the time.
@@ -90,6 +92,7 @@ where
             shared,
             service: Some(Arc::clone(&shared.core)),
             handle,
+            elsewhere: None,
             batch: VecDeque::new(),
             spare: None,
             waiting: None,
@@ -97,6 +100,12 @@ where
             settings,
             ending: None,
         }
+    }
+
+    /// For handlers that have tasks of their own: which service one waits for is asked of it.
+    pub(super) fn with_handlers_elsewhere(mut self, waits_for: fn(&F) -> u64) -> Self {
+        self.elsewhere = Some(waits_for);
+        self
     }
 
     /// A turn: what was woken goes on, messages are begun, until there is nothing to do or others want the thread.
@@ -275,7 +284,7 @@ where
         let handlers = self.waiting.iter().flat_map(|waiting| waiting.futures()).map(|handler| HandlerView {
             running_ms: u64::try_from(handler.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             waits_for: None,
-            handle: handler.waits_for,
+            handle: self.elsewhere.map_or(handler.waits_for, |ask| ask(&handler.future)),
         });
         RunningView(handlers.collect())
     }

@@ -5,23 +5,28 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::chain::Chain;
 use super::core::Core;
 use super::current;
-use super::deliver::Delivery;
+use super::deliver::{Delivery, Slot};
 use super::mailbox::{Command, Envelope, MailboxService, Message, Shared};
 use super::queue::Next;
 use super::runner::{End, Runner, RunnerSettings, log_panic};
 use super::settings::{Mailbox, Mode, Remake, Restarts};
 use super::view::RunningView;
-use crate::{Code, Result, Service, Status, asked};
+use crate::asked::{Asked, Outcome};
+use crate::net::buffers;
+use crate::service::{BoxFuture, ReplyBuf};
+use crate::{Code, Reply, Result, Service, Status};
 
 /// What a service's task has to know of it.
 pub(super) struct Life<S> {
@@ -100,8 +105,8 @@ async fn one_by_one<S: MailboxService>(life: &Life<S>, shared: &Shared<S::Messag
 
 /// The same for one whose handlers have tasks of their own.
 async fn parallel<S: MailboxService>(life: &Life<S>, shared: &Shared<S::Message>) -> End {
-    let handle = |envelope| apart(Arc::clone(&shared.core), Arc::clone(&life.service), envelope);
-    let mut runner = Runner::new(shared, &life.settings, handle);
+    let handle = |envelope| Apart::new(Arc::clone(&shared.core), Arc::clone(&life.service), envelope);
+    let mut runner = Runner::new(shared, &life.settings, handle).with_handlers_elsewhere(Apart::waits_for);
     tokio::task::unconstrained(poll_fn(|cx| runner.poll(cx))).await
 }
 
@@ -110,23 +115,62 @@ async fn work<S: MailboxService>(service: &S, envelope: Envelope<S::Message>) {
     let message = match envelope {
         Envelope::Message(message) => message,
         Envelope::Tick(tick) => tick.message(),
-        Envelope::Raw(delivery) => return Box::pin(raw(service, *delivery)).await,
+        Envelope::Raw(delivery) => {
+            return match begin_raw(service, *delivery) {
+                None => (),
+                Some(waits) => Box::pin(waits.ended()).await,
+            };
+        }
     };
     service.handle(message).await;
 }
 
-/// Works on a call that came through the codec.
-async fn raw<S: Service>(service: &S, delivery: Delivery) {
-    let Delivery { call, chain, slot } = delivery;
+/// Begins a call that came through the codec, and asks it once: most have ended then, and nothing has to be made to wait
+/// for them.
+fn begin_raw<S: Service>(service: &S, delivery: Delivery) -> Option<Waits<'_>> {
+    let Delivery { call, mut chain, slot } = delivery;
     let deadline = call.context.deadline;
-    let work = Scoped { work: asked::call(service, call), deadline, chain };
-    let result = match deadline {
-        None => work.await,
-        Some(deadline) => match tokio::time::timeout_at(deadline, work).await {
-            Ok(result) => result,
-            Err(_) => Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")),
-        },
+    let mut written = buffers::take_write();
+    let limit = slot.as_ref().map_or(usize::MAX, Slot::limit);
+    let mut asked = Asked::new(call, Some(ReplyBuf::new(&mut written, limit)));
+    current::for_call(deadline, &mut chain, || service.start(&mut asked));
+    let outcome = asked.outcome;
+    let waits = match outcome {
+        Outcome::Written => {
+            slot.into_iter().for_each(|slot| slot.reply(&written));
+            None
+        }
+        Outcome::Ended(result) => {
+            end(slot, result);
+            None
+        }
+        Outcome::Waits(work) => Some(Waits { work: Scoped { work, deadline, chain }, slot }),
     };
+    buffers::give_write(written);
+    waits
+}
+
+/// A call through the codec that was asked once.
+struct Waits<'s> {
+    work: Scoped<BoxFuture<'s>>,
+    slot: Option<Slot>,
+}
+
+impl Waits<'_> {
+    async fn ended(self) {
+        let result = match self.work.deadline {
+            None => self.work.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, self.work).await {
+                Ok(result) => result,
+                Err(_) => Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded")),
+            },
+        };
+        end(self.slot, result);
+    }
+}
+
+/// Ends a call that came through the codec.
+fn end(slot: Option<Slot>, result: Result<Reply>) {
     if result.is_err() {
         current::with(|service| service.map(|service| service.figures.rare().failed.add()));
     }
@@ -155,24 +199,49 @@ impl<F: Future> Future for Scoped<F> {
     }
 }
 
-/// Works on a message in a task of its own, which ends when nobody waits for it.
-async fn apart<S: MailboxService>(core: Arc<Core>, service: Arc<S>, envelope: Envelope<S::Message>) {
-    let mut core = Some(core);
-    let mut work = Box::pin(async move { work(&*service, envelope).await });
-    let task = poll_fn(move |cx| current::turn(&mut core, || work.as_mut().poll(cx)));
-    let mut task = Apart(tokio::spawn(task));
-    if let Err(error) = (&mut task.0).await
-        && let Ok(panic) = error.try_into_panic()
-    {
-        resume_unwind(panic);
+/// A message that is worked on in a task of its own, which ends when nobody waits for it.
+struct Apart {
+    task: JoinHandle<()>,
+    /// The handle of the service that the handler waits for; 0 for none.
+    waits_for: Arc<AtomicU64>,
+}
+
+impl Apart {
+    fn new<S: MailboxService>(core: Arc<Core>, service: Arc<S>, envelope: Envelope<S::Message>) -> Self {
+        let waits_for = Arc::<AtomicU64>::default();
+        let told = Arc::clone(&waits_for);
+        let mut core = Some(core);
+        let mut work = Box::pin(async move { work(&*service, envelope).await });
+        let task = poll_fn(move |cx| {
+            let polled = current::turn(&mut core, || work.as_mut().poll(cx));
+            told.store(current::take_waits_for(), Ordering::Relaxed);
+            polled
+        });
+        Self { task: tokio::spawn(task), waits_for }
+    }
+
+    fn waits_for(&self) -> u64 {
+        self.waits_for.load(Ordering::Relaxed)
     }
 }
 
-struct Apart(tokio::task::JoinHandle<()>);
+impl Future for Apart {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(Pin::new(&mut self.task).poll(cx));
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
+        }
+        Poll::Ready(())
+    }
+}
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 

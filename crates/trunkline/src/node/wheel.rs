@@ -1,14 +1,17 @@
 //! A hierarchical timing wheel: inserting and cancelling take the same time however many timers there are.
 //!
-//! Six levels of 64 slots: a timer stands in the level of the highest six bits in which its tick differs from now, and
-//! moves down as these come true. It knows no clock: ticks are numbers. What is due is popped one by one, and so are
-//! timers moved down, so that nobody who shares the wheel waits long for it.
+//! Six levels of 128 slots; a slot has 64 times as many ticks as one of the level below, and a level reaches to the end
+//! of the next slot of the level above. So a slot above may be emptied into the level below a whole slot before its first
+//! tick, and timers move down while nothing is due: a million of them that move at once make no other one late. It knows
+//! no clock: ticks are numbers. What is due is popped one by one, and so are timers moved down, so that nobody who shares
+//! the wheel waits long for it.
 
 const LEVELS: usize = 6;
 const BITS: u32 = 6;
-const SLOTS: u64 = 1 << BITS;
+const WIDTH: usize = 2 << BITS;
+const SLOTS: u64 = WIDTH as u64;
 /// A timer that is farther off than this stands as if it were so far off, and is looked at again then.
-const FARTHEST: u64 = (SLOTS - 1) << (BITS * 5);
+const FARTHEST: u64 = ((1 << BITS) - 1) << (BITS * 5);
 /// Entries are kept in pages, so that growing moves none of them.
 const PAGE: usize = 1024;
 const NONE: u32 = u32::MAX;
@@ -34,8 +37,8 @@ struct Entry<A> {
 
 #[derive(Clone, Copy)]
 struct Level {
-    occupied: u64,
-    heads: [u32; 64],
+    occupied: u128,
+    heads: [u32; WIDTH],
 }
 
 /// See the module.
@@ -62,7 +65,7 @@ pub(crate) enum Popped<A> {
 
 impl<A> Default for Wheel<A> {
     fn default() -> Self {
-        let levels = Box::new([Level { occupied: 0, heads: [NONE; 64] }; LEVELS]);
+        let levels = Box::new([Level { occupied: 0, heads: [NONE; WIDTH] }; LEVELS]);
         Self { now: 0, levels, pages: Vec::new(), free: NONE, number: 0, len: 0 }
     }
 }
@@ -121,24 +124,29 @@ impl<A> Wheel<A> {
 
     /// The first tick at which there is something to do.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.next_slot().map(|(tick, ..)| tick)
+        let ready = self.above().map(|(level, slot)| slot.saturating_sub(1) << bits(level));
+        self.first(0).into_iter().chain(ready).min().map(|tick| tick.max(self.now))
     }
 
-    /// Goes on to a tick, as far as the next timer that is due by then.
+    /// Goes on to a tick, as far as the next timer that is due by then; timers that may move down do so when none is.
     pub(crate) fn pop(&mut self, to: u64) -> Popped<A> {
-        let Some((tick, level, slot)) = self.next_slot().filter(|(tick, ..)| *tick <= to) else {
+        let due = self.first(0).filter(|tick| *tick <= to);
+        // What begins above by then may be due as well.
+        let begins = self.above().map(|(level, slot)| (slot << bits(level), level, slot)).min();
+        if let Some((tick, level, slot)) = begins
+            && tick <= due.unwrap_or(to)
+        {
+            self.now = self.now.max(tick);
+            return self.move_down(level, slot);
+        }
+        let Some(tick) = due else {
             self.now = self.now.max(to);
-            return Popped::Nothing;
+            let ready = self.above().find(|(level, slot)| slot - (self.now >> bits(*level)) <= 1);
+            return ready.map_or(Popped::Nothing, |(level, slot)| self.move_down(level, slot));
         };
         self.now = self.now.max(tick);
-        let head = self.levels.get(level).and_then(|level| level.heads.get(slot)).copied().unwrap_or(NONE);
-        self.unlink(head);
+        let head = self.take(0, tick);
         let Some(entry) = self.entry(head) else { return Popped::Nothing };
-        if level > 0 {
-            let due = entry.due;
-            self.link(head, due);
-            return Popped::Moved;
-        }
         (entry.next, entry.before, entry.list) = (NONE, NONE, DUE);
         let (action, number) = (entry.action.take(), entry.number);
         match action {
@@ -147,43 +155,51 @@ impl<A> Wheel<A> {
         }
     }
 
-    /// The tick at which the next slot begins, its level and its place. Of two that begin at once the higher level's
-    /// comes first: what is in it may be due as well.
-    fn next_slot(&self) -> Option<(u64, usize, usize)> {
-        let mut first: Option<(u64, usize, usize)> = None;
-        for (number, level) in self.levels.iter().enumerate() {
-            if level.occupied == 0 {
-                continue;
-            }
-            let shift = BITS * u32::try_from(number).unwrap_or(0);
-            let position = self.now >> shift;
-            let turned = level.occupied.rotate_right(low(position));
-            let ahead = u64::from(turned.trailing_zeros());
-            let tick = ((position + ahead) << shift).max(self.now);
-            if first.is_none_or(|(other, ..)| tick <= other) {
-                let slot = (position + ahead) % SLOTS;
-                first = Some((tick, number, usize::try_from(slot).unwrap_or(0)));
-            }
-        }
-        first
+    /// The first slot of a level that has timers; slots are counted from tick 0.
+    fn first(&self, level: usize) -> Option<u64> {
+        let occupied = self.levels.get(level)?.occupied;
+        let slot = self.now >> bits(level);
+        (occupied != 0).then(|| slot + u64::from(occupied.rotate_right(place(slot)).trailing_zeros()))
     }
 
-    fn link(&mut self, index: u32, due: u64) {
+    /// The levels above the lowest that have timers, each with its first slot.
+    fn above(&self) -> impl Iterator<Item = (usize, u64)> {
+        (1..LEVELS).filter_map(|level| Some((level, self.first(level)?)))
+    }
+
+    /// Takes a timer out of a slot.
+    fn take(&mut self, level: usize, slot: u64) -> u32 {
+        let heads = self.levels.get(level).map(|level| &level.heads);
+        let head = heads.and_then(|heads| heads.get(index(slot))).copied().unwrap_or(NONE);
+        self.unlink(head);
+        head
+    }
+
+    /// Puts a timer of a slot to where it stands by now.
+    fn move_down(&mut self, level: usize, slot: u64) -> Popped<A> {
+        let head = self.take(level, slot);
+        let Some(entry) = self.entry(head) else { return Popped::Nothing };
+        let due = entry.due;
+        self.link(head, due);
+        Popped::Moved
+    }
+
+    fn link(&mut self, timer: u32, due: u64) {
         let due = due.clamp(self.now, self.now.saturating_add(FARTHEST));
-        let differs = (self.now ^ due) | (SLOTS - 1);
-        let level = ((63 - differs.leading_zeros()) / BITS).min(5);
-        let slot = low(due >> (BITS * level));
-        let (level, slot) = (usize::try_from(level).unwrap_or(0), usize::try_from(slot).unwrap_or(0));
+        // The lowest level that reaches so far.
+        let reaches = |level: &usize| (due >> bits(level + 1)) - (self.now >> bits(level + 1)) <= 1;
+        let level = (0..LEVELS).find(reaches).unwrap_or(LEVELS - 1);
+        let slot = due >> bits(level);
         let Some(list) = self.levels.get_mut(level) else { return };
-        list.occupied |= 1 << slot;
-        let head = list.heads.get_mut(slot).map_or(NONE, |head| std::mem::replace(head, index));
+        list.occupied |= 1 << place(slot);
+        let head = list.heads.get_mut(index(slot)).map_or(NONE, |head| std::mem::replace(head, timer));
         if let Some(head) = self.entry(head) {
-            head.before = index;
+            head.before = timer;
         }
-        if let Some(entry) = self.entry(index) {
+        if let Some(entry) = self.entry(timer) {
             entry.next = head;
             entry.before = NONE;
-            entry.list = u16::try_from(level * 64 + slot).unwrap_or(0);
+            entry.list = u16::try_from(level * WIDTH + index(slot)).unwrap_or(0);
         }
     }
 
@@ -196,12 +212,12 @@ impl<A> Wheel<A> {
         match self.entry(before) {
             Some(before) => before.next = next,
             None => {
-                let Some(level) = self.levels.get_mut(list / 64) else { return };
-                if let Some(head) = level.heads.get_mut(list % 64) {
+                let Some(level) = self.levels.get_mut(list / WIDTH) else { return };
+                if let Some(head) = level.heads.get_mut(list % WIDTH) {
                     *head = next;
                 }
                 if next == NONE {
-                    level.occupied &= !(1 << (list % 64));
+                    level.occupied &= !(1 << (list % WIDTH));
                 }
             }
         }
@@ -243,9 +259,18 @@ impl<A> Wheel<A> {
     }
 }
 
-/// A tick's or a slot's last six bits.
-fn low(number: u64) -> u32 {
-    u32::try_from(number % SLOTS).unwrap_or(0)
+/// How many bits of a tick do not say in which slot of a level it is.
+fn bits(level: usize) -> u32 {
+    u32::try_from(level).unwrap_or(0) * BITS
+}
+
+/// Where a slot stands in its level.
+fn place(slot: u64) -> u32 {
+    u32::try_from(slot % SLOTS).unwrap_or(0)
+}
+
+fn index(slot: u64) -> usize {
+    usize::try_from(slot % SLOTS).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -317,6 +342,30 @@ mod tests {
         let (key, action) = one(&mut wheel, 70);
         assert_eq!((wheel.cancel(key), wheel.again(key, 10, 70, action)), (None, Err('a')));
         assert_eq!((wheel.len(), wheel.next()), (0, None));
+    }
+
+    /// Timers that stand above the lowest level move down a slot before they have to, and what is due goes first.
+    #[test]
+    fn timers_move_down_before_it_is_their_turn() {
+        let mut wheel = Wheel::default();
+        let far = 5 * 64;
+        for tick in [far, far + 1, far + 63] {
+            wheel.insert(tick, tick).unwrap();
+        }
+        wheel.insert(100, 100).unwrap();
+        assert_eq!(due(&mut wheel, 100), [100]);
+        // From here on the slot of the far ones is the next one.
+        assert_eq!(wheel.next(), Some(4 * 64));
+        assert!(due(&mut wheel, 4 * 64 - 1).is_empty());
+        wheel.insert(4 * 64, 0).unwrap();
+        assert!(matches!(wheel.pop(4 * 64), Popped::Due(_, 0)));
+        for _ in 0..3 {
+            assert!(matches!(wheel.pop(4 * 64), Popped::Moved));
+        }
+        assert!(matches!(wheel.pop(4 * 64), Popped::Nothing));
+        // Nothing is left to be moved when they are due.
+        assert_eq!(wheel.next(), Some(far));
+        assert!(matches!(wheel.pop(far), Popped::Due(_, due) if due == far));
     }
 
     #[test]

@@ -158,6 +158,35 @@ async fn a_notify_waits_for_room() {
     until(|| probe.order() == [1, 2, 4]).await;
 }
 
+/// A sender that is waited for by nobody any more leaves nothing behind in the mailbox.
+#[tokio::test]
+async fn senders_that_stop_to_wait_are_forgotten() {
+    struct Nobody;
+    impl std::task::Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (_node, desk, probe) = blocked(Overflow::Wait).await;
+    let wakers: Vec<_> = (0..100).map(|_| Arc::new(Nobody)).collect();
+    let begin = |waker: &Arc<Nobody>| {
+        let mut notify = Box::pin(desk.notify().add(n(3)));
+        let waker = std::task::Waker::from(Arc::clone(waker));
+        assert!(notify.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+        notify
+    };
+    let mut waiting: Vec<_> = wakers.iter().map(begin).collect();
+    assert!(wakers.iter().all(|waker| Arc::strong_count(waker) == 2));
+    // In no order, and one of them stays.
+    let last = waiting.remove(57);
+    drop(waiting.remove(98));
+    drop(waiting);
+    assert_eq!(wakers.iter().filter(|waker| Arc::strong_count(waker) > 1).count(), 1);
+    probe.open(1);
+    until(|| probe.order() == [1, 2]).await;
+    last.await.unwrap();
+    until(|| probe.order() == [1, 2, 3]).await;
+    assert!(wakers.iter().all(|waker| Arc::strong_count(waker) == 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_call_ends_at_its_time_and_so_does_its_handler() {
     let (_node, desk, probe) = desk(|mailbox| mailbox);
@@ -233,4 +262,23 @@ async fn a_view_says_who_waits_for_whom() {
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!(json["services"][0]["handlers"][0]["waits_for"], "desk/2");
     assert_eq!(view.timers, 1);
+}
+
+#[tokio::test]
+async fn a_view_says_whom_parallel_handlers_wait_for() {
+    let (node, desk, probe) = desk(Mailbox::parallel);
+    let other = node.serve(2, Mailbox::new(DeskServer::new(Office::new(&probe))).serial()).unwrap();
+    other.notify().wait(n(1)).await.unwrap();
+    until(|| probe.begun() == 1).await;
+    desk.notify().wait(n(1)).await.unwrap();
+    until(|| probe.begun() == 2).await;
+    desk.notify().relay(path(&[2])).await.unwrap();
+    until(|| other.mailbox().view().unwrap().depth == 1).await;
+    let view = node.view().await;
+    let handlers = view.services[0].handlers.as_ref().unwrap();
+    let mut waits: Vec<_> = handlers.iter().map(|handler| handler.waits_for.as_deref()).collect();
+    waits.sort_unstable();
+    assert_eq!(waits, [None, Some("desk/2")]);
+    probe.open(2);
+    until(|| node.find::<DeskHandle>(1).unwrap().mailbox().view().unwrap().running == 0).await;
 }

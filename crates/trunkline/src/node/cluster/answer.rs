@@ -13,13 +13,15 @@ use super::remote::RemoteNode;
 use crate::service::reply_over_limit;
 use crate::{Body, Code, Reply, Result, Status};
 
-/// The way of answers to one caller's node.
-#[derive(Debug, Clone)]
-pub(super) enum Route {
-    /// Our own connection to its listen address: it is in the table.
-    Own(Arc<RemoteNode>),
-    /// The connection that it called on.
-    Back,
+/// What the answers to the calls of one connection have in common, by the table of nodes of a moment.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) shared: Arc<Shared>,
+    /// Our own connection to the caller's listen address, where it is in the table: answers go there.
+    pub(super) own: Option<Arc<RemoteNode>>,
+    /// The connection that it called on: answers go there otherwise.
+    pub(super) back: Arc<Line>,
+    pub(super) work: Arc<Work>,
 }
 
 /// How many calls of a connection are being answered.
@@ -33,7 +35,7 @@ pub(super) struct Work {
 
 impl Work {
     pub(super) fn calls(&self) -> usize {
-        self.calls.load(Ordering::Acquire)
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// Wakes the connection when a call has ended.
@@ -43,113 +45,102 @@ impl Work {
     }
 }
 
-/// One call that is being answered, for as long as this lives.
-struct InWork {
-    own: Arc<Work>,
-    shared: Arc<Shared>,
-}
-
-impl InWork {
-    fn new(own: &Arc<Work>, shared: &Arc<Shared>) -> Self {
-        own.calls.fetch_add(1, Ordering::AcqRel);
-        shared.in_work.fetch_add(1, Ordering::AcqRel);
-        Self { own: Arc::clone(own), shared: Arc::clone(shared) }
-    }
-}
-
-impl Drop for InWork {
-    fn drop(&mut self) {
-        self.shared.in_work.fetch_sub(1, Ordering::AcqRel);
-        self.own.calls.fetch_sub(1, Ordering::SeqCst);
-        if self.own.waits.swap(false, Ordering::SeqCst) {
-            self.own.task.wake();
-        }
-    }
-}
-
-/// What is kept of a call to write its answer.
-pub(super) struct Answer {
-    pub(super) route: Route,
-    pub(super) back: Arc<Line>,
+/// What is kept of a call to write its answer. For as long as it lives the call is being answered.
+pub(crate) struct Answer {
+    way: Arc<Way>,
+    method: Arc<Known>,
     /// Who is answered, as the response says it.
-    pub(super) source: saber::Handle,
-    pub(super) session: u32,
-    pub(super) destination: saber::Handle,
-    pub(super) method: Arc<Known>,
-    work: InWork,
+    source: saber::Handle,
+    destination: saber::Handle,
+    session: u32,
 }
 
 impl Answer {
-    pub(super) fn new(
-        route: Route,
-        back: &Arc<Line>,
-        request: &saber::Request<'_>,
-        method: Arc<Known>,
-        work: &Arc<Work>,
-        shared: &Arc<Shared>,
-    ) -> Self {
-        Self {
-            route,
-            back: Arc::clone(back),
-            source: request.destination,
-            session: request.session,
-            destination: request.source,
-            method,
-            work: InWork::new(work, shared),
-        }
+    pub(super) fn new(way: Arc<Way>, request: &saber::Request<'_>, method: Arc<Known>) -> Self {
+        way.work.calls.fetch_add(1, Ordering::SeqCst);
+        let (source, destination) = (request.destination, request.source);
+        Self { way, method, source, destination, session: request.session }
+    }
+
+    /// The most bytes that the body of a reply may have.
+    pub(crate) fn limit(&self) -> usize {
+        self.way.shared.limits.body
     }
 
     /// Writes what came of the call.
-    pub(super) fn write(self, result: &Result<Reply>) {
-        let head = Response {
+    pub(crate) fn write(self, result: &Result<Reply>) {
+        match result {
+            Ok(Reply { body: Body::Full(body), .. }) => self.reply(body),
+            Ok(_) => {
+                let text = "the saber wire cannot carry a streamed reply";
+                self.way.write(&self.head(), Err(&Status::new(Code::Unsupported, text)));
+            }
+            Err(status) => self.way.write(&self.head(), Err(status)),
+        }
+    }
+
+    /// Writes a reply of this body.
+    pub(crate) fn reply(self, body: &[u8]) {
+        self.way.write(&self.head(), Ok(body));
+    }
+
+    fn head(&self) -> Response<'_> {
+        Response {
             source: self.source,
             session: self.session,
             destination: self.destination,
             method: &self.method.method,
             failure: None,
-        };
-        write(&self.work.shared, &self.route, &self.back, &head, result);
+        }
     }
 }
 
-/// Writes an answer where it has to go.
-pub(super) fn write(
-    shared: &Shared,
-    route: &Route,
-    back: &Line,
-    head: &Response<'_>,
-    result: &Result<Reply>,
-) {
-    let append = |state: &mut State| append(shared, head, result, state);
-    let taken = match route {
-        Route::Own(remote) if remote.line.answer(append) => true,
-        Route::Own(remote) if remote.dial_for_answer() => remote.line.answer(append),
-        // The node cannot be reached where it should be, but it may read what comes back.
-        _ => back.answer(append),
-    };
-    if !taken {
-        shared.counts.answers_lost.fetch_add(1, Ordering::Relaxed);
+impl Drop for Answer {
+    fn drop(&mut self) {
+        let work = &self.way.work;
+        work.calls.fetch_sub(1, Ordering::SeqCst);
+        // Looked at first: mostly nobody waits, and a swap costs more.
+        if work.waits.load(Ordering::SeqCst) && work.waits.swap(false, Ordering::SeqCst) {
+            work.task.wake();
+        }
+    }
+}
+
+impl Way {
+    /// Writes an answer where it has to go: the body of a reply, or why there is none.
+    pub(super) fn write(&self, head: &Response<'_>, said: Result<&[u8], &Status>) {
+        let append = |state: &mut State| append(self.shared.limits.body, head, said, state);
+        let taken = match &self.own {
+            Some(remote) if remote.line.answer(append) => true,
+            Some(remote) if remote.dial_for_answer() => remote.line.answer(append),
+            // The node cannot be reached where it should be, but it may read what comes back.
+            _ => self.back.answer(append),
+        };
+        if !taken {
+            self.shared.counts.answers_lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
 /// Appends the response frame. Every call gets one, whatever came of it.
-fn append(shared: &Shared, head: &Response<'_>, result: &Result<Reply>, state: &mut State) {
+fn append(limit: usize, head: &Response<'_>, said: Result<&[u8], &Status>, state: &mut State) {
     let out = &mut state.out;
-    let limit = shared.limits.body;
-    let failed = match result {
-        Ok(Reply { body: Body::Full(body), .. }) if body.len() <= limit => {
+    let unsaid;
+    let failed = match said {
+        Ok(body) if body.len() <= limit => {
             let written = saber::begin_response(head, out).and_then(|mark| {
                 out.extend_from_slice(body);
                 saber::finish(mark, limit, out)
             });
-            match written {
-                Ok(()) => return,
-                Err(error) => Status::new(Code::Internal, error.to_string()),
-            }
+            let Err(error) = written else { return };
+            unsaid = Status::new(Code::Internal, error.to_string());
+            &unsaid
         }
-        Ok(Reply { body: Body::Full(_), .. }) => reply_over_limit(limit),
-        Ok(_) => Status::new(Code::Unsupported, "the saber wire cannot carry a streamed reply"),
-        Err(status) => status.clone(),
+        Ok(_) => {
+            unsaid = reply_over_limit(limit);
+            &unsaid
+        }
+        Err(status) => status,
     };
     if state.program == Program::Trunkline {
         saber::write_code(failed.wire_code(), out);

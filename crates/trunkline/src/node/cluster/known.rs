@@ -1,4 +1,4 @@
-//! What a connection has called before: the names behind handles.
+//! What a connection has called before: the methods behind handles and names.
 
 use std::sync::Arc;
 
@@ -8,77 +8,103 @@ use trunkline_wire::saber::{Handle, Request};
 
 use super::Shared;
 use crate::call::Names;
+use crate::node::{Deliver, Destination, From as Origin, unknown_method};
 use crate::server::saber::Plain;
-use crate::{Code, Name, Result, Status};
+use crate::{Code, MethodId, Name, Result, Status};
 
-/// The most services, and the most methods of each, that a connection remembers.
-const MOST: usize = 256;
+/// The most methods that a connection remembers; then it begins anew.
+const MOST: usize = 4096;
 
 /// A method of a service.
-#[derive(Debug)]
 pub(super) struct Known {
     pub(super) names: Names,
     /// As the caller wrote it.
     pub(super) method: Box<[u8]>,
-    /// It belongs to a service of the server's, not to a mailbox.
-    pub(super) is_plain: bool,
+    pub(super) place: Place,
+}
+
+/// Who answers calls of a method.
+pub(super) enum Place {
+    Mailbox(Arc<dyn Deliver>, MethodId),
+    /// A service of the server's.
+    Plain,
 }
 
 /// The methods that were called on a connection, by the handles of their services.
-#[derive(Debug, Default)]
-pub(super) struct KnownMethods(HashMap<u64, Vec<Arc<Known>>, FixedState>);
+#[derive(Default)]
+pub(super) struct KnownMethods {
+    all: Vec<Arc<Known>>,
+    /// Their places in `all` by the handles of their services.
+    places: HashMap<u64, Vec<usize>, FixedState>,
+    /// Which services the node had: with others all is looked up again.
+    version: u64,
+}
 
 impl KnownMethods {
     /// The service and the method that are called.
     ///
     /// # Errors
-    /// [`Code::NotFound`]: nobody has this handle, or a service without a mailbox no such method. (That a mailbox service
-    /// has the method is looked at where the call is delivered.) [`Code::Unauthenticated`]: the server asks for a token.
+    /// [`Code::NotFound`]: nobody has this handle, or the service no such method. [`Code::Unauthenticated`]: the server
+    /// asks for a token.
     pub(super) fn find(
         &mut self,
         shared: &Shared,
         plain: &dyn Plain,
         request: &Request<'_>,
-    ) -> Result<Arc<Known>> {
+    ) -> Result<&Arc<Known>> {
+        let version = shared.node.0.services.version();
+        if self.version != version {
+            self.forget();
+            self.version = version;
+        }
         let handle = request.destination.0;
-        let methods = self.0.get(&handle);
-        let found = methods.and_then(|all| all.iter().find(|known| *known.method == *request.method));
-        if let Some(known) = found {
-            return Ok(Arc::clone(known));
-        }
-        let known = Arc::new(look_up(shared, plain, request)?);
-        if self.0.len() >= MOST {
-            self.0.clear();
-        }
-        let methods = self.0.entry(handle).or_default();
-        // Names that no service has are as many as a caller likes.
-        if methods.len() < MOST {
-            methods.push(Arc::clone(&known));
-        }
-        Ok(known)
+        let is_it = |place: &&usize| self.all.get(**place).is_some_and(|it| *it.method == *request.method);
+        let known = self.places.get(&handle).and_then(|places| places.iter().find(is_it)).copied();
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let known = Arc::new(look_up(shared, plain, request)?);
+                // A name may be written in as many ways as it has letters, twice over.
+                if self.all.len() >= MOST {
+                    self.forget();
+                }
+                self.places.entry(handle).or_default().push(self.all.len());
+                self.all.push(known);
+                self.all.len() - 1
+            }
+        };
+        self.all.get(place).ok_or_else(|| Status::new(Code::Internal, "a method was forgotten"))
+    }
+
+    fn forget(&mut self) {
+        self.places.clear();
+        self.all.clear();
     }
 }
 
 #[cold]
 fn look_up(shared: &Shared, plain: &dyn Plain, request: &Request<'_>) -> Result<Known> {
     let destination = request.destination;
-    let method = String::from_utf8_lossy(request.method).into_owned();
-    let known = |service: Name, is_plain| Known {
-        names: Names::new(service, method.clone().into()),
+    let method = String::from_utf8_lossy(request.method);
+    let known = |service: Name, name: Name, place| Known {
+        names: Names::new(service, name),
         method: request.method.into(),
-        is_plain,
+        place,
     };
-    if let Some(service) = shared.service_name(destination) {
+    if let Some(service) = shared.node.0.services.find(Destination::Handle(destination.0)) {
         if plain.asks_for_token() {
             let text = "invalid token: the saber wire carries none, and this server asks for one";
             return Err(Status::new(Code::Unauthenticated, text).not_begun());
         }
-        return Ok(known(service, false));
+        let id = service.method(&method).ok_or_else(|| unknown_method(&method, Origin::Cluster))?;
+        let name = service.methods().get(id.index()).copied().unwrap_or_default();
+        let names = (service.identity().name_shared(), Name::from_static(name));
+        return Ok(known(names.0, names.1, Place::Mailbox(service, id)));
     }
     let node = shared.node_name();
     let is = |name: &str| Handle::new(node, name, 1) == destination;
     let text = match plain.find(&is, request.method) {
-        Some((service, true)) => return Ok(known(service, true)),
+        Some((service, true)) => return Ok(known(service, method.into_owned().into(), Place::Plain)),
         Some((_, false)) => format!("unknown rpc func {method}"),
         None => format!("no service of the node {node} has the handle {destination}"),
     };

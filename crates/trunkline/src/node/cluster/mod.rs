@@ -27,6 +27,7 @@ mod answer;
 mod calls;
 mod known;
 mod line;
+mod one_way;
 mod remote;
 mod role;
 mod serve;
@@ -37,8 +38,8 @@ mod tests;
 mod view;
 
 use std::future::ready;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -47,18 +48,20 @@ use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trunkline_wire::Limits;
-use trunkline_wire::saber::{Handle, cluster_hash};
+use trunkline_wire::saber::cluster_hash;
 
+pub(super) use answer::Answer;
 pub use service::RemoteService;
 pub use table::ClusterTable;
 pub use view::ClusterView;
 
+use self::answer::Work;
 use self::line::Phase;
 use self::remote::RemoteNode;
 use self::table::Remotes;
-use super::{Destination, Node, Outbound, Remote};
+use super::{Node, Outbound, Remote};
+use crate::Result;
 use crate::service::BoxFuture;
-use crate::{Name, Result};
 
 /// How many calls to one node may be in flight; one more fails.
 const CALLS: usize = 65_536;
@@ -76,8 +79,8 @@ pub(super) struct Shared {
     remotes: ArcSwap<Remotes>,
     /// Counts tables: what was looked up in another one is looked up again.
     version: AtomicU64,
-    /// Calls that came and are being answered.
-    in_work: AtomicUsize,
+    /// What every connection that was accepted is answering; those that are gone as well, until there are many.
+    works: Mutex<Vec<Weak<Work>>>,
     counts: Counts,
     tasks: Mutex<JoinSet<()>>,
 }
@@ -141,7 +144,7 @@ impl Cluster {
             runtime: Runtime::current(),
             remotes: ArcSwap::default(),
             version: AtomicU64::new(0),
-            in_work: AtomicUsize::new(0),
+            works: Mutex::default(),
             counts: Counts::default(),
             tasks: Mutex::default(),
         });
@@ -198,7 +201,7 @@ impl Cluster {
             stray_answers: counts.stray_answers.load(Ordering::Relaxed),
             answers_lost: counts.answers_lost.load(Ordering::Relaxed),
             passed_over: counts.passed_over.load(Ordering::Relaxed),
-            in_work: self.0.in_work.load(Ordering::Relaxed),
+            in_work: self.0.in_work(),
         }
     }
 
@@ -238,7 +241,7 @@ impl Cluster {
     /// and closes. A server that serves the node does so when it has stopped.
     pub async fn stop(&self, limit: Duration) {
         let until = Instant::now() + limit;
-        while self.0.in_work.load(Ordering::Acquire) > 0 && Instant::now() < until {
+        while self.0.in_work() > 0 && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let mut tasks = {
@@ -258,6 +261,23 @@ impl Shared {
         self.node.name()
     }
 
+    /// The count of the calls of one more connection.
+    fn new_work(&self) -> Arc<Work> {
+        let work = Arc::<Work>::default();
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if works.len() == works.capacity() {
+            works.retain(|work| work.strong_count() > 0);
+        }
+        works.push(Arc::downgrade(&work));
+        work
+    }
+
+    /// How many calls came and are being answered.
+    fn in_work(&self) -> usize {
+        let works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        works.iter().filter_map(Weak::upgrade).map(|work| work.calls()).sum()
+    }
+
     /// The hash of the node's own name.
     fn hash(&self) -> u32 {
         cluster_hash(self.node.name())
@@ -271,12 +291,6 @@ impl Shared {
     fn collides(&self, hash: u32, name: &str) -> bool {
         let other = self.by_hash(hash).is_some_and(|remote| *remote.name != *name);
         other || self.hash() == hash && self.node_name() != name
-    }
-
-    /// The name of the mailbox service with this handle.
-    fn service_name(&self, handle: Handle) -> Option<Name> {
-        let service = self.node.0.services.find(Destination::Handle(handle.0))?;
-        Some(service.identity().name().into())
     }
 
     fn remote(&self, cluster: &str) -> Result<Arc<RemoteNode>> {

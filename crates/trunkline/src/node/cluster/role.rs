@@ -11,14 +11,14 @@ use trunkline_wire::Serialization;
 use trunkline_wire::saber::{Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash};
 
 use super::Shared;
-use super::answer::{self, Answer, Route, Work};
-use super::known::KnownMethods;
+use super::answer::{Answer, Way, Work};
+use super::known::{KnownMethods, Place};
 use super::line::{Line, Phase, Program};
 use super::remote::RemoteNode;
 use crate::context::{ConnectionInfo, Context, MaybeMetadata};
 use crate::net::buffers::share;
 use crate::net::driver::{Close, Received, Role};
-use crate::node::{Chain, Delivery, Destination, From as Origin, Slot};
+use crate::node::{Chain, Delivery, Slot};
 use crate::server::drain::DrainWatch;
 use crate::server::saber::Plain;
 use crate::{Body, Call, Code, Reply, Result, Status};
@@ -49,7 +49,7 @@ pub(super) struct Peer<const ANSWERS: bool> {
     /// Whose frames come on it: a connection speaks for one node.
     bound: Option<u32>,
     /// Where answers go, and which table said so.
-    route: Option<(u64, Route)>,
+    way: Option<(u64, Arc<Way>)>,
     known: KnownMethods,
     /// What the next request has no room for.
     left: Option<u32>,
@@ -89,7 +89,8 @@ impl Peer<true> {
             draining: None,
             half_closed: false,
         };
-        Self { caller: Some(Box::new(caller)), ..Self::new(shared) }
+        let work = shared.new_work();
+        Self { caller: Some(Box::new(caller)), work, ..Self::new(shared) }
     }
 }
 
@@ -102,7 +103,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             remote: None,
             caller: None,
             bound: None,
-            route: None,
+            way: None,
             known: KnownMethods::default(),
             left: None,
             chain: Chain::default(),
@@ -226,35 +227,47 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
     }
 
     fn on_request(&mut self, request: &Request<'_>, body: Result<&&[u8], usize>, batch: &Bytes) {
-        let route = self.route();
         let (left, chain) = (self.left.take(), std::mem::take(&mut self.chain));
-        let Some(caller) = &self.caller else {
+        let deadline = left.and_then(|left| Instant::now().checked_add(Duration::from_millis(left.into())));
+        if let Err(status) = self.begin(request, body, batch, deadline, chain)
+            && request.session != 0
+            && let Some(way) = self.way()
+        {
+            way.write(&response_to(request), Err(&status));
+        }
+    }
+
+    /// Gives a call to its service, which answers it; or fails.
+    fn begin(
+        &mut self,
+        request: &Request<'_>,
+        body: Result<&&[u8], usize>,
+        batch: &Bytes,
+        deadline: Option<Instant>,
+        chain: Chain,
+    ) -> Result<()> {
+        let way = self.way();
+        let (Some(caller), Some(way)) = (&self.caller, way) else {
             // Nobody calls on a connection that we have dialled.
             self.shared.counts.passed_over.fetch_add(1, Ordering::Relaxed);
-            return;
+            return Ok(());
         };
-        let (info, back) = (Arc::clone(&caller.info), Arc::clone(&caller.line));
-        let stops = caller.draining.is_some_and(|at| at <= Instant::now());
-        let refuse = |shared: &Shared, status: Status| {
-            if request.session != 0 {
-                let head = response_to(request);
-                answer::write(shared, &route, &back, &head, &Err(status));
-            }
-        };
-        if stops {
-            return refuse(&self.shared, Status::new(Code::Draining, "the node stops").not_begun());
+        if caller.draining.is_some_and(|at| at <= Instant::now()) {
+            return Err(Status::new(Code::Draining, "the node stops").not_begun());
         }
+        self.shared.node.admits()?;
         let body = match body {
             Ok(body) => share(batch, body),
-            Err(got) => return refuse(&self.shared, too_large("request", got, self.shared.limits.body)),
+            Err(got) => return Err(too_large("request", got, self.shared.limits.body)),
         };
-        let known = match self.known.find(&self.shared, &*caller.plain, request) {
-            Ok(known) => known,
-            Err(status) => return refuse(&self.shared, status),
+        let known = self.known.find(&self.shared, &*caller.plain, request)?;
+        let answer = (request.session != 0).then(|| Answer::new(way, request, Arc::clone(known)));
+        let method = match &known.place {
+            Place::Mailbox(_, method) => Some(*method),
+            Place::Plain => None,
         };
-        let deadline = left.and_then(|left| Instant::now().checked_add(Duration::from_millis(left.into())));
         let call = Call {
-            method: None,
+            method,
             serialization: Serialization::Json,
             one_way: request.session == 0,
             idempotent: false,
@@ -264,62 +277,53 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             context: Context {
                 deadline,
                 metadata: MaybeMetadata::default(),
-                connection: Some(info),
+                connection: Some(Arc::clone(&caller.info)),
                 names: known.names.clone(),
             },
         };
-        let plain = known.is_plain;
-        let answer = (request.session != 0)
-            .then(|| Answer::new(route.clone(), &back, request, known, &self.work, &self.shared));
-        if plain {
-            return self.call_plain(call, answer);
-        }
-        let slot = answer.map(|answer| Slot::new(move |result| answer.write(&result)));
-        let to = Destination::Handle(request.destination.0);
-        // Where it is refused its slot has been answered.
-        let _ = self.shared.node.deliver(to, Origin::Cluster, Delivery { call, chain, slot });
-    }
-
-    /// A service of the server's answers in a task of its own: the answer may go elsewhere than this connection.
-    fn call_plain(&self, call: Call, answer: Option<Answer>) {
-        let Some(caller) = &self.caller else { return };
-        let answered = caller.plain.call(call);
-        tokio::spawn(async move {
-            let result = answered.await;
-            if let Some(answer) = answer {
-                answer.write(&result);
+        match &known.place {
+            Place::Plain => call_plain(caller, call, answer),
+            // Where it is refused its slot has been answered.
+            Place::Mailbox(service, _) => {
+                let _ = service.deliver(Delivery { call, chain, slot: answer.map(Slot::cluster) });
             }
-        });
+        }
+        Ok(())
     }
 
-    /// Where answers to this connection's node go by the table of now.
-    fn route(&mut self) -> Route {
+    /// Where answers to this connection's node go by the table of now. Nowhere, where it was dialled.
+    fn way(&mut self) -> Option<Arc<Way>> {
         let version = self.shared.version.load(Ordering::Acquire);
-        if let Some((of, route)) = &self.route
+        if let Some((of, way)) = &self.way
             && *of == version
         {
-            return route.clone();
+            return Some(Arc::clone(way));
         }
-        let remote = self.bound.and_then(|hash| self.shared.by_hash(hash));
-        let route = remote.map_or(Route::Back, Route::Own);
-        self.route = Some((version, route.clone()));
-        route
+        let caller = self.caller.as_ref()?;
+        let way = Arc::new(Way {
+            shared: Arc::clone(&self.shared),
+            own: self.bound.and_then(|hash| self.shared.by_hash(hash)),
+            back: Arc::clone(&caller.line),
+            work: Arc::clone(&self.work),
+        });
+        self.way = Some((version, Arc::clone(&way)));
+        Some(way)
     }
 
-    /// Whether no more is to be read before a call has ended, or answers were taken.
-    fn must_wait(&mut self, cx: &TaskContext<'_>) -> bool {
-        let Some(caller) = &self.caller else { return false };
-        if self.work.calls() >= self.shared.limits.calls {
+    /// Whether no more is to be read before a call has ended.
+    fn must_wait(&self, cx: &TaskContext<'_>) -> bool {
+        let is_full = || self.work.calls() >= self.shared.limits.calls;
+        is_full() && {
             self.work.wait(cx);
-            if self.work.calls() >= self.shared.limits.calls {
-                return true;
-            }
+            is_full()
         }
-        let line = match &self.route {
-            Some((_, Route::Own(remote))) => &remote.line,
-            _ => &*caller.line,
-        };
-        line.poll_answers(cx).is_pending()
+    }
+
+    /// Whether no more is to be read before answers were taken.
+    fn must_hold(&self, cx: &TaskContext<'_>) -> bool {
+        let Some(caller) = &self.caller else { return false };
+        let own = self.way.as_ref().and_then(|(_, way)| way.own.as_ref());
+        own.map_or(&*caller.line, |remote| &remote.line).poll_answers(cx).is_pending()
     }
 
     fn wake(&mut self) {
@@ -334,6 +338,17 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
                 caller.half_closed || caller.draining.is_some_and(|at| at <= Instant::now())
             })
     }
+}
+
+/// A service of the server's answers in a task of its own: the answer may go elsewhere than this connection.
+fn call_plain(caller: &Caller, call: Call, answer: Option<Answer>) {
+    let answered = caller.plain.call(call);
+    tokio::spawn(async move {
+        let result = answered.await;
+        if let Some(answer) = answer {
+            answer.write(&result);
+        }
+    });
 }
 
 fn response_to<'a>(request: &Request<'a>) -> Response<'a> {
@@ -423,6 +438,10 @@ impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
         _: &mut Vec<u8>,
     ) -> Result<Received, Close> {
         let mut at = start;
+        // Once a batch: what it can add to the answers before the services have run is little.
+        if self.must_hold(cx) {
+            return Ok(Received::Blocked(at));
+        }
         let received = loop {
             if self.must_wait(cx) {
                 break Ok(Received::Blocked(at));
@@ -447,7 +466,7 @@ impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
         let Some(caller) = &mut self.caller else { return false };
         caller.half_closed = true;
         // Whoever is answered elsewhere may go.
-        !matches!(self.route, Some((_, Route::Own(_)))) && self.work.calls() > 0
+        self.way.as_ref().is_none_or(|(_, way)| way.own.is_none()) && self.work.calls() > 0
     }
 
     fn is_done(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use super::Cluster;
+use super::one_way::OneWay;
 use super::role::Peer;
 use super::view::ViewService;
 use crate::NamedService;
@@ -43,6 +44,7 @@ impl Saber for Cluster {
             let info = Arc::clone(&accepted.info);
             let first = accepted.first;
             let role = Peer::<true>::accepted(shared, accepted.info, accepted.plain, accepted.drain);
+            let stream = OneWay::new(stream);
             let close = Connection::new(stream, role, &Patience::USUAL, first).run().await;
             log_close(&info, &close);
         };

@@ -53,6 +53,25 @@ async fn a_node_that_nobody_knows_is_answered_where_it_called() {
     b.stop().await;
 }
 
+/// A connection remembers which services were called on it, and not beyond their end.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_came_in_the_place_of_another_is_the_one_that_is_called() {
+    let b = Member::start("again", "b", &[]).await;
+    let a = Member::start("again", "a", &["b"]).await;
+    let third = a.cluster.service("b", "Puppet", 3);
+    for _ in 0..2 {
+        let unknown = ask(&third, "Echo", "1").await.unwrap_err();
+        assert!(unknown.0 == Code::NotFound && unknown.1.contains("no service of the node"), "{unknown:?}");
+        let puppet = b.serve(3);
+        assert_eq!(ask(&third, "Echo", "1").await, Ok("1".into()));
+        // Methods are found with letters of another case, too.
+        assert_eq!(ask(&third, "eCHO", "2").await, Ok("2".into()));
+        puppet.mailbox().stop().await.unwrap();
+    }
+    a.stop().await;
+    b.stop().await;
+}
+
 /// S7: whatever becomes of a call, its caller learns it.
 #[tokio::test(start_paused = true)]
 async fn s7_bodies_over_the_limit_are_answered_in_both_directions() {

@@ -109,6 +109,11 @@ impl Member {
         Self { cluster, server: server.start().await.unwrap() }
     }
 
+    /// Starts one more puppet.
+    pub(super) fn serve(&self, id: u32) -> PuppetHandle {
+        self.cluster.node().serve(id, PuppetServer::new(Strings(Arc::default()))).unwrap()
+    }
+
     pub(super) fn puppet(&self, node: &str) -> RemoteService {
         self.cluster.service(node, "Puppet", 1)
     }
