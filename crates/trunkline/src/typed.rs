@@ -194,7 +194,7 @@ pub fn call<S: Service>(service: &S, call: Call) -> impl Future<Output = Result<
 
 /// The argument. The body is let go, so that a handler that waits does not keep it in memory. Where there is none the
 /// call has failed.
-#[inline]
+#[inline(always)]
 pub fn argument<A: Payload>(asked: &mut Asked<'_, '_>) -> Option<A> {
     let argument = match std::mem::take(&mut asked.call.body) {
         Body::Full(body) => A::decode_bytes(asked.call.serialization, body).map_err(Status::from),
@@ -237,7 +237,7 @@ where
 }
 
 /// Asks a method that gives a value once.
-#[inline]
+#[inline(always)]
 pub fn ask<'a, R: IntoReply, E: Into<Status>>(
     asked: &mut Asked<'_, 'a>,
     method: impl Future<Output = Result<R, E>> + Send + 'a,
@@ -251,7 +251,7 @@ pub fn ask<'a, R: IntoReply, E: Into<Status>>(
 }
 
 /// The reply to a method that gives a value.
-#[inline]
+#[inline(always)]
 pub fn reply<R: IntoReply, E: Into<Status>>(asked: &mut Asked<'_, '_>, result: Result<R, E>) {
     let how = asked.call.serialization;
     let (value, buffer) = match (result, &mut asked.buffer) {
@@ -266,7 +266,7 @@ pub fn reply<R: IntoReply, E: Into<Status>>(asked: &mut Asked<'_, '_>, result: R
 }
 
 /// The reply is in the buffer, as far as the buffer takes it.
-#[inline]
+#[inline(always)]
 fn written<'a>(buffer: &ReplyBuf<'_>) -> Outcome<'a> {
     match buffer.limit_check() {
         Ok(()) => Outcome::Written,

@@ -139,7 +139,7 @@ impl Rpcx {
     }
 
     /// A frame of any kind.
-    #[inline]
+    #[inline(never)]
     fn receive_any<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
         if self.skip > 0 {
             return Ok(read_past(&mut self.skip, input));
@@ -199,7 +199,7 @@ impl Session for Rpcx {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive<'a>(&mut self, input: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, WireError> {
         // Nothing is known while a body is read past. An event is large: it is made where it is looked at, not moved.
         if self.in_flight < self.limits.calls
