@@ -75,8 +75,8 @@ impl Case {
 /// only for something that is worth its price, with the reason in the message of the commit; it is lowered whenever the
 /// path has become shorter by more than 8 %, so that what was won is kept: `cargo xtask counters` says so.
 const CASES: [Case; 10] = [
-    Case::of("server Echo.Owned 10x100", Side::Server, "Echo.Owned", 1_535.0),
-    Case::of("server Echo.Echo 10x100", Side::Server, "Echo.Echo", 957.0),
+    Case::of("server Echo.Owned 10x100", Side::Server, "Echo.Owned", 1_230.0),
+    Case::of("server Echo.Echo 10x100", Side::Server, "Echo.Echo", 766.0),
     Case {
         body: Some("crates/wire/testdata/say-request.bin"),
         ..Case::of("server Hello.Say 10x100", Side::Server, "Hello.Say", 16_950.0)
@@ -84,11 +84,11 @@ const CASES: [Case; 10] = [
     Case {
         connections: 100,
         in_flight: 1,
-        ..Case::of("server Echo.Owned 100x1", Side::Server, "Echo.Owned", 3_754.0)
+        ..Case::of("server Echo.Owned 100x1", Side::Server, "Echo.Owned", 3_281.0)
     },
     Case {
         channels: Some(4),
-        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 1_725.0)
+        ..Case::of("server IIP /Echo/Owned 10x4x25", Side::Server, "/Echo/Owned", 1_614.0)
     },
     Case {
         netrpc: Some(ARGS),

@@ -2,8 +2,8 @@
 //!
 //! Tokio's own streams ask for input and for room to write at once. With edge-triggered events that wakes a server for
 //! nothing: bytes that come while those before them are being read make an event, and when it is fetched there is
-//! nothing to read any more, but there is room to write, as nearly always. It was a sixth of the processor time of a server
-//! whose clients write each call for itself. Here room is asked for only after a write that found none.
+//! nothing to read any more, but there is room to write, as nearly always. Under Go clients, which write each call for
+//! itself, one in nine events was such a one. Here room is asked for only after a write that found none.
 
 use std::future::Future;
 use std::io;
