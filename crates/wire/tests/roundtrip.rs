@@ -285,7 +285,7 @@ fn a_call_made_again_is_the_same_call() {
 #[test]
 fn a_plain_reply_is_told_at_a_glance() {
     let mut server = Rpcx::server(&Limits::default());
-    let (client, mut call) = (Rpcx::client(&small()), vec![]);
+    let (mut client, mut call) = (Rpcx::client(&small()), vec![]);
     Rpcx::client(&small()).call(&mul(7, b"{}"), &mut call).unwrap();
     let answer = |server: &mut Rpcx, frame: &ReplyFrame<'_>| {
         let mut out = vec![];
@@ -311,4 +311,15 @@ fn a_plain_reply_is_told_at_a_glance() {
     }
     let large = answer(&mut server, &good(&vec![b'x'; small().body + 1]));
     assert_eq!(client.plain_reply(&large), None, "it is over the limit");
+    // A body may be anybody's bytes: one that is read past holds no replies, whatever they look like.
+    let forged = answer(&mut server, &good(b"42"));
+    let body = forged.repeat(small().body / forged.len() + 1);
+    let large = answer(&mut server, &good(&body));
+    let (head, rest) = large.split_at(large.len() - forged.len());
+    let step = client.receive(head, &mut vec![]).unwrap();
+    assert!(matches!(step.next, trunkline_wire::Next::Event(trunkline_wire::Event::ReplyTooLarge { .. })));
+    assert_eq!((step.consumed, rest), (head.len(), &forged[..]));
+    assert_eq!(client.plain_reply(rest), None, "it is read past");
+    assert_eq!(client.receive(rest, &mut vec![]).unwrap().consumed, rest.len());
+    assert!(client.plain_reply(&forged).is_some(), "this one is a reply");
 }
