@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use trunkline_wire::rpcx::{Frame, Header, Rpcx};
-use trunkline_wire::{Event, Limits, Metadata, Next, Session, Step, WireError};
+use trunkline_wire::{Event, Limits, Metadata, Next, Pairs, Session, Step, WireError};
 
 const NAMES: [(&str, &str); 4] = [("Arith", "Mul"), ("Arith", "Mul2"), ("ArithM", "ul"), ("", "")];
 
@@ -122,4 +122,31 @@ fn a_method_that_is_called_again_is_said_to_be() {
     let (mut session, bytes) = (Rpcx::server(&limits), encode(&call(0, 0)));
     assert!(matches!(session.receive(&bytes, &mut Vec::new()).unwrap().next, Next::Event(_)));
     assert_eq!(session.receive(&bytes, &mut Vec::new()).unwrap().next, Next::Blocked);
+}
+
+/// A body may be anybody's bytes: one that is read past holds no calls, whatever they look like.
+#[test]
+fn calls_within_a_body_that_is_read_past_are_none() {
+    let call = Call { names: 0, version: 0, flags: 0, format: 0, seq: 1, metadata: false, body: 3 };
+    let (mut session, usual) = (Rpcx::server(&limits()), encode(&call));
+    assert!(look(&mut session, &usual).1.is_some());
+    let (service, method) = NAMES[0];
+    let frame = Frame {
+        header: Header { version: 0, flags: 0, format: 0, seq: 2, total: 0 },
+        service: service.as_bytes(),
+        method: method.as_bytes(),
+        metadata: Pairs::empty(),
+        body: &usual.repeat(limits().body / usual.len() + 1),
+    };
+    let mut large = Vec::new();
+    frame.encode(&Limits::default(), &mut large).unwrap();
+    let (head, rest) = large.split_at(large.len() - usual.len());
+    assert_eq!(rest, usual);
+    let refused = session.receive(head, &mut Vec::new()).unwrap();
+    assert!(matches!(refused.next, Next::Event(Event::Refused { .. })));
+    assert_eq!(refused.consumed, head.len());
+    let past = session.receive(rest, &mut Vec::new()).unwrap();
+    assert_eq!((past.consumed, past.next), (rest.len(), Next::Again));
+    // What comes behind it is a call, and not one as the one before.
+    assert!(!look(&mut session, &usual).1.unwrap().0);
 }
