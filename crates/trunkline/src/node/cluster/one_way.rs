@@ -1,7 +1,7 @@
 //! A connection on which bytes come and nothing goes back: its acknowledgements are let wait for one another.
 //!
 //! A node answers over a connection of its own, so nothing that leaves could carry the acknowledgement of what came. The
-//! kernel then sends one by itself as soon as the bytes are read, and a segment for each read was a quarter of the
+//! kernel then sends one by itself as soon as the bytes are read, and a segment for each read was about a sixth of the
 //! processor time of a call. Where it may wait, one goes out for every second segment, as TCP has it.
 
 use std::io;
