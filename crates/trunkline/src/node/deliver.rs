@@ -30,8 +30,8 @@ pub(crate) trait Deliver: Send + Sync {
         Some(MethodId { service: 0, method: index, flat: index.into() })
     }
 
-    /// Puts a call, whose method is [known](Self::method), into the mailbox. It never blocks: what cannot be put there is refused at once,
-    /// and then the slot has been answered with the same status.
+    /// Puts a call, whose method is [known](Self::method), into the mailbox. It never blocks: what cannot be put there is
+    /// refused at once, and then the slot has been answered with the same status.
     fn deliver(&self, delivery: Delivery) -> Result<()>;
 
     /// The mailbox as what it is, for a typed handle.

@@ -20,7 +20,7 @@ pub(super) struct Usual {
     /// How long the service's name is.
     service: u16,
     /// Both names with their lengths, and the length of the metadata, which is 0. Empty where nothing is known.
-    names: Box<[u8]>,
+    names: Vec<u8>,
 }
 
 /// A call that is as the one before it.
@@ -33,7 +33,7 @@ pub(super) struct Again<'a> {
 impl Usual {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
-        self.names = Box::default();
+        self.names.clear();
     }
 
     /// The call that the input begins with, where it is whole, its body within the limit, and otherwise as the last.
@@ -90,13 +90,10 @@ impl Usual {
             && length <= LONGEST
         {
             let [f0, f1, f2, f3, ..] = *header;
-            *self = Self {
-                first: [f0, f1, f2, f3],
-                serialization: call.serialization,
-                note,
-                service,
-                names: names.into(),
-            };
+            self.first = [f0, f1, f2, f3];
+            (self.serialization, self.note, self.service) = (call.serialization, note, service);
+            // Into the memory that is there: calls of two methods in turn must not take some for each.
+            self.names.extend_from_slice(names);
         }
     }
 }
