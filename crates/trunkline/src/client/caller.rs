@@ -14,7 +14,7 @@ use crate::{Call, Code, Origin, Reply, Result, Status};
 
 impl<W: Session> Shared<W> {
     pub(super) fn origin(&self) -> Origin {
-        self.settings.origin::<W>()
+        self.links.settings.origin::<W>()
     }
 
     /// Waits until calls can be made, or the endpoint cannot be reached.
@@ -49,7 +49,7 @@ impl<W: Session> Shared<W> {
         if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(self.too_late("context deadline exceeded"));
         }
-        self.links.begin(&self.settings, call, usual, waker)
+        self.links.begin(call, usual, waker)
     }
 
     /// Makes a call that could not be begun at once.
@@ -63,7 +63,7 @@ impl<W: Session> Shared<W> {
                 continue;
             };
             let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-            match self.links.begin(&self.settings, &mut call, Usual::At(deadline), &waker)? {
+            match self.links.begin(&mut call, Usual::At(deadline), &waker)? {
                 Begun::Yes(at) => return Calling { shared: self, timeout, stage: Stage::Begun(at) }.await,
                 // The next connection is on its way.
                 Begun::Elsewhere => tokio::task::yield_now().await,
@@ -129,7 +129,7 @@ impl<W: Session> Future for Calling<'_, W> {
             }
         }
         let outcome = match stage {
-            Stage::Begun(at) => shared.links.poll(&shared.settings, *at, cx),
+            Stage::Begun(at) => shared.links.poll(*at, cx),
             Stage::Later(call) => call.as_mut().poll(cx),
             Stage::New(_) | Stage::Ended => Poll::Pending,
         };

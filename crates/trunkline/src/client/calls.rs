@@ -18,11 +18,18 @@ pub(crate) type Outcome = Result<Reply>;
 #[derive(Debug)]
 pub(crate) struct Calls {
     slots: Vec<Slot>,
-    free: Vec<u32>,
+    free: Free,
     groups: Slab<Group>,
     limit: usize,
     /// No deadline is earlier; there may be none at this time any more.
     next_deadline: Option<Instant>,
+}
+
+/// The slots that are free: a list through them, so that a call touches no other memory.
+#[derive(Debug, Default)]
+struct Free {
+    first: Option<u32>,
+    taken: usize,
 }
 
 #[derive(Debug)]
@@ -34,10 +41,13 @@ struct Slot {
 #[derive(Debug)]
 // An outcome is not boxed: that would cost an allocation for each call.
 enum State {
-    Free,
+    Free { next: Option<u32> },
     Waiting { deadline: Instant, waiter: Waiter },
     Ended(Outcome),
 }
+
+/// A slot that nothing is known of, and that is not in the list.
+const NOBODY: State = State::Free { next: None };
 
 /// Who waits for a call.
 #[derive(Debug)]
@@ -95,7 +105,7 @@ impl Slot {
     fn end(
         &mut self,
         index: u32,
-        free: &mut Vec<u32>,
+        free: &mut Free,
         groups: &mut Slab<Group>,
         outcome: impl FnOnce() -> Outcome,
     ) -> Option<Option<Waker>> {
@@ -112,10 +122,10 @@ impl Slot {
     }
 
     #[inline(always)]
-    fn free(&mut self, index: u32, free: &mut Vec<u32>) {
-        self.state = State::Free;
+    fn free(&mut self, index: u32, free: &mut Free) {
+        self.state = State::Free { next: free.first.replace(index) };
         self.uses = self.uses.wrapping_add(1);
-        free.push(index);
+        free.taken = free.taken.saturating_sub(1);
     }
 }
 
@@ -130,7 +140,7 @@ fn set(place: &mut Option<Waker>, cx: &Context<'_>) {
 impl Calls {
     /// A table of at most so many calls.
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), groups: Slab::new(), limit, next_deadline: None }
+        Self { slots: Vec::new(), free: Free::default(), groups: Slab::new(), limit, next_deadline: None }
     }
 
     /// Takes a slot, for whoever `waker` wakes; `None` where all are taken.
@@ -197,12 +207,14 @@ impl Calls {
 
     #[inline(always)]
     fn insert_for(&mut self, waiter: Waiter, deadline: Instant) -> Option<u64> {
-        let index = match self.free.pop() {
+        let index = match self.free.first {
             Some(index) => index,
             None => self.add_slot()?,
         };
         let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
-        slot.state = State::Waiting { deadline, waiter };
+        let before = std::mem::replace(&mut slot.state, State::Waiting { deadline, waiter });
+        self.free.first = if let State::Free { next } = before { next } else { None };
+        self.free.taken = self.free.taken.saturating_add(1);
         if self.next_deadline.is_none_or(|next| deadline < next) {
             self.next_deadline = Some(deadline);
         }
@@ -215,13 +227,13 @@ impl Calls {
             return None;
         }
         let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(Slot { uses: 0, state: State::Free });
+        self.slots.push(Slot { uses: 0, state: NOBODY });
         Some(index)
     }
 
     /// How many calls have a slot.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len().saturating_sub(self.free.len())
+        self.free.taken
     }
 
     /// Whether nobody waits for anything, or has anything to ask for.
@@ -263,7 +275,7 @@ impl Calls {
             return Poll::Ready(None);
         };
         match &mut slot.state {
-            State::Free => Poll::Ready(None),
+            State::Free { .. } => Poll::Ready(None),
             State::Waiting { waiter, .. } => {
                 match waiter {
                     Waiter::Task(waker) => waker.clone_from(cx.waker()),
@@ -272,7 +284,7 @@ impl Calls {
                 Poll::Pending
             }
             State::Ended(_) => {
-                let ended = std::mem::replace(&mut slot.state, State::Free);
+                let ended = std::mem::replace(&mut slot.state, NOBODY);
                 slot.free(index, &mut self.free);
                 Poll::Ready(if let State::Ended(outcome) = ended { Some(outcome) } else { None })
             }
@@ -283,11 +295,11 @@ impl Calls {
     pub(crate) fn remove(&mut self, id: u64) -> Option<Outcome> {
         let index = u32::try_from(id & u64::from(u32::MAX)).ok()?;
         let slot = self.slots.get_mut(usize::try_from(index).ok()?)?;
-        if u64::from(slot.uses) != id >> 32 {
+        if u64::from(slot.uses) != id >> 32 || matches!(slot.state, State::Free { .. }) {
             return None;
         }
-        let outcome = match std::mem::replace(&mut slot.state, State::Free) {
-            State::Free => return None,
+        let outcome = match std::mem::replace(&mut slot.state, NOBODY) {
+            State::Free { .. } => None,
             State::Ended(outcome) => Some(outcome),
             State::Waiting { waiter: Waiter::Task(_), .. } => None,
             State::Waiting { waiter: Waiter::Group { key, .. }, .. } => {

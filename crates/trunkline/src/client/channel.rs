@@ -1,8 +1,8 @@
 //! A channel: a client's connection to one endpoint, kept up, shared by all its callers.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -308,22 +308,18 @@ impl Setup {
         closing: watch::Receiver<bool>,
     ) -> Arc<Shared<W>> {
         let Self { pushes, strays, address, connect, dial_timeout } = self;
-        let (links, current) = (Arc::new(Links::new()), std::sync::Mutex::default());
-        let settings = Arc::new(settings);
-        let shared = Arc::new(Shared {
-            links,
-            current,
-            state,
-            pushes,
-            strays,
-            settings,
-            address,
-            connect,
-            dial_timeout,
-        });
+        let (links, current) = (Arc::new(Links::new(settings)), std::sync::Mutex::default());
+        let shared =
+            Arc::new(Shared { links, current, state, pushes, strays, address, connect, dial_timeout });
         tokio::spawn(Arc::clone(&shared).keep_connected(closing));
         shared
     }
+}
+
+/// All channels with the usual limits have the same: what every call looks at stays in the processor's caches.
+fn shared(limits: Limits) -> Arc<Limits> {
+    static USUAL: LazyLock<Arc<Limits>> = LazyLock::new(Arc::default);
+    if limits == **USUAL { Arc::clone(&USUAL) } else { Arc::new(limits) }
 }
 
 /// Adds to a call's metadata what of the channel's it does not say itself.
@@ -409,7 +405,7 @@ impl ChannelBuilder {
         let (closed, closing) = watch::channel(false);
         let strays = Arc::<Strays>::default();
         let settings = Settings {
-            limits: Arc::new(self.limits),
+            limits: shared(self.limits),
             calls: self.calls,
             heartbeat: self.heartbeat,
             lower_case: url.wire == Wire::Easymicro,

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use trunkline_wire::{Compression, Event, Metadata, Next, Payload, ReplyHead, Session, rpcx};
 
 use super::calls::Outcome;
+use super::heartbeat::Heartbeat;
 use super::link::Link;
-use super::links::{State, WRITE_AHEAD};
+use super::links::{Links, State, WRITE_AHEAD};
 use crate::codec::gzip;
 use crate::net::buffers::{owned, share};
 use crate::net::driver::{Close, Received, Role, is_full};
@@ -21,6 +22,9 @@ use crate::{Body, BodyStream, Code, Push, Reply, Result, Status};
 /// The client's role on one connection.
 pub(crate) struct ClientRole<W: Session> {
     link: Arc<Link<W>>,
+    /// The link's, nearer at hand.
+    links: Arc<Links<W>>,
+    number: u64,
     own: Own,
 }
 
@@ -33,10 +37,7 @@ struct Own {
     yields: bool,
     /// Reply bodies that still arrive.
     inflows: Inflows,
-    heard: Instant,
-    said: Instant,
-    /// The peer was asked whether it is there, and has said nothing since.
-    asked: Option<Instant>,
+    heartbeat: Heartbeat,
     peer_ended: bool,
     /// As the link stood when it was looked at last: all is done; when the next call is over time.
     idle: bool,
@@ -52,27 +53,32 @@ impl<W: Session> ClientRole<W> {
             wakers: Vec::new(),
             yields: false,
             inflows: Inflows::default(),
-            heard: now,
-            said: now,
-            asked: None,
+            heartbeat: Heartbeat::new(link.settings().heartbeat, now),
             peer_ended: false,
             idle: false,
             next_deadline: None,
             now,
         };
-        Self { link, own }
+        Self { links: Arc::clone(&link.links), number: link.number, link, own }
     }
 }
 
 impl Own {
     /// Notes how the link stands. Whoever changes that wakes the task.
-    fn note<W: Session>(&mut self, state: &State<W>) {
+    fn note<W: Session>(&mut self, state: &mut State<W>) {
         self.next_deadline = state.calls.next_deadline();
+        state.outlet.task_wakes_at = self.wake_at();
         self.idle = state.closed
             && state.calls.is_empty()
             && state.out.is_empty()
             && state.outflows.is_empty()
             && self.inflows.is_empty();
+    }
+
+    /// When the task looks at it all the same.
+    fn wake_at(&self) -> Instant {
+        let heartbeat = self.heartbeat.at();
+        self.next_deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat))
     }
 
     fn end<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, id: u64, outcome: Outcome) {
@@ -198,7 +204,7 @@ impl Own {
 
     /// What a reply says in its URI, where it has one. What is broken there says nothing.
     fn said<W: Session>(&self, link: &Link<W>, state: &State<W>, head: &ReplyHead<'_>) -> Metadata {
-        state.session.metadata_of(head.uri, &link.settings.limits).unwrap_or_default()
+        state.session.metadata_of(head.uri, &link.settings().limits).unwrap_or_default()
     }
 
     fn body<W: Session>(
@@ -211,7 +217,7 @@ impl Own {
         batch: &Bytes,
     ) -> Result<Body> {
         let bytes = match head.compression {
-            Compression::Gzip => gzip::inflate(body.as_slice(), link.settings.limits.body)?.into(),
+            Compression::Gzip => gzip::inflate(body.as_slice(), link.settings().limits.body)?.into(),
             Compression::None => owned(body, batch),
         };
         if end {
@@ -220,7 +226,7 @@ impl Own {
         if !state.calls.waits(head.id) {
             return Ok(Body::default());
         }
-        Ok(Body::Stream(self.inflows.open(head.id, bytes, link.settings.limits.body)))
+        Ok(Body::Stream(self.inflows.open(head.id, bytes, link.settings().limits.body)))
     }
 
     /// Ends what is over time, and tells the server.
@@ -312,35 +318,6 @@ impl Own {
         self.yields |= self.wakers.len() > 1;
         self.wakers.drain(..).for_each(Waker::wake);
     }
-
-    /// Asks a silent peer whether it is there.
-    ///
-    /// # Errors
-    /// It was asked, and has not answered in time.
-    fn heartbeat<W: Session>(
-        &mut self,
-        link: &Link<W>,
-        state: &mut State<W>,
-        now: Instant,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Close> {
-        let interval = link.settings.heartbeat;
-        match self.asked {
-            Some(asked) if now >= asked + interval => {
-                return Err(Close::Slow("the peer does not answer heartbeats"));
-            }
-            None if now >= self.heard.min(self.said) + interval => {
-                self.said = now;
-                if state.session.ping(out) {
-                    self.asked = Some(now);
-                } else {
-                    self.heard = now; // A wire without heartbeats: the transport's own keep-alive has to do.
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
 }
 
 impl<W: Session> Drop for ClientRole<W> {
@@ -355,13 +332,17 @@ impl<W: Session> Drop for ClientRole<W> {
 
 impl<W: Session> Role for ClientRole<W> {
     fn advance(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
-        let Self { link, own } = self;
-        let mut guard = link.lock();
+        let Self { link, links, number, own } = self;
+        let mut guard = links.get(*number);
         let state = &mut *guard;
         let now = Instant::now();
         (own.now, state.now) = (now, now);
+        own.heartbeat.said = state.outlet.sent_at.take().unwrap_or(own.heartbeat.said);
+        if std::mem::take(&mut state.outlet.cut) {
+            out.append(&mut state.out);
+        }
         // Before all else, so that it never waits behind calls.
-        own.heartbeat(link, state, now, out)?;
+        own.heartbeat.beat(&mut state.session, now, out)?;
         own.expire(link, state, now);
         if !own.inflows.is_empty() {
             let State { session, out: calls_out, .. } = &mut *state;
@@ -380,7 +361,7 @@ impl<W: Session> Role for ClientRole<W> {
             } else {
                 out.append(&mut state.out);
             }
-            own.said = now;
+            own.heartbeat.said = now;
         }
         if own.yields {
             own.yields = false;
@@ -392,6 +373,7 @@ impl<W: Session> Role for ClientRole<W> {
                 none => *none = Some(cx.waker().clone()),
             }
         }
+        state.outlet.free = out.is_empty();
         own.note(state);
         drop(guard);
         own.wake();
@@ -399,13 +381,14 @@ impl<W: Session> Role for ClientRole<W> {
     }
 
     fn advance_unsent(&mut self, cx: &mut Context<'_>) -> bool {
-        let Self { link, own } = self;
-        let mut guard = link.lock();
+        let Self { link, links, number, own } = self;
+        let mut guard = links.get(*number);
         own.now = Instant::now();
         guard.now = own.now;
         own.expire(link, &mut guard, own.now);
         guard.task = Some(cx.waker().clone());
-        own.note(&guard);
+        guard.outlet.free = false;
+        own.note(&mut guard);
         drop(guard);
         own.wake();
         // Answers are read although the server takes no calls: it may wait for just that.
@@ -420,8 +403,8 @@ impl<W: Session> Role for ClientRole<W> {
         out: &mut Vec<u8>,
     ) -> Result<Received, Close> {
         self.heard();
-        let Self { link, own } = self;
-        let mut guard = link.lock();
+        let Self { link, links, number, own } = self;
+        let mut guard = links.get(*number);
         let state = &mut *guard;
         state.heard = true;
         let waiting = state.waiting_outflows();
@@ -457,6 +440,7 @@ impl<W: Session> Role for ClientRole<W> {
             // What came has given a streamed request its turn, or room.
             cx.waker().wake_by_ref();
         }
+        state.outlet.free &= out.is_empty();
         own.note(state);
         drop(guard);
         own.wake();
@@ -472,23 +456,23 @@ impl<W: Session> Role for ClientRole<W> {
     }
 
     fn unheard(&mut self) {
-        let Self { link, own } = self;
+        let Self { link, own, .. } = self;
         own.retire(link, &mut link.lock());
     }
 
     fn heard(&mut self) {
-        self.own.heard = self.own.now;
-        self.own.asked = None;
+        self.own.heartbeat.heard(self.own.now);
     }
 
     fn wake_at(&self, unsent: bool) -> Option<Instant> {
-        let Self { link, own } = self;
-        let deadline = own.next_deadline;
         if unsent {
-            return deadline; // How long the peer may take to read is the driver's to watch.
+            return self.own.next_deadline; // How long the peer may take to read is the driver's to watch.
         }
-        let heartbeat = own.asked.unwrap_or_else(|| own.heard.min(own.said)) + link.settings.heartbeat;
-        Some(deadline.map_or(heartbeat, |deadline| deadline.min(heartbeat)))
+        Some(self.own.wake_at())
+    }
+
+    fn looked_at(&self) -> Option<Instant> {
+        Some(self.own.now)
     }
 
     const ANSWERS: bool = false;

@@ -13,7 +13,7 @@ use super::connection::ClientRole;
 use super::handshake::leave_http;
 use super::link::Link;
 use super::links::Links;
-use super::settings::{Settings, Strays};
+use super::settings::Strays;
 use crate::net::Address;
 use crate::net::driver::{Close, Connection, Patience};
 use crate::net::transport::Stream;
@@ -45,7 +45,6 @@ pub(crate) struct Shared<W> {
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) pushes: broadcast::Sender<crate::Push>,
     pub(crate) strays: Arc<Strays>,
-    pub(crate) settings: Arc<Settings>,
     pub(crate) address: Address,
     /// The path of the `CONNECT` that comes before the wire.
     pub(crate) connect: Option<&'static str>,
@@ -138,9 +137,8 @@ impl<W: Session> Shared<W> {
     /// # Errors
     /// The server has not said anything: why the connection ended.
     async fn use_connection(&self, stream: Stream, first: Bytes) -> Result<(), String> {
-        let settings = Arc::clone(&self.settings);
         let (links, strays) = (Arc::clone(&self.links), Arc::clone(&self.strays));
-        let link = Arc::new(Link::new(links, settings, self.pushes.clone(), strays));
+        let link = Arc::new(Link::new(stream.second_descriptor(), links, self.pushes.clone(), strays));
         let role = ClientRole::new(Arc::clone(&link));
         let connection = Connection::new(stream, role, &Patience::USUAL, first);
         let mut run = tokio::spawn(run(connection, Arc::clone(&link)));

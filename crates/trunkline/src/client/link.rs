@@ -1,6 +1,7 @@
 //! One connection of a channel, for its task and for batches of calls.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -16,9 +17,8 @@ use crate::{Call, Code, Origin, Push, Status};
 
 /// One connection of a channel, as long as its task runs or a batch is on it.
 pub(crate) struct Link<W> {
-    links: Arc<Links<W>>,
-    number: u64,
-    pub(super) settings: Arc<Settings>,
+    pub(super) links: Arc<Links<W>>,
+    pub(super) number: u64,
     pub(super) pushes: broadcast::Sender<Push>,
     pub(super) strays: Arc<Strays>,
     /// Told when the server announces that it will stop.
@@ -45,27 +45,31 @@ impl<W> Drop for Link<W> {
 }
 
 impl<W: Session> Link<W> {
-    /// A new connection, which the channel's calls go to from now on.
+    /// A new connection, which the channel's calls go to from now on; callers may send to `socket` themselves.
     pub(crate) fn new(
+        socket: Option<OwnedFd>,
         links: Arc<Links<W>>,
-        settings: Arc<Settings>,
         pushes: broadcast::Sender<Push>,
         strays: Arc<Strays>,
     ) -> Self {
-        let number = links.add(&settings);
-        Self { links, number, settings, pushes, strays, draining: Notify::new(), room: Notify::new() }
+        let number = links.add(socket);
+        Self { links, number, pushes, strays, draining: Notify::new(), room: Notify::new() }
     }
 
     pub(crate) fn lock(&self) -> Locked<'_, W> {
         self.links.get(self.number)
     }
 
+    pub(super) fn settings(&self) -> &Settings {
+        &self.links.settings
+    }
+
     pub(super) fn origin(&self) -> Origin {
-        self.settings.origin::<W>()
+        self.settings().origin::<W>()
     }
 
     pub(super) fn status(&self, code: Code, message: impl Into<std::borrow::Cow<'static, str>>) -> Status {
-        self.settings.status::<W>(code, message)
+        self.settings().status::<W>(code, message)
     }
 
     /// Puts calls into the write buffer in one go, from the front, as long as there is room. What is left in `calls` was
@@ -80,7 +84,7 @@ impl<W: Session> Link<W> {
         ids: &mut Vec<u64>,
         mut failed: impl FnMut(usize, Status),
     ) -> Room {
-        let mut prepared = self.settings.prepare_all::<W>(calls).into_iter();
+        let mut prepared = self.settings().prepare_all::<W>(calls).into_iter();
         let some = if prepared.len() == 0 { calls.len() } else { prepared.len() };
         let mut room = if some < calls.len() { Room::Later } else { Room::Enough };
         let ended = group.is_none().then(ended);
@@ -113,7 +117,7 @@ impl<W: Session> Link<W> {
             };
             let deadline = call.context.deadline.unwrap_or(deadline);
             let inserted = group.and_then(|group| state.calls.insert_in(group, *number, deadline));
-            match state.write(&self.settings, inserted, call, prepared.as_ref()) {
+            match state.write(self.settings(), inserted, call, prepared.as_ref()) {
                 Ok(id) => ids.push(id),
                 Err(status) => failed(*number, status),
             }
@@ -189,6 +193,7 @@ impl<W: Session> Link<W> {
         let mut guard = self.lock();
         let state = &mut *guard;
         state.closed = true;
+        state.outlet.close();
         let kept = (std::mem::take(&mut state.outflows), std::mem::take(&mut state.out));
         state
             .calls

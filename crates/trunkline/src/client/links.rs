@@ -1,25 +1,32 @@
 //! The connections of a channel as its callers see them, under one lock: a call takes that once to begin and once for its
 //! answer, and nothing else that is shared.
 
+use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use trunkline_wire::{CallFrame, Compression, Limits, Serialization, Session};
+use trunkline_wire::{CallFrame, Compression, Serialization, Session};
 
 use super::calls::{Calls, Outcome};
+use super::outlet::Outlet;
 use super::settings::{Prepared, Settings};
 use crate::call::Names;
 use crate::metadata::SERVER_TIMEOUT;
+use crate::net::buffers::{self, BATCH};
 use crate::{Body, BodyStream, Call, Code, Reply, Result};
 
 /// How many bytes of calls wait to be written before a further call has to wait itself.
 pub(crate) const WRITE_AHEAD: usize = 1 << 20;
 
 /// The connections of a channel: the one that new calls go to, and those whose last calls have not ended.
-pub(crate) struct Links<W>(Mutex<All<W>>);
+pub(crate) struct Links<W> {
+    pub(crate) settings: Settings,
+    all: Mutex<All<W>>,
+}
 
 struct All<W> {
     /// New calls go to it. Before the first one it is one that takes none.
@@ -40,6 +47,7 @@ pub(crate) struct State<W> {
     last: Option<(Names, Serialization)>,
     /// The connection's task, where it sleeps and has to be woken for what is in `out`.
     pub(super) task: Option<Waker>,
+    pub(super) outlet: Outlet,
     pub(super) outflows: Vec<(u64, BodyStream)>,
     /// No new calls: the server will stop, the channel is gone, or the connection is.
     pub(super) closed: bool,
@@ -147,7 +155,7 @@ impl<W> All<W> {
 
 impl<W> Links<W> {
     fn lock(&self) -> MutexGuard<'_, All<W>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nobody but the callers whose calls have not ended needs the connection any more.
@@ -167,20 +175,23 @@ impl<W> Links<W> {
 
 impl<W: Session> Links<W> {
     /// None yet: a call finds no place.
-    pub(crate) fn new() -> Self {
-        let none = || State { closed: true, left: true, ..State::new(0, W::client(&Limits::default()), 0) };
-        Self(Mutex::new(All { newest: none(), older: Vec::new(), none: none() }))
+    pub(crate) fn new(settings: Settings) -> Self {
+        let none = || State { closed: true, left: true, ..State::new(0, W::client(&settings.limits), 0) };
+        let all = Mutex::new(All { newest: none(), older: Vec::new(), none: none() });
+        Self { settings, all }
     }
 
-    /// A new connection, which new calls go to from now on; its number.
-    pub(super) fn add(&self, settings: &Settings) -> u64 {
+    /// A new connection, which new calls go to from now on; its number. Callers may send to `socket` themselves.
+    pub(super) fn add(&self, socket: Option<OwnedFd>) -> u64 {
+        let settings = &self.settings;
         let mut session = W::client(&settings.limits);
         let mut out = Vec::new();
         session.greet(&mut out);
         let mut all = self.lock();
         let number = all.newest.number.wrapping_add(1);
-        let state = State { out, ..State::new(number, session, settings.calls) };
-        let before = std::mem::replace(&mut all.newest, state);
+        let mut state = State { out, ..State::new(number, session, settings.calls) };
+        state.outlet = Outlet::new(socket, state.now);
+        let before = mem::replace(&mut all.newest, state);
         if before.left && before.calls.is_empty() {
             drop(all);
             drop(before);
@@ -196,13 +207,8 @@ impl<W: Session> Links<W> {
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
     #[inline]
-    pub(super) fn begin(
-        &self,
-        settings: &Settings,
-        call: &mut Call,
-        usual: Usual,
-        waker: &Waker,
-    ) -> Result<Begun> {
+    pub(super) fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Begun> {
+        let settings = &self.settings;
         let prepared = settings.prepare::<W>(call)?;
         let mut all = self.lock();
         let state = &mut all.newest;
@@ -213,9 +219,13 @@ impl<W: Session> Links<W> {
         }
         let deadline = call.context.deadline.unwrap_or_else(|| state.deadline(usual));
         let inserted = state.calls.insert(waker.clone(), deadline);
-        let id = state.write(settings, inserted, call, prepared.as_ref())?;
+        let (id, sent) = if state.may_send(call, deadline) {
+            state.send(settings, inserted, call, prepared.as_ref())?
+        } else {
+            (state.write(settings, inserted, call, prepared.as_ref())?, false)
+        };
         let at = CallAt { link: state.number, id };
-        let task = state.task.take();
+        let task = if sent { None } else { state.task.take() };
         drop(all);
         if let Some(task) = task {
             task.wake();
@@ -225,7 +235,7 @@ impl<W: Session> Links<W> {
 
     /// How the call ended.
     #[inline]
-    pub(super) fn poll(&self, settings: &Settings, at: CallAt, cx: &mut Context<'_>) -> Poll<Outcome> {
+    pub(super) fn poll(&self, at: CallAt, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut all = self.lock();
         let state = all.get_mut(at.link);
         let outcome = std::task::ready!(state.calls.poll(at.id, cx));
@@ -236,7 +246,7 @@ impl<W: Session> Links<W> {
         } else {
             drop(all);
         }
-        let twice = || Err(settings.status::<W>(Code::Internal, "the call was asked for twice"));
+        let twice = || Err(self.settings.status::<W>(Code::Internal, "the call was asked for twice"));
         Poll::Ready(outcome.unwrap_or_else(twice))
     }
 
@@ -283,6 +293,41 @@ impl<W: Session> State<W> {
     /// How many streamed requests wait for their turn, or for room.
     pub(crate) fn waiting_outflows(&self) -> usize {
         self.outflows.iter().filter(|(id, _)| !self.session.may_write(*id)).count()
+    }
+
+    /// Whether a call that has a slot can be sent by its caller. Where others are in flight it is written by the task, as
+    /// is what does not wait for an answer: one write then takes many.
+    #[inline(always)]
+    fn may_send(&self, call: &Call, deadline: Instant) -> bool {
+        self.calls.len() == 1
+            && self.task.is_some()
+            && self.out.is_empty()
+            && self.outlet.takes(deadline)
+            && !call.one_way
+            && matches!(&call.body, Body::Full(body) if body.len() < BATCH)
+    }
+
+    /// Writes a call that has a slot, and sends it. Whether all of it went out: else the task has to be woken for the rest.
+    ///
+    /// # Errors
+    /// As for [`write`](State::write).
+    #[inline]
+    fn send(
+        &mut self,
+        settings: &Settings,
+        inserted: Option<u64>,
+        call: &mut Call,
+        prepared: Option<&Prepared>,
+    ) -> Result<(u64, bool)> {
+        // The thread's buffer is in the processor's caches, this connection's may not be.
+        let own = mem::replace(&mut self.out, buffers::take_write());
+        let written = self.write(settings, inserted, call, prepared);
+        let buffer = mem::replace(&mut self.out, own);
+        let rest = buffer.get(self.outlet.send(&buffer, self.now)..).unwrap_or_default();
+        self.out.extend_from_slice(rest);
+        let sent = rest.is_empty();
+        buffers::give_write(buffer);
+        written.map(|id| (id, sent))
     }
 
     /// Writes a call that has a slot.
@@ -360,7 +405,7 @@ impl<W: Session> State<W> {
             // Nothing will answer: it is done when it is written.
             let _ = self.calls.end(id, Ok(Reply::default()));
         }
-        if !end && let Body::Stream(stream) = std::mem::take(&mut call.body) {
+        if !end && let Body::Stream(stream) = mem::take(&mut call.body) {
             self.outflows.push((id, stream.detached()));
         }
         Ok(id)
@@ -370,6 +415,7 @@ impl<W: Session> State<W> {
 impl<W> State<W> {
     /// A connection that nothing was written to.
     fn new(number: u64, session: W, calls: usize) -> Self {
+        let now = Instant::now();
         Self {
             number,
             session,
@@ -377,11 +423,12 @@ impl<W> State<W> {
             calls: Calls::new(calls),
             last: None,
             task: None,
+            outlet: Outlet::new(None, now),
             outflows: Vec::new(),
             closed: false,
             left: false,
             heard: false,
-            now: Instant::now(),
+            now,
         }
     }
 
@@ -430,25 +477,25 @@ mod tests {
     fn begin(links: &Links<Rpcx>) -> Option<CallAt> {
         let mut call = Call::new("Echo", "Echo", Serialization::Raw, "hello");
         let usual = Usual::After(Duration::from_secs(1));
-        match links.begin(&settings(), &mut call, usual, Waker::noop()).unwrap() {
+        match links.begin(&mut call, usual, Waker::noop()).unwrap() {
             Begun::Yes(at) => Some(at),
             Begun::Elsewhere | Begun::Later => None,
         }
     }
 
     fn poll(links: &Links<Rpcx>, at: CallAt) -> Poll<Outcome> {
-        links.poll(&settings(), at, &mut Context::from_waker(Waker::noop()))
+        links.poll(at, &mut Context::from_waker(Waker::noop()))
     }
 
     /// Calls go to the newest connection; those of one before it are answered, though its task is gone, and with the last
     /// of them the connection is.
     #[test]
     fn a_connection_is_kept_for_its_last_answer() {
-        let links = Links::<Rpcx>::new();
+        let links = Links::<Rpcx>::new(settings());
         assert!(begin(&links).is_none(), "there is no connection yet");
-        let first = links.add(&settings());
+        let first = links.add(None);
         let before = [begin(&links).unwrap(), begin(&links).unwrap()];
-        let second = links.add(&settings());
+        let second = links.add(None);
         let after = begin(&links).unwrap();
         assert_eq!((before[0].link, after.link), (first, second));
         assert_eq!(before[0].id, after.id, "only the connection tells them apart");
@@ -466,9 +513,9 @@ mod tests {
     /// A connection that nobody needs when the next one comes is not kept.
     #[test]
     fn connections_that_are_lost_do_not_pile_up() {
-        let links = Links::<Rpcx>::new();
+        let links = Links::<Rpcx>::new(settings());
         for _ in 0..10 {
-            let number = links.add(&settings());
+            let number = links.add(None);
             let at = begin(&links).unwrap();
             links.abandon(at);
             links.leave(number);

@@ -12,6 +12,7 @@ pub(crate) mod dial;
 mod failover;
 mod group;
 mod handshake;
+mod heartbeat;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "http")]
@@ -22,6 +23,9 @@ pub(crate) mod link;
 pub(crate) mod links;
 mod node;
 mod outgoing;
+mod outlet;
+#[cfg(test)]
+mod outlet_tests;
 mod pushes;
 mod resuming;
 pub(crate) mod settings;

@@ -5,7 +5,6 @@
 //! dealt with before one write answers it; buffers belong to the thread; what a peer does not read stays with
 //! its connection, bounded, and stops the reading.
 
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,10 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use trunkline_wire::WireError;
 
 use super::buffers::{self, BATCH, Inbound};
+use super::timer::Timer;
 use super::transport::Io;
 
 /// What joins a session to calls: the server's side or the client's.
@@ -54,6 +54,12 @@ pub(crate) trait Role {
     /// (`unsent`) only [`advance_unsent`](Role::advance_unsent) will be called, so only what that deals with
     /// counts: a time that nobody moves on would be waited for without a pause.
     fn wake_at(&self, unsent: bool) -> Option<Instant>;
+
+    /// When the role looked at the clock last: in this poll, where it does at all. A timer that is later and was not moved
+    /// need not be asked again.
+    fn looked_at(&self) -> Option<Instant> {
+        None
+    }
 
     /// The peer takes nothing any more; what it has said is still read.
     fn unheard(&mut self) {}
@@ -158,7 +164,7 @@ pub(crate) struct Connection<'p, I, R> {
     done: bool,
     shut: bool,
     slow: Option<Slow>,
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
 }
 
 impl<'p, I: Io, R: Role> Connection<'p, I, R> {
@@ -201,8 +207,8 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
             return Poll::Ready(Close::Done);
         }
         let limit = if self.role.leaves() { LEAVING } else { self.patience.goodbye };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        timer.as_mut().poll(cx).map(|()| Close::Done)
+        let timer = self.timer.get_or_insert_with(|| Timer::new(Instant::now() + limit));
+        timer.poll(cx).map(|()| Close::Done)
     }
 
     /// Ends our side, then reads to the end of the other one: what comes to a closed socket makes the peer throw
@@ -416,13 +422,23 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
             self.timer = None;
             return Poll::Pending;
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-        // A timer that is set for earlier than it has to be is left: most times move on before they come, and to set
-        // a timer costs more than to be woken for nothing now and then.
-        if timer.deadline() > at {
-            timer.as_mut().reset(at);
-        }
-        while timer.as_mut().poll(cx).is_ready() {
+        let looked_at = self.role.looked_at();
+        let timer = match &mut self.timer {
+            // A timer that is set for earlier than it has to be is left: most times move on before they come, and to set
+            // a timer costs more than to be woken for nothing now and then.
+            Some(timer) if timer.at <= at => {
+                if looked_at.is_some_and(|now| now < timer.at) {
+                    return Poll::Pending;
+                }
+                timer
+            }
+            Some(timer) => {
+                timer.reset(at);
+                timer
+            }
+            none => none.insert(Timer::new(at)),
+        };
+        while timer.poll(cx).is_ready() {
             let now = Instant::now();
             if at <= now {
                 match &self.slow {
@@ -431,7 +447,7 @@ impl<'p, I: Io, R: Role> Connection<'p, I, R> {
                 }
                 return Poll::Pending;
             }
-            timer.as_mut().reset(at);
+            timer.reset(at);
         }
         Poll::Pending
     }

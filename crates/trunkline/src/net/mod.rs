@@ -16,6 +16,7 @@ pub(crate) mod pending;
 mod socket;
 #[cfg(test)]
 pub(crate) mod tests_support;
+mod timer;
 pub(crate) mod transport;
 
 pub use transport::{Address, InvalidAddress};

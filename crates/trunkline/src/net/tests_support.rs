@@ -51,12 +51,11 @@ impl<W: Session> Client<W> {
             address: format!("mem://{name}"),
         };
         let shared = Arc::new(Shared::<W> {
-            links: Arc::new(Links::new()),
+            links: Arc::new(Links::new(settings)),
             current: std::sync::Mutex::default(),
             state: watch::channel(ConnectionState::Connecting).0,
             pushes: broadcast::channel(1).0,
             strays: Arc::<Strays>::default(),
-            settings: Arc::new(settings),
             address: Address::Memory(name.to_owned()),
             connect: None,
             dial_timeout: Duration::from_secs(3),

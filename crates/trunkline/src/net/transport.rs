@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -166,6 +166,14 @@ impl Stream {
 }
 
 impl Stream {
+    /// A second descriptor of the socket, to send to; none where it is in memory, or no descriptor is left.
+    pub(crate) fn second_descriptor(&self) -> Option<OwnedFd> {
+        match self {
+            Self::Socket(socket) => socket.as_fd().try_clone_to_owned().ok(),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Tells the kernel that acknowledgements may wait a moment for what carries them, or for the next one. It forgets
     /// that when nothing came for a while.
     #[cfg(feature = "node")]
