@@ -44,7 +44,7 @@ impl<W: Session> Shared<W> {
     ///
     /// # Errors
     /// Its time is over, or as for [`Links::begin`](super::links::Links::begin). Nothing was begun.
-    #[inline]
+    #[inline(always)]
     fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Begun> {
         if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             return Err(self.too_late("context deadline exceeded"));

@@ -268,6 +268,7 @@ impl Calls {
     }
 
     /// How the call ended, once; then its slot is free.
+    #[inline(always)]
     pub(crate) fn poll(&mut self, id: u64, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
         let index = u32::try_from(id & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         let slot = usize::try_from(index).ok().and_then(|index| self.slots.get_mut(index));

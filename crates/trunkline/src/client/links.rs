@@ -206,7 +206,8 @@ impl<W: Session> Links<W> {
     ///
     /// # Errors
     /// The wire cannot carry it, or too many calls are in flight. Nothing was begun.
-    #[inline]
+    // Inlined: what comes out would be written in parts and read as a whole, which waits for the parts.
+    #[inline(always)]
     pub(super) fn begin(&self, call: &mut Call, usual: Usual, waker: &Waker) -> Result<Begun> {
         let settings = &self.settings;
         let prepared = settings.prepare::<W>(call)?;
@@ -234,7 +235,7 @@ impl<W: Session> Links<W> {
     }
 
     /// How the call ended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn poll(&self, at: CallAt, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut all = self.lock();
         let state = all.get_mut(at.link);
