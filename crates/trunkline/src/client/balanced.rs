@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
 use super::channel::{Channel, ChannelBuilder};
-use super::failover::Attempt;
+use super::failover::{Attempt, Calling};
 use super::node::Node;
 use super::url::{InvalidUrl, Url};
 use crate::balance::{Endpoint, InvalidEndpoint, Member, Members, Picker, RoundRobin};
@@ -233,6 +233,19 @@ impl Client {
         }
     }
 
+    /// Makes a call that has the client for itself, and borrows nothing.
+    #[cfg(feature = "netrpc")]
+    #[inline(always)]
+    pub(super) fn call_owned(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send + use<> {
+        match &self.0 {
+            Repr::One(channel) => {
+                let channel = channel.clone();
+                Either::Left(Box::pin(async move { channel.call(call).await }))
+            }
+            Repr::Several(inner) => Either::Right(Calling::new(Arc::clone(inner), call)),
+        }
+    }
+
     /// Makes a call and tells where it went: each attempt in order. The last one is the one that answered, where the
     /// call did not fail.
     pub async fn call_traced(&self, call: Call) -> (Result<Reply>, Vec<Attempt>) {
@@ -246,7 +259,7 @@ impl Client {
             }
             Repr::Several(inner) => {
                 let mut attempts = Vec::new();
-                let outcome = inner.call(call, Some(&mut attempts)).await;
+                let outcome = inner.call_traced(call, &mut attempts).await;
                 (outcome, attempts)
             }
         }
@@ -261,10 +274,12 @@ impl From<Channel> for Client {
 }
 
 impl Service for Client {
+    // A call is some hundred bytes, and not to be copied once more than it must be.
+    #[inline(always)]
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
         match &self.0 {
             Repr::One(channel) => Either::Left(channel.call(call)),
-            Repr::Several(inner) => Either::Right(inner.call(call, None)),
+            Repr::Several(inner) => Either::Right(Calling::new(inner, call)),
         }
     }
 
@@ -393,6 +408,12 @@ impl ClientBuilder {
     pub fn channels(mut self, set: impl FnOnce(ChannelBuilder) -> ChannelBuilder) -> Self {
         self.channels = set(self.channels);
         self
+    }
+
+    /// How long a call may take that does not say it itself.
+    #[cfg(feature = "netrpc")]
+    pub(crate) fn usual_timeout(&self) -> Duration {
+        self.channels.usual_timeout()
     }
 
     /// How many connections are kept to each endpoint. Default 1; each is opened by the first call that comes for it.

@@ -236,10 +236,16 @@ impl Channel {
         }
     }
 
+    /// Whether it sends anything with every call.
+    #[inline(always)]
+    pub(super) fn adds(&self) -> bool {
+        !self.0.metadata.is_empty()
+    }
+
     /// Adds what the channel sends with every call.
     #[inline(always)]
     pub(super) fn complete(&self, call: &mut Call) {
-        if !self.0.metadata.is_empty() {
+        if self.adds() {
             add(&self.0.metadata, call);
         }
     }

@@ -360,6 +360,7 @@ impl<W: Session> Role for ClientRole<W> {
         let state = &mut *guard;
         let now = Instant::now();
         (own.now, state.now) = (now, now);
+        state.stuck = false;
         // Before all else, so that it never waits behind calls.
         own.heartbeat(link, state, now, out)?;
         own.expire(link, state, now);
@@ -403,6 +404,7 @@ impl<W: Session> Role for ClientRole<W> {
         let mut guard = link.lock();
         own.now = Instant::now();
         guard.now = own.now;
+        guard.stuck = true;
         own.expire(link, &mut guard, own.now);
         guard.task = Some(cx.waker().clone());
         own.note(&guard);

@@ -1,15 +1,20 @@
 //! One call of a client: an endpoint is chosen, and the next one where the call was surely not begun. What is tried
 //! again, and when, is said in [`goes_on`] alone.
 
+use std::borrow::Borrow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::balanced::{Inner, Snapshot};
 use super::channel::Channel;
+use super::links::{Begun, CallAt};
 use super::node::Node;
 use crate::balance::Verdict;
+use crate::service::BoxFuture;
 use crate::{Body, Call, Code, Origin, Reply, Result, Service, Status};
 
 /// How many endpoints a failure names.
@@ -49,8 +54,7 @@ fn was_tried(tried: &Tried, node: &Arc<Node>) -> bool {
 }
 
 /// A call that is in flight to an endpoint.
-struct Running<'a> {
-    inner: &'a Inner,
+struct Running {
     node: Arc<Node>,
     /// It is the one that tries a paused endpoint again.
     probe: bool,
@@ -58,7 +62,7 @@ struct Running<'a> {
     begun: Option<Instant>,
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         self.node.member.end();
         if self.probe {
@@ -67,36 +71,226 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Inner {
-    /// Makes a call.
-    pub(super) async fn call(&self, mut call: Call, mut trail: Option<&mut Vec<Attempt>>) -> Result<Reply> {
-        if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            // That says nothing about any endpoint.
-            return Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded").not_begun());
+/// Who gets a call, and over which of its connections.
+struct Chosen {
+    running: Running,
+    channel: Channel,
+}
+
+/// A call's way so far.
+struct Course {
+    /// When it began, where it may go on to another endpoint.
+    begun: Option<Instant>,
+    tried: Tried,
+}
+
+/// A call of a client of several endpoints; dropping it ends the call.
+///
+/// What nearly all calls are is done in place: the endpoint that is chosen has a connection, the call is begun there and
+/// answered. Whatever else one may need (a connection that has to be waited for, the next endpoint) is
+/// [`Inner::go_on`], in memory that is taken when it is needed: a future is as large as the largest thing that it may
+/// have to do, and there may be a hundred thousand of them. `C` is `&Arc<Inner>`, or one that the call has for itself.
+#[must_use = "a call is made when it is polled"]
+pub(super) struct Calling<C> {
+    client: C,
+    /// It stays here while its first attempt is in flight: what goes on needs it.
+    call: Call,
+    stage: Stage,
+}
+
+enum Stage {
+    New,
+    First(First),
+    Rest(BoxFuture<'static>),
+    Ended,
+}
+
+/// The first attempt of a call, in flight.
+struct First {
+    chosen: Chosen,
+    /// Where the call may go on: when it began.
+    begun: Option<Instant>,
+    /// None when it has ended.
+    at: Option<CallAt>,
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            self.chosen.channel.abandon(at);
         }
+    }
+}
+
+impl<C: Borrow<Arc<Inner>>> Calling<C> {
+    #[inline(always)]
+    pub(super) fn new(client: C, call: Call) -> Self {
+        Self { client, call, stage: Stage::New }
+    }
+}
+
+impl<C: Borrow<Arc<Inner>> + Unpin> Future for Calling<C> {
+    type Output = Result<Reply>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        let Self { client, call, stage } = &mut *self;
+        let inner: &Arc<Inner> = (*client).borrow();
+        if matches!(stage, Stage::New) {
+            *stage = match inner.begin(call, cx.waker()) {
+                Ok(stage) => stage,
+                Err(status) => {
+                    *stage = Stage::Ended;
+                    return Poll::Ready(Err(status));
+                }
+            };
+            if matches!(stage, Stage::First(_)) && !call.one_way {
+                return Poll::Pending;
+            }
+        }
+        if let Stage::First(First { chosen, begun, at }) = stage
+            && let Some(place) = *at
+        {
+            let outcome = ready!(chosen.channel.poll_begun(place, cx));
+            *at = None;
+            chosen.running.judge(inner, None, outcome.as_ref(), &chosen.channel);
+            *stage = match outcome {
+                Err(status) if begun.is_some() && goes_on(&status) => {
+                    let course = Course { begun: *begun, tried: Tried::new() };
+                    inner.next_after(call, course, &chosen.running.node, status)?
+                }
+                outcome => {
+                    *stage = Stage::Ended;
+                    return Poll::Ready(outcome);
+                }
+            };
+        }
+        let Stage::Rest(rest) = stage else { return Poll::Pending };
+        let outcome = ready!(rest.as_mut().poll(cx));
+        *stage = Stage::Ended;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Inner {
+    /// Makes a call, and tells of its attempts.
+    pub(super) async fn call_traced(&self, call: Call, trail: &mut Vec<Attempt>) -> Result<Reply> {
+        let course = self.course(&call)?;
+        self.go_on(call, course, None, Some(trail)).await
+    }
+
+    /// How a call sets out.
+    ///
+    /// # Errors
+    /// Its time is over.
+    fn course(&self, call: &Call) -> Result<Course> {
         let several = self.settings.failover && self.snapshot.load().nodes.len() > 1;
         let may_go_on = several && matches!(call.body, Body::Full(_));
-        let begun = may_go_on.then(Instant::now);
-        let mut tried = Tried::new();
+        let (mut begun, tried) = (None, Tried::new());
+        if may_go_on || call.context.deadline.is_some() {
+            let now = Instant::now();
+            if call.context.deadline.is_some_and(|deadline| deadline <= now) {
+                // That says nothing about any endpoint.
+                return Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded").not_begun());
+            }
+            begun = may_go_on.then_some(now);
+        }
+        Ok(Course { begun, tried })
+    }
+
+    /// Begins a call: in place where that can be done at once.
+    ///
+    /// # Errors
+    /// Nobody can be called.
+    #[inline(always)]
+    fn begin(self: &Arc<Self>, call: &mut Call, waker: &Waker) -> Result<Stage> {
+        let course = self.course(call)?;
+        let Some(mut chosen) = self.choose(call, &course.tried)? else { return Err(self.nobody(course.tried)) };
+        // A check wants to see the call as it was, and a stream is there once.
+        let plain = self.settings.check.is_none() && matches!(call.body, Body::Full(_));
+        if !plain || course.begun.is_some() && !chosen.running.node.is_proven() {
+            return Ok(self.rest(call, course, Some(chosen)));
+        }
+        match chosen.channel.begin(call, waker) {
+            Ok(Begun::Yes(at)) => {
+                if course.begun.is_none() {
+                    call.body = Body::default(); // It has been written, and is not needed again.
+                }
+                Ok(Stage::First(First { chosen, begun: course.begun, at: Some(at) }))
+            }
+            Ok(Begun::Elsewhere | Begun::Later) => Ok(self.rest(call, course, Some(chosen))),
+            Err(status) => {
+                chosen.running.judge(self, None, Err(&status), &chosen.channel);
+                match course.begun {
+                    Some(_) if goes_on(&status) => {
+                        self.next_after(call, course, &chosen.running.node, status)
+                    }
+                    _ => Err(status),
+                }
+            }
+        }
+    }
+
+    /// What is left of a call, in memory of its own.
+    #[cold]
+    fn rest(self: &Arc<Self>, call: &mut Call, course: Course, chosen: Option<Chosen>) -> Stage {
+        let (inner, call) = (Arc::clone(self), call.take());
+        Stage::Rest(Box::pin(async move { inner.go_on(call, course, chosen, None).await }))
+    }
+
+    /// The same after the first attempt, which has failed.
+    ///
+    /// # Errors
+    /// Its time is over: the failure.
+    #[cold]
+    fn next_after(
+        self: &Arc<Self>,
+        call: &mut Call,
+        mut course: Course,
+        node: &Arc<Node>,
+        status: Status,
+    ) -> Result<Stage> {
+        if self.limit(call, &course).is_some_and(|limit| Instant::now() >= limit) {
+            return Err(status);
+        }
+        course.tried.push((Arc::clone(node), status));
+        Ok(self.rest(call, course, None))
+    }
+
+    /// Until when a call may take, with all of its attempts.
+    fn limit(&self, call: &Call, course: &Course) -> Option<Instant> {
+        call.context.deadline.or_else(|| course.begun.map(|begun| begun + self.settings.timeout))
+    }
+
+    /// Makes a call, by as many attempts as it takes.
+    async fn go_on(
+        &self,
+        mut call: Call,
+        mut course: Course,
+        mut first: Option<Chosen>,
+        mut trail: Option<&mut Vec<Attempt>>,
+    ) -> Result<Reply> {
+        let may_go_on = course.begun.is_some();
         loop {
-            let Some(mut running) = self.choose(&call, &tried)? else { return Err(self.nobody(tried)) };
-            let channel = running.node.channel()?;
+            let chosen = match first.take() {
+                None => self.choose(&call, &course.tried)?,
+                first => first,
+            };
+            let Some(Chosen { mut running, channel }) = chosen else { return Err(self.nobody(course.tried)) };
             let kept = (may_go_on || self.settings.check.is_some()).then(|| call.copy());
-            let deadline = call.context.deadline;
-            let limit = deadline.or_else(|| begun.map(|begun| begun + self.settings.timeout));
+            let limit = self.limit(&call, &course);
             let outcome = match limit {
-                Some(limit) if begun.is_some() => {
-                    self.attempt(call, limit, &running.node, &channel, &tried).await
+                Some(limit) if may_go_on => {
+                    self.attempt(call, limit, &running.node, &channel, &course.tried).await
                 }
                 _ => channel.call(call).await,
             };
-            running.judge(kept.as_ref(), outcome.as_ref(), &channel);
-            let outcome = outcome.map_err(|status| counted(status, tried.len()));
+            running.judge(self, kept.as_ref(), outcome.as_ref(), &channel);
+            let before = course.tried.len();
+            let outcome = outcome.map_err(|status| counted(status, before));
             if let Some(trail) = &mut trail {
                 let failure = outcome.as_ref().err().cloned();
                 let mut origin = channel.origin().clone();
-                origin.attempt =
-                    origin.attempt.saturating_add(u32::try_from(tried.len()).unwrap_or(u32::MAX));
+                origin.attempt = origin.attempt.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
                 trail.push(Attempt { origin, failure });
             }
             let status = match outcome {
@@ -107,7 +301,7 @@ impl Inner {
                 Some(same) if limit.is_none_or(|limit| Instant::now() < limit) => call = same,
                 _ => return Err(status),
             }
-            tried.push((Arc::clone(&running.node), status));
+            course.tried.push((Arc::clone(&running.node), status));
         }
     }
 
@@ -153,24 +347,25 @@ impl Inner {
     ///
     /// # Errors
     /// The picker cannot say it.
-    fn choose(&self, call: &Call, tried: &Tried) -> Result<Option<Running<'_>>> {
+    fn choose(&self, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
         let snapshot = self.snapshot.load();
         if !tried.is_empty() || !snapshot.paused.is_empty() {
-            return self.choose_among(&snapshot, call, tried);
+            let running = self.choose_among(&snapshot, call, tried)?;
+            return running.map(Chosen::of).transpose();
         }
         if snapshot.nodes.is_empty() {
             return Ok(None);
         }
         let place = self.settings.picker.pick(&snapshot.members, call)?;
         match snapshot.nodes.get(place) {
-            Some(node) => Ok(Some(self.running(node, false))),
+            Some(node) => Chosen::of(self.running(node, false)).map(Some),
             None => Err(no_such(place, snapshot.nodes.len())),
         }
     }
 
     /// The same where some are paused or were tried.
     #[cold]
-    fn choose_among(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Running<'_>>> {
+    fn choose_among(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Running>> {
         let (picker, pause) = (&self.settings.picker, self.settings.pause);
         let at = self.at(Instant::now());
         let members = &snapshot.members;
@@ -216,10 +411,10 @@ impl Inner {
         Ok(snapshot.nodes.get(next).map(|node| self.running(node, false)))
     }
 
-    fn running(&self, node: &Arc<Node>, probe: bool) -> Running<'_> {
+    fn running(&self, node: &Arc<Node>, probe: bool) -> Running {
         node.member.begin();
         let begun = self.settings.picker.wants_latency().then(Instant::now);
-        Running { inner: self, node: Arc::clone(node), probe, begun }
+        Running { node: Arc::clone(node), probe, begun }
     }
 
     /// The failure where no endpoint is left: each with its reason.
@@ -297,10 +492,20 @@ fn no_such(place: usize, endpoints: usize) -> Status {
     Status::new(Code::Internal, text).not_begun()
 }
 
-impl Running<'_> {
+impl Chosen {
+    /// # Errors
+    /// No channel can be made, whoever is at the address.
+    #[inline]
+    fn of(running: Running) -> Result<Self> {
+        let channel = running.node.channel()?;
+        Ok(Self { running, channel })
+    }
+}
+
+impl Running {
     /// What the call's end says about its endpoint.
-    fn judge(&mut self, call: Option<&Call>, outcome: Result<&Reply, &Status>, channel: &Channel) {
-        let (member, settings) = (&self.node.member, &self.inner.settings);
+    fn judge(&mut self, inner: &Inner, call: Option<&Call>, outcome: Result<&Reply, &Status>, channel: &Channel) {
+        let (member, settings) = (&self.node.member, &inner.settings);
         let unreachable = outcome.err().is_some_and(|status| {
             status.code() == Code::Unavailable && status.may_retry() && Node::is_lost(channel)
         });
@@ -325,11 +530,11 @@ impl Running<'_> {
         let probe = std::mem::take(&mut self.probe);
         if well {
             if member.health.good() {
-                self.inner.refresh();
+                inner.refresh();
             }
             return;
         }
-        let at = self.inner.at(Instant::now());
+        let at = inner.at(Instant::now());
         let reason = match outcome {
             Err(status) => status.message().to_owned(),
             Ok(_) => "the health check says so".to_owned(),
@@ -340,7 +545,7 @@ impl Running<'_> {
             self.node.forget();
         }
         if paused {
-            self.inner.refresh();
+            inner.refresh();
         }
     }
 }
