@@ -110,14 +110,14 @@ struct First {
     chosen: Chosen,
     /// Where the call may go on: when it began.
     begun: Option<Instant>,
-    /// None when it has ended.
-    at: Option<CallAt>,
+    at: CallAt,
+    ended: bool,
 }
 
 impl Drop for First {
     fn drop(&mut self) {
-        if let Some(at) = self.at {
-            self.chosen.channel.abandon(at);
+        if !self.ended {
+            self.chosen.channel.abandon(self.at);
         }
     }
 }
@@ -147,11 +147,9 @@ impl<C: Borrow<Arc<Inner>> + Unpin> Future for Calling<C> {
                 return Poll::Pending;
             }
         }
-        if let Stage::First(First { chosen, begun, at }) = stage
-            && let Some(place) = *at
-        {
-            let outcome = ready!(chosen.channel.poll_begun(place, cx));
-            *at = None;
+        if let Stage::First(First { chosen, begun, at, ended }) = stage {
+            let outcome = ready!(chosen.channel.poll_begun(*at, cx));
+            *ended = true;
             chosen.running.judge(inner, None, outcome.as_ref(), &chosen.channel);
             *stage = match outcome {
                 Err(status) if begun.is_some() && goes_on(&status) => {
@@ -174,7 +172,7 @@ impl<C: Borrow<Arc<Inner>> + Unpin> Future for Calling<C> {
 impl Inner {
     /// Makes a call, and tells of its attempts.
     pub(super) async fn call_traced(&self, call: Call, trail: &mut Vec<Attempt>) -> Result<Reply> {
-        let course = self.course(&call)?;
+        let course = self.course(&call, &self.snapshot.load())?;
         self.go_on(call, course, None, Some(trail)).await
     }
 
@@ -182,8 +180,8 @@ impl Inner {
     ///
     /// # Errors
     /// Its time is over.
-    fn course(&self, call: &Call) -> Result<Course> {
-        let several = self.settings.failover && self.snapshot.load().nodes.len() > 1;
+    fn course(&self, call: &Call, snapshot: &Snapshot) -> Result<Course> {
+        let several = self.settings.failover && snapshot.nodes.len() > 1;
         let may_go_on = several && matches!(call.body, Body::Full(_));
         let (mut begun, tried) = (None, Tried::new());
         if may_go_on || call.context.deadline.is_some() {
@@ -203,8 +201,11 @@ impl Inner {
     /// Nobody can be called.
     #[inline(always)]
     fn begin(self: &Arc<Self>, call: &mut Call, waker: &Waker) -> Result<Stage> {
-        let course = self.course(call)?;
-        let Some(mut chosen) = self.choose(call, &course.tried)? else { return Err(self.nobody(course.tried)) };
+        let snapshot = self.snapshot.load();
+        let course = self.course(call, &snapshot)?;
+        let chosen = self.choose(&snapshot, call, &course.tried)?;
+        drop(snapshot);
+        let Some(mut chosen) = chosen else { return Err(self.nobody(course.tried)) };
         // A check wants to see the call as it was, and a stream is there once.
         let plain = self.settings.check.is_none() && matches!(call.body, Body::Full(_));
         if !plain || course.begun.is_some() && !chosen.running.node.is_proven() {
@@ -215,7 +216,7 @@ impl Inner {
                 if course.begun.is_none() {
                     call.body = Body::default(); // It has been written, and is not needed again.
                 }
-                Ok(Stage::First(First { chosen, begun: course.begun, at: Some(at) }))
+                Ok(Stage::First(First { chosen, begun: course.begun, at, ended: false }))
             }
             Ok(Begun::Elsewhere | Begun::Later) => Ok(self.rest(call, course, Some(chosen))),
             Err(status) => {
@@ -272,7 +273,7 @@ impl Inner {
         let may_go_on = course.begun.is_some();
         loop {
             let chosen = match first.take() {
-                None => self.choose(&call, &course.tried)?,
+                None => self.choose(&self.snapshot.load(), &call, &course.tried)?,
                 first => first,
             };
             let Some(Chosen { mut running, channel }) = chosen else { return Err(self.nobody(course.tried)) };
@@ -347,10 +348,10 @@ impl Inner {
     ///
     /// # Errors
     /// The picker cannot say it.
-    fn choose(&self, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
-        let snapshot = self.snapshot.load();
+    #[inline]
+    fn choose(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
         if !tried.is_empty() || !snapshot.paused.is_empty() {
-            let running = self.choose_among(&snapshot, call, tried)?;
+            let running = self.choose_among(snapshot, call, tried)?;
             return running.map(Chosen::of).transpose();
         }
         if snapshot.nodes.is_empty() {
@@ -504,7 +505,13 @@ impl Chosen {
 
 impl Running {
     /// What the call's end says about its endpoint.
-    fn judge(&mut self, inner: &Inner, call: Option<&Call>, outcome: Result<&Reply, &Status>, channel: &Channel) {
+    fn judge(
+        &mut self,
+        inner: &Inner,
+        call: Option<&Call>,
+        outcome: Result<&Reply, &Status>,
+        channel: &Channel,
+    ) {
         let (member, settings) = (&self.node.member, &inner.settings);
         let unreachable = outcome.err().is_some_and(|status| {
             status.code() == Code::Unavailable && status.may_retry() && Node::is_lost(channel)

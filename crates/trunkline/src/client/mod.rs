@@ -25,6 +25,8 @@ mod outgoing;
 mod pushes;
 mod resuming;
 pub(crate) mod settings;
+#[cfg(all(test, feature = "netrpc"))]
+mod sizes_tests;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};

@@ -98,8 +98,7 @@ impl Node {
         let made = |place: &ArcSwapOption<Channel>| {
             place.load().as_ref().map_or(0, |channel| channel.stats().connections)
         };
-        self.channels.iter().map(made).sum::<u64>()
-            + self.forgotten.load(Ordering::Relaxed)
+        self.channels.iter().map(made).sum::<u64>() + self.forgotten.load(Ordering::Relaxed)
     }
 
     /// Whether a paused endpoint may be tried again with a call. Where there are others, its connection is waited for

@@ -1,9 +1,9 @@
 //! A call that is about to be made: its settings, and the three ways to make it.
 
-use std::future::{IntoFuture, Ready, ready};
+use std::future::{self, IntoFuture, Ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use futures_util::future::{Either, Map};
@@ -191,9 +191,10 @@ impl<'a, S: Service, A: Argument, T: FromReply> Outgoing<'a, S, A, T> {
             Ok(made) => {
                 let names = made.context.names.clone();
                 let reading = Reading { names, serialization, deadline, reply: PhantomData };
-                Either::Left(Sending { calling: call(service, made), arriving: None, reading })
+                let step = Step::Calling { calling: call(service, made) };
+                Either::Left(Sending { step, reading })
             }
-            Err(status) => Either::Right(ready(status).map(Err as fn(_) -> _)),
+            Err(status) => Either::Right(future::ready(status).map(Err as fn(_) -> _)),
         }
     }
 
@@ -243,10 +244,17 @@ pin_project! {
     #[must_use = "a call is made when it is polled"]
     struct Sending<F, T> {
         #[pin]
-        calling: F,
-        // A reply that comes in frames where it is wanted whole.
-        arriving: Option<Pin<Box<dyn Future<Output = Result<(Body, Metadata)>> + Send>>>,
+        step: Step<F>,
         reading: Reading<T>,
+    }
+}
+
+pin_project! {
+    #[project = StepProjection]
+    enum Step<F> {
+        Calling { #[pin] calling: F },
+        // The reply comes in frames and is wanted whole.
+        Arriving { whole: Pin<Box<dyn Future<Output = Result<(Body, Metadata)>> + Send>> },
     }
 }
 
@@ -263,17 +271,20 @@ impl<F: Future<Output = Result<Reply>>, T: FromReply> Future for Sending<F, T> {
     type Output = Result<Annotated<T>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let (body, metadata) = match this.arriving {
-            Some(arriving) => std::task::ready!(arriving.as_mut().poll(cx))?,
-            None => match std::task::ready!(this.calling.poll(cx))?.into_parts() {
-                (Body::Stream(stream), metadata) if !T::STREAMS => {
-                    let whole = Body::Stream(stream).whole_by_own_limit();
-                    let whole = async move { Ok((Body::Full(whole.await?), metadata)) };
-                    std::task::ready!(this.arriving.insert(Box::pin(whole)).as_mut().poll(cx))?
+        let mut this = self.project();
+        let (body, metadata) = loop {
+            let calling = match this.step.as_mut().project() {
+                StepProjection::Calling { calling } => calling,
+                StepProjection::Arriving { whole } => break ready!(whole.as_mut().poll(cx))?,
+            };
+            match ready!(calling.poll(cx))?.into_parts() {
+                (body @ Body::Stream(_), metadata) if !T::STREAMS => {
+                    let whole = body.whole_by_own_limit();
+                    let whole = Box::pin(async move { Ok((Body::Full(whole.await?), metadata)) });
+                    this.step.set(Step::Arriving { whole });
                 }
-                parts => parts,
-            },
+                parts => break parts,
+            }
         };
         Poll::Ready(this.reading.read(body, metadata))
     }

@@ -247,9 +247,7 @@ impl NamedPeer {
         argument: impl Into<Bytes>,
     ) -> impl Future<Output = Result<Bytes>> + Send {
         match self.inner.peers.load().get(peer) {
-            Some(remote) => {
-                Either::Left(remote.call(function, argument.into(), self.inner.settings.timeout))
-            }
+            Some(remote) => Either::Left(remote.call(function, argument.into(), self.inner.settings.timeout)),
             None => Either::Right(ready(Err(unknown(peer)))),
         }
     }
