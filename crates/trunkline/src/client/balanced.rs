@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
 use super::channel::{Channel, ChannelBuilder};
-use super::failover::{Attempt, Calling};
+use super::failover::Attempt;
+use super::in_place::Calling;
 use super::node::Node;
 use super::url::{InvalidUrl, Url};
 use crate::balance::{Endpoint, InvalidEndpoint, Member, Members, Picker, RoundRobin};
@@ -54,10 +55,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Client(Repr);
+pub struct Client(pub(super) Repr);
 
 #[derive(Clone)]
-enum Repr {
+pub(super) enum Repr {
     One(Channel),
     Several(Arc<Inner>),
 }
@@ -230,19 +231,6 @@ impl Client {
             Repr::Several(inner) => {
                 inner.snapshot.load().nodes.iter().map(|node| node.connections_made()).sum()
             }
-        }
-    }
-
-    /// Makes a call that has the client for itself, and borrows nothing.
-    #[cfg(feature = "netrpc")]
-    #[inline(always)]
-    pub(super) fn call_owned(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send + use<> {
-        match &self.0 {
-            Repr::One(channel) => {
-                let channel = channel.clone();
-                Either::Left(Box::pin(async move { channel.call(call).await }))
-            }
-            Repr::Several(inner) => Either::Right(Calling::new(Arc::clone(inner), call)),
         }
     }
 

@@ -94,13 +94,11 @@ impl Channel {
     /// As for [`Links::begin`](super::links::Links::begin). Nothing was begun.
     #[inline(always)]
     pub(super) fn begin(&self, call: &mut Call, waker: &Waker) -> Result<Begun> {
-        if !self.adds() {
-            return self.begin_complete(call, waker);
-        }
-        let own = call.context.metadata.clone();
-        self.complete(call);
+        let own = self.complete(call);
         let begun = self.begin_complete(call, waker);
-        call.context.metadata = own;
+        if let Some(own) = own {
+            call.context.metadata = own;
+        }
         begun
     }
 

@@ -1,20 +1,15 @@
 //! One call of a client: an endpoint is chosen, and the next one where the call was surely not begun. What is tried
 //! again, and when, is said in [`goes_on`] alone.
 
-use std::borrow::Borrow;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::balanced::{Inner, Snapshot};
 use super::channel::Channel;
-use super::links::{Begun, CallAt};
 use super::node::Node;
 use crate::balance::Verdict;
-use crate::service::BoxFuture;
 use crate::{Body, Call, Code, Origin, Reply, Result, Service, Status};
 
 /// How many endpoints a failure names.
@@ -35,7 +30,7 @@ pub struct Attempt {
 
 /// Whether a call that ended so goes on to the next endpoint: it was surely not begun, and the reason is the
 /// endpoint's and not the call's.
-fn goes_on(status: &Status) -> bool {
+pub(super) fn goes_on(status: &Status) -> bool {
     status.may_retry() && matches!(status.code(), Code::Unavailable | Code::Draining | Code::Limited)
 }
 
@@ -47,15 +42,15 @@ fn is_well(outcome: Result<&Reply, &Status>) -> bool {
 }
 
 /// Endpoints that a call has been to, with what came of it.
-type Tried = Vec<(Arc<Node>, Status)>;
+pub(super) type Tried = Vec<(Arc<Node>, Status)>;
 
 fn was_tried(tried: &Tried, node: &Arc<Node>) -> bool {
     tried.iter().any(|(other, _)| Arc::ptr_eq(other, node))
 }
 
 /// A call that is in flight to an endpoint.
-struct Running {
-    node: Arc<Node>,
+pub(super) struct Running {
+    pub(super) node: Arc<Node>,
     /// It is the one that tries a paused endpoint again.
     probe: bool,
     /// When it began, where that is of interest.
@@ -72,101 +67,16 @@ impl Drop for Running {
 }
 
 /// Who gets a call, and over which of its connections.
-struct Chosen {
-    running: Running,
-    channel: Channel,
+pub(super) struct Chosen {
+    pub(super) running: Running,
+    pub(super) channel: Channel,
 }
 
 /// A call's way so far.
-struct Course {
+pub(super) struct Course {
     /// When it began, where it may go on to another endpoint.
-    begun: Option<Instant>,
-    tried: Tried,
-}
-
-/// A call of a client of several endpoints; dropping it ends the call.
-///
-/// What nearly all calls are is done in place: the endpoint that is chosen has a connection, the call is begun there and
-/// answered. Whatever else one may need (a connection that has to be waited for, the next endpoint) is
-/// [`Inner::go_on`], in memory that is taken when it is needed: a future is as large as the largest thing that it may
-/// have to do, and there may be a hundred thousand of them. `C` is `&Arc<Inner>`, or one that the call has for itself.
-#[must_use = "a call is made when it is polled"]
-pub(super) struct Calling<C> {
-    client: C,
-    /// It stays here while its first attempt is in flight: what goes on needs it.
-    call: Call,
-    stage: Stage,
-}
-
-enum Stage {
-    New,
-    First(First),
-    Rest(BoxFuture<'static>),
-    Ended,
-}
-
-/// The first attempt of a call, in flight.
-struct First {
-    chosen: Chosen,
-    /// Where the call may go on: when it began.
-    begun: Option<Instant>,
-    at: CallAt,
-    ended: bool,
-}
-
-impl Drop for First {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.chosen.channel.abandon(self.at);
-        }
-    }
-}
-
-impl<C: Borrow<Arc<Inner>>> Calling<C> {
-    #[inline(always)]
-    pub(super) fn new(client: C, call: Call) -> Self {
-        Self { client, call, stage: Stage::New }
-    }
-}
-
-impl<C: Borrow<Arc<Inner>> + Unpin> Future for Calling<C> {
-    type Output = Result<Reply>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
-        let Self { client, call, stage } = &mut *self;
-        let inner: &Arc<Inner> = (*client).borrow();
-        if matches!(stage, Stage::New) {
-            *stage = match inner.begin(call, cx.waker()) {
-                Ok(stage) => stage,
-                Err(status) => {
-                    *stage = Stage::Ended;
-                    return Poll::Ready(Err(status));
-                }
-            };
-            if matches!(stage, Stage::First(_)) && !call.one_way {
-                return Poll::Pending;
-            }
-        }
-        if let Stage::First(First { chosen, begun, at, ended }) = stage {
-            let outcome = ready!(chosen.channel.poll_begun(*at, cx));
-            *ended = true;
-            chosen.running.judge(inner, None, outcome.as_ref(), &chosen.channel);
-            *stage = match outcome {
-                Err(status) if begun.is_some() && goes_on(&status) => {
-                    let course = Course { begun: *begun, tried: Tried::new() };
-                    inner.next_after(call, course, &chosen.running.node, status)?
-                }
-                outcome => {
-                    *stage = Stage::Ended;
-                    return Poll::Ready(outcome);
-                }
-            };
-        }
-        let Stage::Rest(rest) = stage else { return Poll::Pending };
-        let outcome = ready!(rest.as_mut().poll(cx));
-        *stage = Stage::Ended;
-        Poll::Ready(outcome)
-    }
+    pub(super) begun: Option<Instant>,
+    pub(super) tried: Tried,
 }
 
 impl Inner {
@@ -180,7 +90,7 @@ impl Inner {
     ///
     /// # Errors
     /// Its time is over.
-    fn course(&self, call: &Call, snapshot: &Snapshot) -> Result<Course> {
+    pub(super) fn course(&self, call: &Call, snapshot: &Snapshot) -> Result<Course> {
         let several = self.settings.failover && snapshot.nodes.len() > 1;
         let may_go_on = several && matches!(call.body, Body::Full(_));
         let (mut begun, tried) = (None, Tried::new());
@@ -195,75 +105,13 @@ impl Inner {
         Ok(Course { begun, tried })
     }
 
-    /// Begins a call: in place where that can be done at once.
-    ///
-    /// # Errors
-    /// Nobody can be called.
-    #[inline(always)]
-    fn begin(self: &Arc<Self>, call: &mut Call, waker: &Waker) -> Result<Stage> {
-        let snapshot = self.snapshot.load();
-        let course = self.course(call, &snapshot)?;
-        let chosen = self.choose(&snapshot, call, &course.tried)?;
-        drop(snapshot);
-        let Some(mut chosen) = chosen else { return Err(self.nobody(course.tried)) };
-        // A check wants to see the call as it was, and a stream is there once.
-        let plain = self.settings.check.is_none() && matches!(call.body, Body::Full(_));
-        if !plain || course.begun.is_some() && !chosen.running.node.is_proven() {
-            return Ok(self.rest(call, course, Some(chosen)));
-        }
-        match chosen.channel.begin(call, waker) {
-            Ok(Begun::Yes(at)) => {
-                if course.begun.is_none() {
-                    call.body = Body::default(); // It has been written, and is not needed again.
-                }
-                Ok(Stage::First(First { chosen, begun: course.begun, at, ended: false }))
-            }
-            Ok(Begun::Elsewhere | Begun::Later) => Ok(self.rest(call, course, Some(chosen))),
-            Err(status) => {
-                chosen.running.judge(self, None, Err(&status), &chosen.channel);
-                match course.begun {
-                    Some(_) if goes_on(&status) => {
-                        self.next_after(call, course, &chosen.running.node, status)
-                    }
-                    _ => Err(status),
-                }
-            }
-        }
-    }
-
-    /// What is left of a call, in memory of its own.
-    #[cold]
-    fn rest(self: &Arc<Self>, call: &mut Call, course: Course, chosen: Option<Chosen>) -> Stage {
-        let (inner, call) = (Arc::clone(self), call.take());
-        Stage::Rest(Box::pin(async move { inner.go_on(call, course, chosen, None).await }))
-    }
-
-    /// The same after the first attempt, which has failed.
-    ///
-    /// # Errors
-    /// Its time is over: the failure.
-    #[cold]
-    fn next_after(
-        self: &Arc<Self>,
-        call: &mut Call,
-        mut course: Course,
-        node: &Arc<Node>,
-        status: Status,
-    ) -> Result<Stage> {
-        if self.limit(call, &course).is_some_and(|limit| Instant::now() >= limit) {
-            return Err(status);
-        }
-        course.tried.push((Arc::clone(node), status));
-        Ok(self.rest(call, course, None))
-    }
-
     /// Until when a call may take, with all of its attempts.
-    fn limit(&self, call: &Call, course: &Course) -> Option<Instant> {
+    pub(super) fn limit(&self, call: &Call, course: &Course) -> Option<Instant> {
         call.context.deadline.or_else(|| course.begun.map(|begun| begun + self.settings.timeout))
     }
 
     /// Makes a call, by as many attempts as it takes.
-    async fn go_on(
+    pub(super) async fn go_on(
         &self,
         mut call: Call,
         mut course: Course,
@@ -349,7 +197,7 @@ impl Inner {
     /// # Errors
     /// The picker cannot say it.
     #[inline]
-    fn choose(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
+    pub(super) fn choose(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
         if !tried.is_empty() || !snapshot.paused.is_empty() {
             let running = self.choose_among(snapshot, call, tried)?;
             return running.map(Chosen::of).transpose();
@@ -420,7 +268,7 @@ impl Inner {
 
     /// The failure where no endpoint is left: each with its reason.
     #[cold]
-    fn nobody(&self, mut tried: Tried) -> Status {
+    pub(super) fn nobody(&self, mut tried: Tried) -> Status {
         let snapshot = self.snapshot.load();
         if tried.len() == 1 && snapshot.nodes.len() <= 1 {
             return tried.remove(0).1;
@@ -505,7 +353,7 @@ impl Chosen {
 
 impl Running {
     /// What the call's end says about its endpoint.
-    fn judge(
+    pub(super) fn judge(
         &mut self,
         inner: &Inner,
         call: Option<&Call>,

@@ -18,6 +18,7 @@ mod http;
 mod http_connection;
 #[cfg(feature = "http")]
 mod http_streams;
+mod in_place;
 pub(crate) mod link;
 pub(crate) mod links;
 mod node;

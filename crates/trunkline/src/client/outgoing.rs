@@ -217,7 +217,9 @@ impl<'a, S: Service, A: Argument, T: FromReply> Outgoing<'a, S, A, T> {
         })?;
         let mut call = Call::new(self.name, self.method, serialization, body);
         call.context.deadline = self.deadline;
-        call = call.with_metadata(trace::merged(self.metadata, self.carried));
+        if !(self.metadata.is_empty() && self.carried.is_empty()) {
+            call = call.with_metadata(trace::merged(self.metadata, self.carried));
+        }
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;
