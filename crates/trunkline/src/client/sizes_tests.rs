@@ -15,7 +15,7 @@ async fn the_futures_of_calls_are_small() {
     let call = || Call::new("Echo", "Echo", Serialization::Gob, "x");
     assert!(size_of::<Call>() <= 120, "a call has {} bytes", size_of::<Call>());
     let size = size_of_val(&channel.call(call()));
-    assert!(size <= 160, "a channel's call has {size} bytes");
+    assert!(size <= 152, "a channel's call has {size} bytes");
     let size = size_of_val(&client.call(call()));
     assert!(size <= 208, "a client's call has {size} bytes");
     let typed: Outgoing<'_, _, Bytes, Bytes> = Outgoing::new(&client, "Echo", "Echo", Bytes::new());
