@@ -218,18 +218,19 @@ async fn rounds<P: Peer>(clients: &[P::Client], load: Load) -> Result<Done, Erro
         if begin.is_some_and(|begin: Instant| begin.elapsed() >= load.time) {
             break;
         }
-        let mut tasks = JoinSet::new();
+        let mut tasks = Vec::with_capacity(clients.len() * load.in_flight);
         for client in clients {
             for _ in 0..load.in_flight {
                 let (mut client, body) = (client.clone(), body.clone());
-                tasks.spawn(async move {
+                tasks.push(tokio::spawn(async move {
                     let called = Instant::now();
                     (P::echo(&mut client, body).await, called.elapsed())
-                });
+                }));
             }
         }
-        while let Some(ended) = tasks.join_next().await {
-            match ended? {
+        // Each waits for its turn, and nobody else is told when it ends: as a counter that goroutines count down.
+        for task in tasks {
+            match task.await? {
                 (Ok(size), took) if size == load.size => {
                     if begin.is_some() {
                         latency::record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), 1);

@@ -39,13 +39,12 @@ impl Echo for Mirror {
 
 struct Trunkline;
 
-/// To one endpoint over rpcx or net/rpc, to several over IIP, or to another named peer.
+/// To one endpoint over rpcx or net/rpc, or to several over IIP.
 #[derive(Clone)]
 enum Calls {
     One(Channel),
     NetRpc(EchoClient<Channel>),
     Balanced(Client),
-    Named(Arc<NamedPeer>),
 }
 
 fn asked_for(flag: &str) -> bool {
@@ -56,10 +55,6 @@ impl Peer for Trunkline {
     type Client = Calls;
 
     async fn serve(listener: TcpListener) -> Result<(), Error> {
-        if asked_for("--zrpc") {
-            let functions = Functions::new().function("echo", |body| async { Ok(body) }).into_service();
-            return Ok(Server::builder().serve(functions).listen_on(listener).run().await?);
-        }
         Ok(Server::builder().serve(EchoServer::new(Mirror)).listen_on(listener).run().await?)
     }
 
@@ -73,10 +68,6 @@ impl Peer for Trunkline {
             let begun = || Server::builder().serve(EchoServer::new(Mirror)).listen("mem://null").start();
             return Ok(Calls::One(Channel::connect(SERVER.get_or_try_init(begun).await?.url()).await?));
         }
-        if asked_for("--zrpc") {
-            let peer = NamedPeer::builder("client").listen("127.0.0.1:0").peer("hello", &to.to_string());
-            return Ok(Calls::Named(Arc::new(peer.timeout(Duration::from_secs(60)).start().await?)));
-        }
         if asked_for("--netrpc") {
             return Ok(Calls::NetRpc(EchoClient::new(Channel::connect(&format!("netrpc://{to}")).await?)));
         }
@@ -87,7 +78,6 @@ impl Peer for Trunkline {
         let reply = match client {
             Calls::One(channel) => channel.call(call(body)).await?,
             Calls::NetRpc(client) => return Ok(client.owned(body).await?.len()),
-            Calls::Named(peer) => return Ok(peer.call("hello", "echo", body).await?.len()),
             Calls::Balanced(client) => {
                 client.call(Call::new("", Name::from_static("/echo"), Serialization::Raw, body)).await?
             }
@@ -119,6 +109,27 @@ fn call(body: Bytes) -> Call {
     Call::new(Name::from_static("Echo"), Name::from_static("Owned"), Serialization::Raw, body)
 }
 
+/// Named peers: one that offers a function, and one that calls it.
+struct Named;
+
+impl Peer for Named {
+    type Client = Arc<NamedPeer>;
+
+    async fn serve(listener: TcpListener) -> Result<(), Error> {
+        let functions = Functions::new().function("echo", |body| async { Ok(body) }).into_service();
+        Ok(Server::builder().serve(functions).listen_on(listener).run().await?)
+    }
+
+    async fn connect(to: SocketAddr) -> Result<Arc<NamedPeer>, Error> {
+        let peer = NamedPeer::builder("client").listen("127.0.0.1:0").peer("hello", &to.to_string());
+        Ok(Arc::new(peer.timeout(Duration::from_secs(60)).start().await?))
+    }
+
+    async fn echo(client: &mut Arc<NamedPeer>, body: Bytes) -> Result<usize, Error> {
+        Ok(client.call("hello", "echo", body).await?.len())
+    }
+}
+
 fn main() -> std::process::ExitCode {
-    bench_harness::main::<Trunkline>()
+    if asked_for("--zrpc") { bench_harness::main::<Named>() } else { bench_harness::main::<Trunkline>() }
 }

@@ -12,6 +12,7 @@ use trunkline_wire::Serialization;
 
 use super::channel::{Channel, ChannelBuilder};
 use super::failover::Attempt;
+use super::in_place::Calling;
 use super::node::Node;
 use super::url::{InvalidUrl, Url};
 use crate::balance::{Endpoint, InvalidEndpoint, Member, Members, Picker, RoundRobin};
@@ -54,10 +55,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Client(Repr);
+pub struct Client(pub(super) Repr);
 
 #[derive(Clone)]
-enum Repr {
+pub(super) enum Repr {
     One(Channel),
     Several(Arc<Inner>),
 }
@@ -246,7 +247,7 @@ impl Client {
             }
             Repr::Several(inner) => {
                 let mut attempts = Vec::new();
-                let outcome = inner.call(call, Some(&mut attempts)).await;
+                let outcome = inner.call_traced(call, &mut attempts).await;
                 (outcome, attempts)
             }
         }
@@ -261,10 +262,12 @@ impl From<Channel> for Client {
 }
 
 impl Service for Client {
+    // A call is some hundred bytes, and not to be copied once more than it must be.
+    #[inline(always)]
     fn call(&self, call: Call) -> impl Future<Output = Result<Reply>> + Send {
         match &self.0 {
             Repr::One(channel) => Either::Left(channel.call(call)),
-            Repr::Several(inner) => Either::Right(inner.call(call, None)),
+            Repr::Several(inner) => Either::Right(Calling::new(inner, call)),
         }
     }
 
@@ -393,6 +396,12 @@ impl ClientBuilder {
     pub fn channels(mut self, set: impl FnOnce(ChannelBuilder) -> ChannelBuilder) -> Self {
         self.channels = set(self.channels);
         self
+    }
+
+    /// How long a call may take that does not say it itself.
+    #[cfg(feature = "netrpc")]
+    pub(crate) fn usual_timeout(&self) -> Duration {
+        self.channels.usual_timeout()
     }
 
     /// How many connections are kept to each endpoint. Default 1; each is opened by the first call that comes for it.

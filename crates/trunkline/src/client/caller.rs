@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use trunkline_wire::Session;
 
+use super::channel::{Channel, Kind};
 use super::dial::{ConnectionState, Shared};
 use super::links::{Begun, CallAt, Usual};
 use crate::{Call, Code, Origin, Reply, Result, Status};
@@ -81,6 +82,61 @@ impl<W: Session> Shared<W> {
     #[cold]
     fn too_late(&self, text: &'static str) -> Status {
         Status::new(Code::DeadlineExceeded, text).at(self.origin()).not_begun()
+    }
+}
+
+/// A call in its steps, for whoever keeps call and channel together himself.
+impl Channel {
+    /// Begins a call on the connection of the moment, where there is one that takes it; the time of the call is not looked
+    /// at. What is left of it is as it was, but for a body that is streamed.
+    ///
+    /// # Errors
+    /// As for [`Links::begin`](super::links::Links::begin). Nothing was begun.
+    #[inline(always)]
+    pub(super) fn begin(&self, call: &mut Call, waker: &Waker) -> Result<Begun> {
+        let own = self.complete(call);
+        let begun = self.begin_complete(call, waker);
+        if let Some(own) = own {
+            call.context.metadata = own;
+        }
+        begun
+    }
+
+    fn begin_complete(&self, call: &mut Call, waker: &Waker) -> Result<Begun> {
+        let usual = Usual::After(self.timeout());
+        match self.kind() {
+            Kind::Rpcx(shared) => shared.links.begin(call, usual, waker),
+            Kind::Iip(shared) => shared.links.begin(call, usual, waker),
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => shared.links.begin(call, usual, waker),
+            #[cfg(feature = "http")]
+            Kind::Http(_) => Ok(Begun::Elsewhere),
+        }
+    }
+
+    /// How a call that was begun has ended.
+    #[inline(always)]
+    pub(super) fn poll_begun(&self, at: CallAt, cx: &mut Context<'_>) -> Poll<Result<Reply>> {
+        match self.kind() {
+            Kind::Rpcx(shared) => shared.links.poll(at, cx),
+            Kind::Iip(shared) => shared.links.poll(at, cx),
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => shared.links.poll(at, cx),
+            #[cfg(feature = "http")]
+            Kind::Http(_) => Poll::Pending,
+        }
+    }
+
+    /// Nobody waits any more for a call that was begun.
+    pub(super) fn abandon(&self, at: CallAt) {
+        match self.kind() {
+            Kind::Rpcx(shared) => shared.links.abandon(at),
+            Kind::Iip(shared) => shared.links.abandon(at),
+            #[cfg(feature = "netrpc")]
+            Kind::Netrpc(shared) => shared.links.abandon(at),
+            #[cfg(feature = "http")]
+            Kind::Http(_) => {}
+        }
     }
 }
 

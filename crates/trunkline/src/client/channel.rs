@@ -236,12 +236,10 @@ impl Channel {
         }
     }
 
-    /// Adds what the channel sends with every call.
+    /// Adds what the channel sends with every call; what the call said itself, where that was changed.
     #[inline(always)]
-    pub(super) fn complete(&self, call: &mut Call) {
-        if !self.0.metadata.is_empty() {
-            add(&self.0.metadata, call);
-        }
+    pub(super) fn complete(&self, call: &mut Call) -> Option<MaybeMetadata> {
+        (!self.0.metadata.is_empty()).then(|| add(&self.0.metadata, call))
     }
 }
 
@@ -322,13 +320,13 @@ fn shared(limits: Limits) -> Arc<Limits> {
     if limits == **USUAL { Arc::clone(&USUAL) } else { Arc::new(limits) }
 }
 
-/// Adds to a call's metadata what of the channel's it does not say itself.
+/// Adds to a call's metadata what of the channel's it does not say itself; what was there before.
 #[cold]
-fn add(channels: &Metadata, call: &mut Call) {
+fn add(channels: &Metadata, call: &mut Call) -> MaybeMetadata {
     let unsaid = channels.iter().filter(|(key, _)| call.metadata().pairs().get_bytes(key).is_none());
     let begun = Metadata::builder().with_all(call.metadata().pairs());
     let all = unsaid.fold(begun, |all, (key, value)| all.with_bytes(key, value)).build();
-    call.context.metadata = MaybeMetadata::new(all);
+    std::mem::replace(&mut call.context.metadata, MaybeMetadata::new(all))
 }
 
 impl ChannelBuilder {

@@ -341,6 +341,7 @@ impl<W: Session> Role for ClientRole<W> {
         if std::mem::take(&mut state.outlet.cut) {
             out.append(&mut state.out);
         }
+        state.stuck = false;
         // Before all else, so that it never waits behind calls.
         own.heartbeat.beat(&mut state.session, now, out)?;
         own.expire(link, state, now);
@@ -385,6 +386,7 @@ impl<W: Session> Role for ClientRole<W> {
         let mut guard = links.get(*number);
         own.now = Instant::now();
         guard.now = own.now;
+        guard.stuck = true;
         own.expire(link, &mut guard, own.now);
         guard.task = Some(cx.waker().clone());
         guard.outlet.free = false;

@@ -30,7 +30,7 @@ pub struct Attempt {
 
 /// Whether a call that ended so goes on to the next endpoint: it was surely not begun, and the reason is the
 /// endpoint's and not the call's.
-fn goes_on(status: &Status) -> bool {
+pub(super) fn goes_on(status: &Status) -> bool {
     status.may_retry() && matches!(status.code(), Code::Unavailable | Code::Draining | Code::Limited)
 }
 
@@ -42,23 +42,22 @@ fn is_well(outcome: Result<&Reply, &Status>) -> bool {
 }
 
 /// Endpoints that a call has been to, with what came of it.
-type Tried = Vec<(Arc<Node>, Status)>;
+pub(super) type Tried = Vec<(Arc<Node>, Status)>;
 
 fn was_tried(tried: &Tried, node: &Arc<Node>) -> bool {
     tried.iter().any(|(other, _)| Arc::ptr_eq(other, node))
 }
 
 /// A call that is in flight to an endpoint.
-struct Running<'a> {
-    inner: &'a Inner,
-    node: Arc<Node>,
+pub(super) struct Running {
+    pub(super) node: Arc<Node>,
     /// It is the one that tries a paused endpoint again.
     probe: bool,
     /// When it began, where that is of interest.
     begun: Option<Instant>,
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         self.node.member.end();
         if self.probe {
@@ -67,36 +66,80 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Who gets a call, and over which of its connections.
+pub(super) struct Chosen {
+    pub(super) running: Running,
+    pub(super) channel: Channel,
+}
+
+/// A call's way so far.
+pub(super) struct Course {
+    /// When it began, where it may go on to another endpoint.
+    pub(super) begun: Option<Instant>,
+    pub(super) tried: Tried,
+}
+
 impl Inner {
-    /// Makes a call.
-    pub(super) async fn call(&self, mut call: Call, mut trail: Option<&mut Vec<Attempt>>) -> Result<Reply> {
-        if call.context.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            // That says nothing about any endpoint.
-            return Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded").not_begun());
-        }
-        let several = self.settings.failover && self.snapshot.load().nodes.len() > 1;
+    /// Makes a call, and tells of its attempts.
+    pub(super) async fn call_traced(&self, call: Call, trail: &mut Vec<Attempt>) -> Result<Reply> {
+        let course = self.course(&call, &self.snapshot.load())?;
+        self.go_on(call, course, None, Some(trail)).await
+    }
+
+    /// How a call sets out.
+    ///
+    /// # Errors
+    /// Its time is over.
+    pub(super) fn course(&self, call: &Call, snapshot: &Snapshot) -> Result<Course> {
+        let several = self.settings.failover && snapshot.nodes.len() > 1;
         let may_go_on = several && matches!(call.body, Body::Full(_));
-        let begun = may_go_on.then(Instant::now);
-        let mut tried = Tried::new();
+        let (mut begun, tried) = (None, Tried::new());
+        if may_go_on || call.context.deadline.is_some() {
+            let now = Instant::now();
+            if call.context.deadline.is_some_and(|deadline| deadline <= now) {
+                // That says nothing about any endpoint.
+                return Err(Status::new(Code::DeadlineExceeded, "context deadline exceeded").not_begun());
+            }
+            begun = may_go_on.then_some(now);
+        }
+        Ok(Course { begun, tried })
+    }
+
+    /// Until when a call may take, with all of its attempts.
+    pub(super) fn limit(&self, call: &Call, course: &Course) -> Option<Instant> {
+        call.context.deadline.or_else(|| course.begun.map(|begun| begun + self.settings.timeout))
+    }
+
+    /// Makes a call, by as many attempts as it takes.
+    pub(super) async fn go_on(
+        &self,
+        mut call: Call,
+        mut course: Course,
+        mut first: Option<Chosen>,
+        mut trail: Option<&mut Vec<Attempt>>,
+    ) -> Result<Reply> {
+        let may_go_on = course.begun.is_some();
         loop {
-            let Some(mut running) = self.choose(&call, &tried)? else { return Err(self.nobody(tried)) };
-            let channel = running.node.channel()?;
+            let chosen = match first.take() {
+                None => self.choose(&self.snapshot.load(), &call, &course.tried)?,
+                first => first,
+            };
+            let Some(Chosen { mut running, channel }) = chosen else { return Err(self.nobody(course.tried)) };
             let kept = (may_go_on || self.settings.check.is_some()).then(|| call.copy());
-            let deadline = call.context.deadline;
-            let limit = deadline.or_else(|| begun.map(|begun| begun + self.settings.timeout));
+            let limit = self.limit(&call, &course);
             let outcome = match limit {
-                Some(limit) if begun.is_some() => {
-                    self.attempt(call, limit, &running.node, &channel, &tried).await
+                Some(limit) if may_go_on => {
+                    self.attempt(call, limit, &running.node, &channel, &course.tried).await
                 }
                 _ => channel.call(call).await,
             };
-            running.judge(kept.as_ref(), outcome.as_ref(), &channel);
-            let outcome = outcome.map_err(|status| counted(status, tried.len()));
+            running.judge(self, kept.as_ref(), outcome.as_ref(), &channel);
+            let before = course.tried.len();
+            let outcome = outcome.map_err(|status| counted(status, before));
             if let Some(trail) = &mut trail {
                 let failure = outcome.as_ref().err().cloned();
                 let mut origin = channel.origin().clone();
-                origin.attempt =
-                    origin.attempt.saturating_add(u32::try_from(tried.len()).unwrap_or(u32::MAX));
+                origin.attempt = origin.attempt.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
                 trail.push(Attempt { origin, failure });
             }
             let status = match outcome {
@@ -107,7 +150,7 @@ impl Inner {
                 Some(same) if limit.is_none_or(|limit| Instant::now() < limit) => call = same,
                 _ => return Err(status),
             }
-            tried.push((Arc::clone(&running.node), status));
+            course.tried.push((Arc::clone(&running.node), status));
         }
     }
 
@@ -153,24 +196,25 @@ impl Inner {
     ///
     /// # Errors
     /// The picker cannot say it.
-    fn choose(&self, call: &Call, tried: &Tried) -> Result<Option<Running<'_>>> {
-        let snapshot = self.snapshot.load();
+    #[inline]
+    pub(super) fn choose(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Chosen>> {
         if !tried.is_empty() || !snapshot.paused.is_empty() {
-            return self.choose_among(&snapshot, call, tried);
+            let running = self.choose_among(snapshot, call, tried)?;
+            return running.map(Chosen::of).transpose();
         }
         if snapshot.nodes.is_empty() {
             return Ok(None);
         }
         let place = self.settings.picker.pick(&snapshot.members, call)?;
         match snapshot.nodes.get(place) {
-            Some(node) => Ok(Some(self.running(node, false))),
+            Some(node) => Chosen::of(self.running(node, false)).map(Some),
             None => Err(no_such(place, snapshot.nodes.len())),
         }
     }
 
     /// The same where some are paused or were tried.
     #[cold]
-    fn choose_among(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Running<'_>>> {
+    fn choose_among(&self, snapshot: &Snapshot, call: &Call, tried: &Tried) -> Result<Option<Running>> {
         let (picker, pause) = (&self.settings.picker, self.settings.pause);
         let at = self.at(Instant::now());
         let members = &snapshot.members;
@@ -216,15 +260,15 @@ impl Inner {
         Ok(snapshot.nodes.get(next).map(|node| self.running(node, false)))
     }
 
-    fn running(&self, node: &Arc<Node>, probe: bool) -> Running<'_> {
+    fn running(&self, node: &Arc<Node>, probe: bool) -> Running {
         node.member.begin();
         let begun = self.settings.picker.wants_latency().then(Instant::now);
-        Running { inner: self, node: Arc::clone(node), probe, begun }
+        Running { node: Arc::clone(node), probe, begun }
     }
 
     /// The failure where no endpoint is left: each with its reason.
     #[cold]
-    fn nobody(&self, mut tried: Tried) -> Status {
+    pub(super) fn nobody(&self, mut tried: Tried) -> Status {
         let snapshot = self.snapshot.load();
         if tried.len() == 1 && snapshot.nodes.len() <= 1 {
             return tried.remove(0).1;
@@ -297,10 +341,26 @@ fn no_such(place: usize, endpoints: usize) -> Status {
     Status::new(Code::Internal, text).not_begun()
 }
 
-impl Running<'_> {
+impl Chosen {
+    /// # Errors
+    /// No channel can be made, whoever is at the address.
+    #[inline]
+    fn of(running: Running) -> Result<Self> {
+        let channel = running.node.channel()?;
+        Ok(Self { running, channel })
+    }
+}
+
+impl Running {
     /// What the call's end says about its endpoint.
-    fn judge(&mut self, call: Option<&Call>, outcome: Result<&Reply, &Status>, channel: &Channel) {
-        let (member, settings) = (&self.node.member, &self.inner.settings);
+    pub(super) fn judge(
+        &mut self,
+        inner: &Inner,
+        call: Option<&Call>,
+        outcome: Result<&Reply, &Status>,
+        channel: &Channel,
+    ) {
+        let (member, settings) = (&self.node.member, &inner.settings);
         let unreachable = outcome.err().is_some_and(|status| {
             status.code() == Code::Unavailable && status.may_retry() && Node::is_lost(channel)
         });
@@ -325,11 +385,11 @@ impl Running<'_> {
         let probe = std::mem::take(&mut self.probe);
         if well {
             if member.health.good() {
-                self.inner.refresh();
+                inner.refresh();
             }
             return;
         }
-        let at = self.inner.at(Instant::now());
+        let at = inner.at(Instant::now());
         let reason = match outcome {
             Err(status) => status.message().to_owned(),
             Ok(_) => "the health check says so".to_owned(),
@@ -340,7 +400,7 @@ impl Running<'_> {
             self.node.forget();
         }
         if paused {
-            self.inner.refresh();
+            inner.refresh();
         }
     }
 }

@@ -22,6 +22,11 @@ use crate::{Body, BodyStream, Call, Code, Reply, Result};
 /// How many bytes of calls wait to be written before a further call has to wait itself.
 pub(crate) const WRITE_AHEAD: usize = 1 << 20;
 
+/// The same for calls with bodies of at most [`SMALL`] bytes, as long as the server takes what is written and it is only
+/// not the turn of the connection's task: a call that waits takes more memory than these do when they are written.
+const SMALL_AHEAD: usize = 16 << 20;
+const SMALL: usize = 1 << 10;
+
 /// The connections of a channel: the one that new calls go to, and those whose last calls have not ended.
 pub(crate) struct Links<W> {
     pub(crate) settings: Settings,
@@ -55,6 +60,8 @@ pub(crate) struct State<W> {
     left: bool,
     /// The server has said something.
     pub(super) heard: bool,
+    /// The server has not taken all that was written when it was looked at last.
+    pub(super) stuck: bool,
     /// When the connection's task was polled or woken last.
     pub(super) now: Instant,
 }
@@ -215,8 +222,8 @@ impl<W: Session> Links<W> {
         let state = &mut all.newest;
         match state.place() {
             Place::Closed => return Ok(Begun::Elsewhere),
-            Place::Full => return Ok(Begun::Later),
-            Place::Free => {}
+            Place::Full if !state.has_room_for_small(call) => return Ok(Begun::Later),
+            Place::Full | Place::Free => {}
         }
         let deadline = call.context.deadline.unwrap_or_else(|| state.deadline(usual));
         let inserted = state.calls.insert(waker.clone(), deadline);
@@ -429,6 +436,7 @@ impl<W> State<W> {
             closed: false,
             left: false,
             heard: false,
+            stuck: false,
             now,
         }
     }
@@ -441,6 +449,11 @@ impl<W> State<W> {
         } else {
             Place::Free
         }
+    }
+
+    /// Whether a call is written although others wait to be.
+    fn has_room_for_small(&self, call: &Call) -> bool {
+        !self.stuck && call.body.known_length() <= SMALL && self.out.len() < SMALL_AHEAD
     }
 
     /// When a call ends that is begun now. The clock is read for the first call only since the task was polled.

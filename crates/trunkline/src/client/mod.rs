@@ -19,6 +19,7 @@ mod http;
 mod http_connection;
 #[cfg(feature = "http")]
 mod http_streams;
+mod in_place;
 pub(crate) mod link;
 pub(crate) mod links;
 mod node;
@@ -29,6 +30,8 @@ mod outlet_tests;
 mod pushes;
 mod resuming;
 pub(crate) mod settings;
+#[cfg(all(test, feature = "netrpc"))]
+mod sizes_tests;
 mod url;
 
 pub use balanced::{Client, ClientBuilder, EndpointState};

@@ -51,24 +51,27 @@ impl Node {
     ///
     /// # Errors
     /// No channel can be made, whoever is at the address.
-    pub(super) fn channel(&self) -> Result<Arc<Channel>> {
+    pub(super) fn channel(&self) -> Result<Channel> {
         let turn = match self.channels.len() {
             1 => 0,
             connections => self.next.fetch_add(1, Ordering::Relaxed) % connections,
         };
-        let channel = self.channels.get(turn).and_then(ArcSwapOption::load_full);
-        channel.map_or_else(|| self.make(turn), Ok)
+        self.made(turn).map_or_else(|| self.make(turn), Ok)
+    }
+
+    fn made(&self, turn: usize) -> Option<Channel> {
+        self.channels.get(turn)?.load().as_deref().cloned()
     }
 
     #[cold]
-    fn make(&self, turn: usize) -> Result<Arc<Channel>> {
+    fn make(&self, turn: usize) -> Result<Channel> {
         let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = self.channels.get(turn);
-        if let Some(channel) = place.and_then(ArcSwapOption::load_full) {
+        if let Some(channel) = self.made(turn) {
             return Ok(channel);
         }
-        let channel = Arc::new(self.builder.to(self.url.clone()).lazy()?);
-        place.into_iter().for_each(|place| place.store(Some(Arc::clone(&channel))));
+        let channel = self.builder.to(self.url.clone()).lazy()?;
+        let place = self.channels.get(turn);
+        place.into_iter().for_each(|place| place.store(Some(Arc::new(channel.clone()))));
         drop(making);
         Ok(channel)
     }
@@ -92,9 +95,10 @@ impl Node {
     /// How many connections its channels have made.
     #[cfg(feature = "netrpc")]
     pub(super) fn connections_made(&self) -> u64 {
-        let channels = self.channels.iter().filter_map(ArcSwapOption::load_full);
-        channels.map(|channel| channel.stats().connections).sum::<u64>()
-            + self.forgotten.load(Ordering::Relaxed)
+        let made = |place: &ArcSwapOption<Channel>| {
+            place.load().as_ref().map_or(0, |channel| channel.stats().connections)
+        };
+        self.channels.iter().map(made).sum::<u64>() + self.forgotten.load(Ordering::Relaxed)
     }
 
     /// Whether a paused endpoint may be tried again with a call. Where there are others, its connection is waited for

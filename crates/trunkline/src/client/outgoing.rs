@@ -1,13 +1,20 @@
 //! A call that is about to be made: its settings, and the three ways to make it.
 
-use std::future::IntoFuture;
+use std::future::{self, IntoFuture, Ready};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
+use futures_util::future::{Either, Map};
+use futures_util::{FutureExt, TryFutureExt};
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
 
+#[cfg(feature = "netrpc")]
+use super::Client;
+use crate::call::Names;
 use crate::codec::Preferred;
 use crate::trace;
 use crate::typed::{Annotated, Argument, FromReply};
@@ -129,42 +136,28 @@ impl<S, A, T> Outgoing<'_, S, A, T> {
     }
 }
 
-impl<S, A, T> Outgoing<'_, S, A, T>
+impl<'a, S, A, T> Outgoing<'a, S, A, T>
 where
     S: Service,
     A: Argument + Send,
     T: FromReply,
 {
-    /// Makes the call; where the reply is a stream, until that begins. `.await` on the call itself is the same with one allocation more, for the future's name.
+    /// Makes the call; where the reply is a stream, until that begins. `.await` on the call itself is the same with one
+    /// allocation more, for the future's name.
     ///
     /// # Errors
     /// Whatever ended the call. A body that cannot be read is [`Code::InvalidInput`] with codec and field, a
     /// serialisation that cannot carry it [`Code::Unsupported`].
-    pub async fn send(self) -> Result<T> {
-        self.annotated().await.map(|reply| reply.value)
+    pub fn send(self) -> impl Future<Output = Result<T>> + Send + use<'a, S, A, T> {
+        self.sending(S::call).map_ok(|reply| reply.value)
     }
 
     /// Makes the call, for the reply with its metadata.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
-    pub async fn annotated(self) -> Result<Annotated<T>> {
-        let (serialization, deadline) = (self.settled(), self.deadline);
-        let (name, method) = (self.name.clone(), self.method.clone());
-        let (body, metadata) = self.run(false).await?.into_parts();
-        let body = match (body, deadline) {
-            (Body::Stream(stream), Some(deadline)) if T::STREAMS => Body::Stream(stream.until(deadline)),
-            (body, _) if T::STREAMS => body,
-            (body, _) => Body::Full(body.whole_by_own_limit().await?),
-        };
-        match T::from_body(serialization, body) {
-            Ok(value) => Ok(Annotated { value, metadata }),
-            Err(error) => {
-                let status = Status::from(error);
-                let text = format!("the reply of {name}.{method}: {}", status.message());
-                Err(Status::new(status.code(), text))
-            }
-        }
+    pub fn annotated(self) -> impl Future<Output = Result<Annotated<T>>> + Send + use<'a, S, A, T> {
+        self.sending(S::call)
     }
 
     /// Makes the call without waiting for an answer: it is done when the request is on its way.
@@ -186,7 +179,25 @@ where
     }
 }
 
-impl<S: Service, A: Argument, T: FromReply> Outgoing<'_, S, A, T> {
+impl<'a, S: Service, A: Argument, T: FromReply> Outgoing<'a, S, A, T> {
+    /// The call as it is made by `call`, and then its reply.
+    #[inline(always)]
+    fn sending<F>(self, call: impl FnOnce(&'a S, Call) -> F) -> Made<F, T>
+    where
+        F: Future<Output = Result<Reply>>,
+    {
+        let (service, serialization, deadline) = (self.service, self.settled(), self.deadline);
+        match self.into_call(false) {
+            Ok(made) => {
+                let names = made.context.names.clone();
+                let reading = Reading { names, serialization, deadline, reply: PhantomData };
+                let step = Step::Calling { calling: call(service, made) };
+                Either::Left(Sending { step, reading })
+            }
+            Err(status) => Either::Right(future::ready(status).map(Err as fn(_) -> _)),
+        }
+    }
+
     /// What argument and reply are serialised in.
     fn settled(&self) -> Serialization {
         match self.service.serialization() {
@@ -206,12 +217,95 @@ impl<S: Service, A: Argument, T: FromReply> Outgoing<'_, S, A, T> {
         })?;
         let mut call = Call::new(self.name, self.method, serialization, body);
         call.context.deadline = self.deadline;
-        call = call.with_metadata(trace::merged(self.metadata, self.carried));
+        if !(self.metadata.is_empty() && self.carried.is_empty()) {
+            call = call.with_metadata(trace::merged(self.metadata, self.carried));
+        }
         call.compress = self.compress;
         call.idempotent = self.idempotent;
         call.one_way = one_way;
         call.streams = T::STREAMS;
         Ok(call)
+    }
+}
+
+#[cfg(feature = "netrpc")]
+impl<A: Argument, T: FromReply> Outgoing<'_, Client, A, T> {
+    /// [`send`](Outgoing::send) by a future that has the client for itself.
+    #[inline(always)]
+    pub(crate) fn send_owned(self) -> impl Future<Output = Result<T>> + Send + use<A, T> {
+        self.sending(Client::call_owned).map_ok(|reply| reply.value)
+    }
+}
+
+/// A call that was made, or why it cannot be.
+type Made<F, T> = Either<Sending<F, T>, Map<Ready<Status>, fn(Status) -> Result<Annotated<T>>>>;
+
+pin_project! {
+    /// A call and then its reply. It is written out by hand: the future of an `async fn` has a place for each thing that
+    /// is handed on in it, and a call would stand there several times.
+    #[must_use = "a call is made when it is polled"]
+    struct Sending<F, T> {
+        #[pin]
+        step: Step<F>,
+        reading: Reading<T>,
+    }
+}
+
+pin_project! {
+    #[project = StepProjection]
+    enum Step<F> {
+        Calling { #[pin] calling: F },
+        // The reply comes in frames and is wanted whole.
+        Arriving { whole: Pin<Box<dyn Future<Output = Result<(Body, Metadata)>> + Send>> },
+    }
+}
+
+/// What a reply is read by.
+struct Reading<T> {
+    names: Names,
+    serialization: Serialization,
+    /// Until when a stream may take.
+    deadline: Option<Instant>,
+    reply: PhantomData<fn() -> T>,
+}
+
+impl<F: Future<Output = Result<Reply>>, T: FromReply> Future for Sending<F, T> {
+    type Output = Result<Annotated<T>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (body, metadata) = loop {
+            let calling = match this.step.as_mut().project() {
+                StepProjection::Calling { calling } => calling,
+                StepProjection::Arriving { whole } => break ready!(whole.as_mut().poll(cx))?,
+            };
+            match ready!(calling.poll(cx))?.into_parts() {
+                (body @ Body::Stream(_), metadata) if !T::STREAMS => {
+                    let whole = body.whole_by_own_limit();
+                    let whole = Box::pin(async move { Ok((Body::Full(whole.await?), metadata)) });
+                    this.step.set(Step::Arriving { whole });
+                }
+                parts => break parts,
+            }
+        };
+        Poll::Ready(this.reading.read(body, metadata))
+    }
+}
+
+impl<T: FromReply> Reading<T> {
+    fn read(&self, body: Body, metadata: Metadata) -> Result<Annotated<T>> {
+        let body = match (body, self.deadline) {
+            (Body::Stream(stream), Some(deadline)) => Body::Stream(stream.until(deadline)),
+            (body, _) => body,
+        };
+        match T::from_body(self.serialization, body) {
+            Ok(value) => Ok(Annotated { value, metadata }),
+            Err(error) => {
+                let status = Status::from(error);
+                let text = format!("the reply of {:?}: {}", self.names, status.message());
+                Err(Status::new(status.code(), text))
+            }
+        }
     }
 }
 

@@ -32,11 +32,13 @@ mod remote;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::future::{Future, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::Either;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -165,7 +167,7 @@ impl NamedPeerBuilder {
             return Err(PeerError::Function(name));
         }
         let builder = Server::builder().serve(self.functions.into_service()).listen(self.address);
-        let peer = Inner { name: self.name, settings: self.settings, peers: RwLock::default() };
+        let peer = Inner { name: self.name, settings: self.settings, peers: ArcSwap::default() };
         for (name, endpoints) in self.peers {
             peer.add(&name, &endpoints).map_err(|status| PeerError::Endpoints { name, status })?;
         }
@@ -193,7 +195,8 @@ pub struct NamedPeer {
 struct Inner {
     name: String,
     settings: Settings,
-    peers: RwLock<HashMap<String, Arc<Remote>>>,
+    /// Read with each call, and changed hardly ever.
+    peers: ArcSwap<HashMap<String, Arc<Remote>>>,
 }
 
 impl NamedPeer {
@@ -235,9 +238,18 @@ impl NamedPeer {
     /// The peer is not known or offers no such function ([`Code::NotFound`], and nothing was sent), cannot be reached
     /// ([`Code::Unavailable`]), does not answer in time ([`Code::DeadlineExceeded`]), or the function fails
     /// ([`Code::Failed`] with its text).
-    pub async fn call(&self, peer: &str, function: &str, argument: impl Into<Bytes>) -> Result<Bytes> {
-        let deadline = Instant::now() + self.inner.settings.timeout;
-        self.inner.remote(peer)?.call(function, argument.into(), deadline).await
+    // The future is the call's own: one of an `async fn` would hold the call again beside it, and a peer may have a
+    // hundred thousand in flight.
+    pub fn call(
+        &self,
+        peer: &str,
+        function: &str,
+        argument: impl Into<Bytes>,
+    ) -> impl Future<Output = Result<Bytes>> + Send {
+        match self.inner.peers.load().get(peer) {
+            Some(remote) => Either::Left(remote.call(function, argument.into(), self.inner.settings.timeout)),
+            None => Either::Right(ready(Err(unknown(peer)))),
+        }
     }
 
     /// Calls a function of another peer with a value, which travels as MessagePack as the answer does.
@@ -259,7 +271,8 @@ impl NamedPeer {
     /// As [`call`](Self::call), where it cannot say so.
     pub async fn functions(&self, peer: &str) -> Result<Vec<String>> {
         let deadline = Instant::now() + self.inner.settings.timeout;
-        self.inner.remote(peer)?.functions(deadline).await
+        let remote = self.inner.peers.load().get(peer).cloned();
+        remote.ok_or_else(|| unknown(peer))?.functions(deadline).await
     }
 
     /// The server, to look at it and to stop it from elsewhere.
@@ -289,14 +302,16 @@ impl fmt::Debug for NamedPeer {
 impl Inner {
     fn add(&self, name: &str, endpoints: &str) -> Result<()> {
         let remote = Arc::new(Remote::new(endpoints, &self.settings)?);
-        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        peers.insert(name.to_owned(), remote);
+        self.peers.rcu(|peers| {
+            let mut peers = HashMap::clone(peers);
+            peers.insert(name.to_owned(), Arc::clone(&remote));
+            peers
+        });
         Ok(())
     }
+}
 
-    fn remote(&self, name: &str) -> Result<Arc<Remote>> {
-        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
-        let unknown = || Status::new(Code::NotFound, format!("no peer is named {name}")).not_begun();
-        peers.get(name).cloned().ok_or_else(unknown)
-    }
+#[cold]
+fn unknown(name: &str) -> Status {
+    Status::new(Code::NotFound, format!("no peer is named {name}")).not_begun()
 }

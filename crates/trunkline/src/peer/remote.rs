@@ -1,9 +1,12 @@
 //! Another peer, as it is called: its connections, and what it is known to offer.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
+use futures_util::future::Either;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -11,7 +14,7 @@ use super::Settings;
 use super::consumer::{ConsumerClient, Params, names, not_found};
 use crate::client::Client;
 use crate::message::Blob;
-use crate::{Code, Result, Status};
+use crate::{Code, Result, Serialization, Service, Status};
 
 /// The scheme that endpoints have where none is said.
 const SCHEME: &str = "netrpc://";
@@ -22,6 +25,8 @@ const IN_FLIGHT: usize = 1 << 20;
 pub(super) struct Remote {
     client: Client,
     consumer: ConsumerClient<Client>,
+    /// The client's own time for a call is the peer's: no call has to say it.
+    times: bool,
     index: ArcSwapOption<Index>,
     /// Held while the index is asked for, so that it is asked once.
     asking: Mutex<()>,
@@ -56,17 +61,54 @@ impl Remote {
         if let Some(adjust) = &settings.client {
             builder = adjust(builder);
         }
+        let same = builder.usual_timeout() == timeout;
         let client = builder.lazy()?;
+        // On other wires the service is told of a call's deadline, where it says one itself.
+        let times = same && client.serialization() == Serialization::Gob;
         let consumer = ConsumerClient::new(client.clone());
-        Ok(Self { client, consumer, index: ArcSwapOption::empty(), asking: Mutex::default() })
+        Ok(Self { client, consumer, times, index: ArcSwapOption::empty(), asking: Mutex::default() })
     }
 
-    pub(super) async fn call(&self, function: &str, argument: Bytes, deadline: Instant) -> Result<Bytes> {
-        if function.is_empty() || !self.index(deadline).await?.has(function) {
-            return Err(not_found());
+    /// Makes a call within `timeout`. Where the function is known to be there, that is the call itself; where it has to
+    /// be asked for before, memory is taken for it.
+    #[inline]
+    pub(super) fn call<'a>(
+        self: &Arc<Self>,
+        function: &'a str,
+        argument: Bytes,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Bytes>> + Send + use<'a> {
+        if !function.is_empty()
+            && let Some(index) = &*self.index.load()
+            && self.is_new(index)
+            && index.has(function)
+        {
+            let deadline = (!self.times).then(|| Instant::now() + timeout);
+            return Either::Left(self.deal(function, argument, deadline));
         }
+        let (remote, deadline) = (Arc::clone(self), Instant::now() + timeout);
+        Either::Right(Box::pin(async move {
+            if function.is_empty() || !remote.index(deadline).await?.has(function) {
+                return Err(not_found());
+            }
+            remote.deal(function, argument, Some(deadline)).await
+        }))
+    }
+
+    #[inline]
+    fn deal(
+        &self,
+        function: &str,
+        argument: Bytes,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Result<Bytes>> + Send + use<> {
         let params = Params { fun_name: function.to_owned(), data: Blob::from(argument) };
-        self.consumer.deal(params).deadline(deadline).await
+        let call = self.consumer.deal(params);
+        match deadline {
+            Some(deadline) => call.deadline(deadline),
+            None => call,
+        }
+        .send_owned()
     }
 
     pub(super) async fn functions(&self, deadline: Instant) -> Result<Vec<String>> {
@@ -92,7 +134,11 @@ impl Remote {
     }
 
     fn known(&self) -> Option<Arc<Index>> {
-        let index = self.index.load_full()?;
-        (index.connections == self.client.connections_made()).then_some(index)
+        self.index.load_full().filter(|index| self.is_new(index))
+    }
+
+    /// Whether no connection was made since it was asked for.
+    fn is_new(&self, index: &Index) -> bool {
+        index.connections == self.client.connections_made()
     }
 }

@@ -150,6 +150,65 @@ async fn a_server_that_never_reads_is_given_up() {
     drop(peer);
 }
 
+/// Small calls do not wait for one another: a burst of them is written whole, though it is more than others may be ahead.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_small_calls_is_written_at_once() {
+    const CALLS: usize = 2 * WRITE_AHEAD / 100;
+    let mut listener = listen("fault-burst").await;
+    let client = Client::<Rpcx>::new("fault-burst");
+    let mut peer = Peer::accept(&mut listener).await;
+    tokio::spawn(async move {
+        while let Some(got) = peer.call().await {
+            peer.send(&frame(0x80, got.seq, "Any", b"done")).await.unwrap();
+        }
+    });
+    assert_eq!(text(client.call(call("Any", "x")).await.unwrap()), "done");
+    let calls = (0..CALLS).map(|_| {
+        let client = client.clone();
+        tokio::spawn(async move { client.call(call("Any", [b'x'; 100].to_vec())).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    // The connection's task has its turn when all of them have had theirs.
+    let link = client.shared.current().unwrap();
+    let mut most = 0;
+    for _ in 0..CALLS {
+        most = most.max(link.lock().out.len());
+        tokio::task::yield_now().await;
+    }
+    assert!(most > 2 * WRITE_AHEAD, "{most} bytes were waiting to be written");
+    for call in calls {
+        assert_eq!(text(call.await.unwrap().unwrap()), "done");
+    }
+}
+
+/// Where the server takes nothing small calls wait as all do, and those that have waited were not begun.
+#[tokio::test(start_paused = true)]
+async fn small_calls_wait_for_a_server_that_does_not_read() {
+    let mut listener = listen("fault-small").await;
+    let client = Client::<Rpcx>::new("fault-small");
+    let peer = Peer::accept(&mut listener).await;
+    let first = client.clone();
+    tokio::spawn(async move { first.call(call("Any", vec![b'x'; 1 << 20])).await });
+    sleep(Duration::from_millis(10)).await;
+    let calls = (0..20_000).map(|_| {
+        let client = client.clone();
+        let call = within(call("Any", [b'x'; 100].to_vec()), Duration::from_secs(3));
+        tokio::spawn(async move { client.call(call).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    sleep(Duration::from_secs(1)).await;
+    let waiting = client.shared.current().unwrap().lock().out.len();
+    assert!((WRITE_AHEAD..WRITE_AHEAD + 512).contains(&waiting), "{waiting} bytes wait");
+    let mut not_begun = 0;
+    for call in calls {
+        let status = call.await.unwrap().unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
+        not_begun += usize::from(status.may_retry());
+    }
+    assert!(not_begun > 10_000, "{not_begun} not begun");
+    drop(peer);
+}
+
 /// Calls that wait for room in the buffer end with their deadline.
 #[tokio::test(start_paused = true)]
 async fn calls_that_wait_for_room_end_in_time() {
