@@ -82,7 +82,7 @@ impl Delivery {
 const PARCELS: usize = 128;
 
 thread_local! {
-    static EMPTY: RefCell<Vec<Box<Option<Delivery>>>> = const { RefCell::new(Vec::new()) };
+    static EMPTY: RefCell<Vec<Parcel>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A call as it stands in a mailbox: small, whatever it carries. Its memory is used again. The allocator has only a few of
@@ -93,8 +93,8 @@ pub(crate) struct Parcel(Box<Option<Delivery>>);
 impl Parcel {
     pub(crate) fn new(delivery: Delivery) -> Self {
         let Some(mut empty) = EMPTY.with_borrow_mut(Vec::pop) else { return Self(Box::new(Some(delivery))) };
-        *empty = Some(delivery);
-        Self(empty)
+        *empty.0 = Some(delivery);
+        empty
     }
 
     /// Whether nobody waits for an answer.
@@ -107,7 +107,7 @@ impl Parcel {
         let delivery = self.0.take();
         EMPTY.with_borrow_mut(|empty| {
             if empty.len() < PARCELS {
-                empty.push(self.0);
+                empty.push(self);
             }
         });
         delivery
