@@ -30,6 +30,7 @@ pub(crate) enum Seen {
     Hello(bool, String),
     Hint(Option<u32>, Vec<String>),
     Code(u16),
+    Stop,
     PassedOver,
 }
 
@@ -56,6 +57,7 @@ fn seen(next: &Next<'_>) -> Option<Seen> {
             Seen::Hint(hint.left, chain.collect())
         }
         Next::Frame(Frame::Code(code)) => Seen::Code(*code),
+        Next::Frame(Frame::Stop) => Seen::Stop,
         Next::RequestTooLarge(request, got) => {
             Seen::RequestTooLarge(request.session, request.method.to_vec(), *got)
         }

@@ -15,6 +15,11 @@ use super::tunnel;
 /// A connection that has sent nothing for so long sends a heartbeat, in nanoseconds.
 const HEARTBEAT: u64 = 4_000_000_000;
 
+/// The calls of the only connection of a thread leave in so many portions, where each has so many calls at least: of fewer a
+/// write costs more than is won.
+const PORTIONS: usize = 3;
+const LEAST: usize = 64;
+
 /// How a connection ended.
 pub(super) enum End {
     /// All is done.
@@ -162,6 +167,15 @@ impl<X: Exchange> Connection<X> {
     /// The second half of a turn: calls, and what was written.
     #[inline]
     fn go_on(&mut self, thread: &mut Thread, now: u64, most: u64) -> Result<(), End> {
+        for _ in 1..PORTIONS {
+            let portion = self.portion(thread, most);
+            if portion == 0 {
+                break;
+            }
+            self.start(thread, now, portion);
+            self.send(thread, now)?;
+            thread.out.clear();
+        }
         self.start(thread, now, most);
         if self.is_idle() {
             if thread.over(now) {
@@ -171,6 +185,19 @@ impl<X: Exchange> Connection<X> {
                 return Err(End::Closed);
             }
         }
+        self.send(thread, now)
+    }
+
+    /// How many calls are to leave before the others of the turn are made; 0: all leave together.
+    #[inline]
+    fn portion(&self, thread: &Thread, most: u64) -> u64 {
+        let closed_loop = most == u64::MAX;
+        if thread.alone && closed_loop { portion(self.slots.most(), self.slots.busy()) } else { 0 }
+    }
+
+    /// Writes what the turn has so far.
+    #[inline]
+    fn send(&mut self, thread: &mut Thread, now: u64) -> Result<(), End> {
         match self.write(&thread.out) {
             Err(error) => return Err(End::Lost(stream::kind(&error))),
             Ok(0) => {}
@@ -344,4 +371,26 @@ fn ended(slots: &mut Slots, heard: Heard, now: u64, figures: &mut Figures) -> bo
         Some(message) => figures.failed_call(call.begun, now, Fault::Service, &message),
     }
     true
+}
+
+/// How many calls of the only connection leave at once, where `busy` of `all` are at the peer. One that has answered most of
+/// them would have nothing to do until the last one is made again, and then both sides would wait for each other by turns.
+#[inline]
+fn portion(all: usize, busy: usize) -> u64 {
+    let portion = all.div_ceil(PORTIONS);
+    if portion >= LEAST && all.saturating_sub(busy) > portion { portion as u64 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_with_nothing_to_do_gets_its_calls_in_portions() {
+        assert_eq!(portion(200, 0), 67);
+        assert_eq!(portion(200, 67), 67);
+        assert_eq!(portion(200, 134), 0, "the rest leaves together");
+        assert_eq!(portion(200, 133), 0, "it has enough to do");
+        assert_eq!([portion(100, 0), portion(1, 0), portion(0, 0)], [0; 3], "too few");
+    }
 }

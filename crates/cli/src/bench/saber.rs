@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use trunkline::wire::Limits;
-use trunkline::wire::saber::{self, Decoder, Frame, Handle, Hello, Hint, Request};
+use trunkline::wire::saber::{self, Decoder, Frame, Handle, Hello, Hint, Request, write_stop};
 
 use super::exchange::{Exchange, Heard, message};
 use super::plan::Target;
@@ -119,7 +119,7 @@ impl Exchange for Saber {
     }
 
     #[inline]
-    fn receive(&mut self, input: &[u8], _: &mut Vec<u8>) -> Result<(usize, Heard), String> {
+    fn receive(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(usize, Heard), String> {
         let step = self.decoder.step(input).map_err(|error| error.to_string())?;
         let (response, body) = match step.next {
             saber::Next::Frame(Frame::Response(response, body)) => (response, body.len()),
@@ -129,6 +129,11 @@ impl Exchange for Saber {
                 let (is, not) = (hello.cluster.escape_debug(), &self.callers.to);
                 let text = format!("the node is {is}, not {not}: call saber://HOST:PORT/{is}");
                 return Ok((step.consumed, Heard::Stranger(text)));
+            }
+            saber::Next::Frame(Frame::Stop) => {
+                // No call leaves behind it.
+                write_stop(out);
+                return Ok((step.consumed, Heard::Draining));
             }
             _ => return Ok((step.consumed, Heard::Nothing)),
         };

@@ -39,6 +39,11 @@ impl Slots {
         self.busy
     }
 
+    /// How many calls are in flight at most.
+    pub(super) fn most(&self) -> usize {
+        self.most as usize
+    }
+
     pub(super) fn has_free(&self) -> bool {
         !self.free.is_empty() || self.slots.len() < self.most as usize
     }

@@ -52,6 +52,8 @@ pub(super) struct Thread {
     pub(super) times: Times,
     /// Which of the threads it is.
     number: u64,
+    /// It has one connection.
+    pub(super) alone: bool,
     /// Calls that this thread may still start.
     left: u64,
     /// Calls that this thread has started.
@@ -80,6 +82,7 @@ pub(super) struct Start {
 
 impl Thread {
     pub(super) fn new(plan: Arc<Plan>, times: Times, number: usize, progress: Arc<AtomicU64>) -> Self {
+        let alone = plan.connections <= plan.threads;
         let (number, threads) = (number as u64, plan.threads as u64);
         let left = match plan.stop {
             Stop::After(_) => u64::MAX,
@@ -92,6 +95,7 @@ impl Thread {
             plan,
             times,
             number,
+            alone,
             left,
             started: 0,
             schedule,

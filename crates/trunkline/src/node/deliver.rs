@@ -1,6 +1,7 @@
 //! The seams of a node: how a call from elsewhere reaches a mailbox, and how one of ours reaches another node.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -74,6 +75,42 @@ impl Delivery {
             slot.answer(Err(status.clone()));
         }
         status
+    }
+}
+
+/// How many empty parcels a thread keeps: those of the calls that one read brings.
+const PARCELS: usize = 128;
+
+thread_local! {
+    static EMPTY: RefCell<Vec<Parcel>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A call as it stands in a mailbox: small, whatever it carries. Its memory is used again. The allocator has only a few of
+/// one size at hand, and beyond them to take and to free one costs as much as to read a short frame and find its method.
+#[derive(Debug)]
+pub(crate) struct Parcel(Box<Option<Delivery>>);
+
+impl Parcel {
+    pub(crate) fn new(delivery: Delivery) -> Self {
+        let Some(mut empty) = EMPTY.with_borrow_mut(Vec::pop) else { return Self(Box::new(Some(delivery))) };
+        *empty.0 = Some(delivery);
+        empty
+    }
+
+    /// Whether nobody waits for an answer.
+    pub(crate) fn is_notify(&self) -> bool {
+        self.0.as_ref().as_ref().is_none_or(|delivery| delivery.slot.is_none())
+    }
+
+    /// The call; it is there.
+    pub(crate) fn open(mut self) -> Option<Delivery> {
+        let delivery = self.0.take();
+        EMPTY.with_borrow_mut(|empty| {
+            if empty.len() < PARCELS {
+                empty.push(self);
+            }
+        });
+        delivery
     }
 }
 

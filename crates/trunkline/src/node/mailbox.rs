@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::core::Core;
-use super::deliver::{Deliver, Delivery};
+use super::deliver::{Deliver, Delivery, Parcel};
 use super::handle::Handle;
 use super::queue::{Entry, Gate, Queue, Refused};
 use super::settings::Overflow;
@@ -49,7 +49,7 @@ pub(super) enum Envelope<M> {
     /// By value.
     Message(M),
     /// Through the codec.
-    Raw(Box<Delivery>),
+    Raw(Parcel),
     /// A timer that repeats: the message is made when it is its turn.
     Tick(Arc<dyn Tick<M>>),
 }
@@ -68,7 +68,7 @@ impl<M: Message> Entry for Envelope<M> {
     fn may_drop(&self) -> bool {
         match self {
             Self::Message(message) => message.is_notify(),
-            Self::Raw(delivery) => delivery.slot.is_none(),
+            Self::Raw(parcel) => parcel.is_notify(),
             Self::Tick(_) => true,
         }
     }
@@ -143,7 +143,7 @@ impl<M: Message> Deliver for Shared<M> {
         if let Err(status) = self.check_cycle(&delivery.chain) {
             return Err(delivery.refuse(status));
         }
-        let envelope = Envelope::Raw(Box::new(delivery));
+        let envelope = Envelope::Raw(Parcel::new(delivery));
         let evict = self.overflow == Overflow::DropOldest && envelope.may_drop();
         match self.queue.push(envelope, evict, current::is_inside) {
             Ok(evicted) => {
@@ -151,7 +151,10 @@ impl<M: Message> Deliver for Shared<M> {
                 Ok(())
             }
             Err(refused) => Err(match self.refusal(refused) {
-                (Envelope::Raw(delivery), status) => delivery.refuse(status),
+                (Envelope::Raw(parcel), status) => match parcel.open() {
+                    Some(delivery) => delivery.refuse(status),
+                    None => status,
+                },
                 (_, status) => status,
             }),
         }

@@ -115,8 +115,9 @@ async fn work<S: MailboxService>(service: &S, envelope: Envelope<S::Message>) {
     let message = match envelope {
         Envelope::Message(message) => message,
         Envelope::Tick(tick) => tick.message(),
-        Envelope::Raw(delivery) => {
-            return match begin_raw(service, *delivery) {
+        Envelope::Raw(parcel) => {
+            let Some(delivery) = parcel.open() else { return };
+            return match begin_raw(service, delivery) {
                 None => (),
                 Some(waits) => Box::pin(waits.ended()).await,
             };

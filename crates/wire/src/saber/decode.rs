@@ -86,6 +86,7 @@ impl Decoder {
             Head::Own(Own::Hello(hello)) => return Ok(Next::Frame(Frame::Hello(hello))),
             Head::Own(Own::Hint(hint)) => return Ok(Next::Frame(Frame::Hint(hint))),
             Head::Own(Own::Code(code)) => return Ok(Next::Frame(Frame::Code(code))),
+            Head::Own(Own::Stop) => return Ok(Next::Frame(Frame::Stop)),
             Head::Unknown | Head::Incomplete => return Ok(Next::PassedOver),
             Head::Known(head, at) => (head, frame.get(at..).unwrap_or_default()),
         };

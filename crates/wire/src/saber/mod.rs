@@ -20,6 +20,8 @@
 //! - A **hint** stands before a request and says what that has no room for: how long its caller waits, and the chain of
 //!   serial services that wait for it.
 //! - A **code** stands before a failed response and says which kind of failure it is.
+//! - A **stop** says to those who have called on a connection that the node takes no more calls; each sends one back behind
+//!   its last call.
 //!
 //! There is no session here: any end of a connection may call, and an answer may come by another connection than its call
 //! went. So this is a decoder and encoders, and what belongs together is known to the node alone.
@@ -35,7 +37,7 @@ mod own;
 pub use decode::{Decoder, Next, Step};
 pub use encode::{Mark, begin_request, begin_response, fail, finish};
 pub use handle::{Handle, cluster_hash};
-pub use own::{Chain, Hello, Hint, write_code};
+pub use own::{Chain, Hello, Hint, write_code, write_stop};
 
 use crate::WireError;
 
@@ -103,6 +105,8 @@ pub enum Frame<'a> {
     Hint(Hint<'a>),
     /// What kind of failure the next response of the connection is, from a Trunkline node.
     Code(u16),
+    /// The node takes no more calls here; or, as the answer to that, no more come.
+    Stop,
 }
 
 fn malformed(rule: &'static str, offset: usize) -> WireError {

@@ -7,6 +7,8 @@
 //! | 1 / 4 | 1: an answer is wanted, 0: this is it | milliseconds that the caller waits; all ones: not said | two bytes: the failure's code |
 //! | 1+n | name of the node | number of services in the chain, then for each: name (2+n) | |
 //!
+//! A stop (kind 4) has no fields.
+//!
 //! What follows these fields is for later versions, and passed over.
 
 use super::OWN;
@@ -15,6 +17,7 @@ use crate::Reader;
 const HELLO: u8 = 1;
 const HINT: u8 = 2;
 const CODE: u8 = 3;
+const STOP: u8 = 4;
 
 /// The longest chain that travels; of a longer one the end does.
 const LINKS: usize = 64;
@@ -74,6 +77,7 @@ pub(super) enum Own<'a> {
     Hello(Hello<'a>),
     Hint(Hint<'a>),
     Code(u16),
+    Stop,
 }
 
 impl<'a> Own<'a> {
@@ -94,6 +98,7 @@ impl<'a> Own<'a> {
                 Some(Self::Hint(Hint { left, chain: Chain(all.get(..length)?) }))
             }
             CODE => Some(Self::Code(u16::from_be_bytes(reader.array()?))),
+            STOP => Some(Self::Stop),
             _ => None,
         }
     }
@@ -120,6 +125,11 @@ fn frame(kind: u8, out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
 /// Appends the code of the failure that follows.
 pub fn write_code(code: u16, out: &mut Vec<u8>) {
     frame(CODE, out, |out| out.extend_from_slice(&code.to_be_bytes()));
+}
+
+/// Appends that the node stops, or that this was heard.
+pub fn write_stop(out: &mut Vec<u8>) {
+    frame(STOP, out, |_| {});
 }
 
 impl Hello<'_> {

@@ -1,7 +1,7 @@
 //! Frames of type 6: what Trunkline nodes say to each other.
 
 use trunkline_wire::Limits;
-use trunkline_wire::saber::{Hello, Hint, write_code};
+use trunkline_wire::saber::{Hello, Hint, write_code, write_stop};
 
 use crate::check::{Seen, read};
 
@@ -20,6 +20,7 @@ fn hellos_and_hints_are_read_as_they_were_written() {
     Hint::write(Some(1500), [].into_iter(), &mut out);
     Hint::write(None, ["c/lobby/1", ""].into_iter(), &mut out);
     write_code(0x103, &mut out);
+    write_stop(&mut out);
     let chain = vec!["c/lobby/1".to_owned(), String::new()];
     assert_eq!(
         seen(&out),
@@ -29,6 +30,7 @@ fn hellos_and_hints_are_read_as_they_were_written() {
             Seen::Hint(Some(1500), vec![]),
             Seen::Hint(None, chain),
             Seen::Code(0x103),
+            Seen::Stop,
         ]
     );
     assert_eq!(out[4], 6);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
+use trunkline_wire::saber;
 
 use super::calls::Calls;
 
@@ -35,6 +36,8 @@ pub(super) enum Phase {
     Dialling,
     /// It is connected.
     Up,
+    /// It is connected, and stops: it takes no more calls.
+    Stopping,
     /// It cannot be reached now, and why.
     Down(Arc<str>),
     /// What is there is still written; then the connection ends.
@@ -184,6 +187,17 @@ impl Line {
         lost
     }
 
+    /// The node at the other end takes no more calls: it is told, behind the last one, that this was heard.
+    pub(super) fn no_more_calls(&self) {
+        self.write(|state| {
+            if state.phase == Phase::Up {
+                state.phase = Phase::Stopping;
+                saber::write_stop(&mut state.out);
+            }
+        });
+        self.room.notify_waiters();
+    }
+
     /// Takes nothing more; what is there is still written. Calls that wait end by `outcome`.
     pub(super) fn close(&self, outcome: impl FnMut() -> super::calls::Outcome) {
         let mut state = self.lock();
@@ -199,7 +213,7 @@ impl Line {
 impl State {
     /// Whether frames may be added.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Dialling | Phase::Up)
+        matches!(self.phase, Phase::Dialling | Phase::Up | Phase::Stopping)
     }
 
     /// Whether a call has to wait for room.

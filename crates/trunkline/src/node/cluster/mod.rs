@@ -213,9 +213,10 @@ impl Cluster {
             RemoteState {
                 name: remote.name.to_string(),
                 address: remote.address.to_string(),
-                connected: state.phase == Phase::Up,
+                connected: matches!(state.phase, Phase::Up | Phase::Stopping),
                 reason: match &state.phase {
                     Phase::Down(reason) => Some(reason.to_string()),
+                    Phase::Stopping => Some("it stops".to_owned()),
                     _ => None,
                 },
                 calls: state.calls.len(),

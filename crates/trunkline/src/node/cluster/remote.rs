@@ -14,7 +14,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use trunkline_wire::saber::{self, Handle, Hint, Request, cluster_hash};
+use trunkline_wire::saber::{self, Handle, Hint, Request, Response, cluster_hash};
 
 use super::Shared;
 use super::calls::Outcome;
@@ -22,9 +22,10 @@ use super::line::{Line, Phase, Program, State};
 use super::role::Peer;
 use crate::client::dial::{dial, next_wait};
 use crate::net::Address;
+use crate::net::buffers::share;
 use crate::net::driver::{Connection, Patience};
 use crate::node::Outbound;
-use crate::{Body, Code, Origin, Result, Status};
+use crate::{Body, Code, Origin, Reply, Result, Status};
 
 /// The first wait after a failed dial: from this the next ones are drawn.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -141,6 +142,9 @@ impl RemoteNode {
         match &state.phase {
             Phase::Dialling | Phase::Up => Ok(()),
             Phase::Down(reason) => Err(self.down(reason).not_begun()),
+            Phase::Stopping => {
+                Err(self.status(Code::Draining, format!("the node {} stops", self.name)).not_begun())
+            }
             Phase::Closing => Err(self.gone().not_begun()),
         }
     }
@@ -190,6 +194,33 @@ impl RemoteNode {
             out.truncate(start);
             self.status(Code::Unsupported, error.to_string()).not_begun()
         })
+    }
+
+    /// What a response says of its call.
+    pub(super) fn outcome(
+        &self,
+        response: &Response<'_>,
+        code: Option<u16>,
+        body: Result<&&[u8], usize>,
+        limit: usize,
+        batch: &Bytes,
+    ) -> Outcome {
+        if let Some((_, text)) = response.failure {
+            let text = String::from_utf8_lossy(text).into_owned();
+            return Err(match code {
+                Some(code) => self.at(Status::from_wire(code, text)),
+                None => self.status(code_of(&text), text),
+            });
+        }
+        match body {
+            Ok(body) => Ok(Reply::new(share(batch, body))),
+            Err(got) => {
+                let text = format!(
+                    "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
+                );
+                Err(self.status(Code::TooLarge, text))
+            }
+        }
     }
 
     /// Somebody calls it although it is down: it is dialled now, if the last dial was some time ago.
@@ -323,6 +354,11 @@ impl Drop for Lost<'_> {
         let reason = "the program stops";
         self.remote.lost(self.shared, Phase::Down(reason.into()), reason, false);
     }
+}
+
+/// The kind of a failure that a Go node tells by its text alone.
+fn code_of(text: &str) -> Code {
+    if text.starts_with("unknown rpc func ") { Code::NotFound } else { Code::of_go_text(text.as_bytes()) }
 }
 
 /// A call that is on its way.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 use trunkline_wire::Serialization;
-use trunkline_wire::saber::{Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash};
+use trunkline_wire::saber::{
+    Decoder, Frame, Handle, Hello, Hint, Next, Request, Response, cluster_hash, write_stop,
+};
 
 use super::Shared;
 use super::answer::{Answer, Way, Work};
@@ -21,7 +23,7 @@ use crate::net::driver::{Close, Received, Role};
 use crate::node::{Chain, Delivery, Slot};
 use crate::server::drain::DrainWatch;
 use crate::server::saber::Plain;
-use crate::{Body, Call, Code, Reply, Result, Status};
+use crate::{Body, Call, Code, Result, Status};
 
 /// What an accepted connection has beside what both ends have.
 struct Caller {
@@ -30,7 +32,7 @@ struct Caller {
     info: Arc<ConnectionInfo>,
     /// What is written back on it.
     line: Arc<Line>,
-    /// The server's stop. From this moment on the connection ends with its last call.
+    /// The server's stop. From this moment on no more calls are begun, and the connection ends with its last one.
     drain: DrainWatch,
     draining: Option<Instant>,
     half_closed: bool,
@@ -38,6 +40,9 @@ struct Caller {
 
 /// How long a connection without calls stays when the server stops: long enough for what has arrived already.
 const DRAIN: Duration = Duration::from_millis(5);
+
+/// The same where the caller was told: it says when it has heard, and nothing comes from it behind that.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// One end of a connection: the one that was dialled, or (`ANSWERS`) the one that was accepted.
 pub(super) struct Peer<const ANSWERS: bool> {
@@ -146,6 +151,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             Next::Frame(Frame::Hello(hello)) => self.on_hello(hello)?,
             Next::Frame(Frame::Hint(hint)) => self.on_hint(hint),
             Next::Frame(Frame::Code(code)) => self.code = Some(*code),
+            Next::Frame(Frame::Stop) => self.on_stop(),
             Next::PassedOver => {
                 self.shared.counts.passed_over.fetch_add(1, Ordering::Relaxed);
             }
@@ -196,6 +202,17 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
         Ok(())
     }
 
+    /// The node that we have dialled stops; or a caller has heard that we do.
+    #[cold]
+    fn on_stop(&mut self) {
+        if let Some(remote) = &self.remote {
+            remote.line.no_more_calls();
+        }
+        if let Some(until) = self.caller.as_mut().and_then(|caller| caller.draining.as_mut()) {
+            *until = Instant::now().min(*until);
+        }
+    }
+
     #[cold]
     fn on_hint(&mut self, hint: &Hint<'_>) {
         self.left = hint.left;
@@ -211,7 +228,7 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             None => shared.by_hash(response.source.cluster()),
         };
         let ended = found.and_then(|remote| {
-            let outcome = || outcome(&remote, response, code, body, shared.limits.body, batch);
+            let outcome = || remote.outcome(response, code, body, shared.limits.body, batch);
             let mut state = remote.line.lock();
             if state.program == Program::Unknown {
                 state.program = Program::Other;
@@ -368,38 +385,6 @@ fn too_large(what: &str, got: usize, limit: usize) -> Status {
     Status::new(Code::TooLarge, text).not_begun()
 }
 
-/// The kind of a failure that a Go node tells by its text alone.
-fn code_of(text: &str) -> Code {
-    if text.starts_with("unknown rpc func ") { Code::NotFound } else { Code::of_go_text(text.as_bytes()) }
-}
-
-/// What a response says of its call.
-fn outcome(
-    remote: &RemoteNode,
-    response: &Response<'_>,
-    code: Option<u16>,
-    body: Result<&&[u8], usize>,
-    limit: usize,
-    batch: &Bytes,
-) -> Result<Reply> {
-    if let Some((_, text)) = response.failure {
-        let text = String::from_utf8_lossy(text).into_owned();
-        return Err(match code {
-            Some(code) => remote.at(Status::from_wire(code, text)),
-            None => remote.status(code_of(&text), text),
-        });
-    }
-    match body {
-        Ok(body) => Ok(Reply::new(share(batch, body))),
-        Err(got) => {
-            let text = format!(
-                "the reply's body of {got} bytes is over the limit of {limit} bytes (setting body_limit)"
-            );
-            Err(remote.status(Code::TooLarge, text))
-        }
-    }
-}
-
 impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
     fn advance(&mut self, cx: &mut TaskContext<'_>, out: &mut Vec<u8>) -> Result<(), Close> {
         if std::mem::take(&mut self.greets) {
@@ -409,7 +394,11 @@ impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
             && caller.draining.is_none()
             && caller.drain.poll_begun(cx).is_ready()
         {
-            caller.draining = Some(Instant::now() + DRAIN);
+            let tells = caller.line.lock().program == Program::Trunkline;
+            if tells {
+                write_stop(out);
+            }
+            caller.draining = Some(Instant::now() + if tells { TOLD } else { DRAIN });
         }
         let again = std::mem::take(&mut self.yields);
         self.ends |= self.line().is_some_and(|line| line.take(out, again, cx));
@@ -459,6 +448,9 @@ impl<const ANSWERS: bool> Role for Peer<ANSWERS> {
             }
         };
         self.wake();
+        if self.is_ending() {
+            self.work.wait(cx);
+        }
         received
     }
 

@@ -42,6 +42,30 @@ async fn nodes_that_know_each_other_call_each_other() {
     b.stop().await;
 }
 
+/// A node that stops says so: calls to it fail at once where they are made, and those that it has are answered.
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_announced_to_nodes_that_call() {
+    let b = Member::start("stop", "b", &[]).await;
+    let a = Member::start("stop", "a", &["b"]).await;
+    let puppet = a.puppet("b");
+    assert_eq!(ask(&puppet, "Echo", "1").await, Ok("1".into()));
+    let running = tokio::spawn({
+        let puppet = puppet.clone();
+        async move { ask(&puppet, "Wait", "3000").await }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let stopping = tokio::spawn(b.stop());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let refused = puppet.call(call_of("Echo", "2")).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (Code::Draining, "the node b stops"));
+    assert!(refused.may_retry());
+    let [state] = &*a.cluster.remotes() else { panic!("there is one") };
+    assert_eq!((state.connected, state.reason.as_deref()), (true, Some("it stops")));
+    assert_eq!(running.await.unwrap(), Ok("3000".into()));
+    stopping.await.unwrap();
+    a.stop().await;
+}
+
 /// The caller's node is in no table: the answer comes back over the connection of the call.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_nobody_knows_is_answered_where_it_called() {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use trunkline_wire::saber::Handle;
+use tokio::time::Instant;
+use trunkline_wire::saber::{Handle, write_stop};
 
 use super::support::{Member, Raw, Seen, address, ask, hello, listen, request, response, table};
 use crate::Code;
@@ -260,6 +261,31 @@ async fn s10_each_connection_ends_for_itself() {
     let again = tokio::time::timeout(Duration::from_secs(120), go.accept()).await;
     assert!(again.is_err(), "it was dialled although it is not in the table");
     b.stop().await;
+}
+
+/// Who has said hello is told of a stop, and is read on until it says that it has heard; a Go node is not.
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_told_to_those_who_understand_it() {
+    let b = Member::start("told", "b", &[]).await;
+    let (mut go, mut ours) = (Raw::dial(&address("told", "b")).await, Raw::dial(&address("told", "b")).await);
+    go.send(&request(caller(), 1, puppet("b"), "Echo", "1")).await;
+    assert_eq!(body(go.next().await), (1, None, "1".into()));
+    ours.send(&hello("ours")).await;
+    assert_eq!(ours.next().await, Some(Seen::Hello(false, "b".into())));
+    let stopping = tokio::spawn(b.stop());
+    assert_eq!(ours.next().await, Some(Seen::Stop));
+    assert_eq!(go.next().await, None);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let own = Handle::new("ours", "caller", 1);
+    ours.send(&request(own, 1, puppet("b"), "Wait", "100")).await;
+    let mut heard = vec![];
+    write_stop(&mut heard);
+    ours.send(&heard).await;
+    assert_eq!(body(ours.next().await), (1, None, "100".into()), "it was on its way");
+    let answered = Instant::now();
+    assert_eq!(ours.next().await, None);
+    assert!(answered.elapsed() < Duration::from_millis(50), "nothing more comes from there");
+    stopping.await.unwrap();
 }
 
 /// A Go node sends `null` where there is nothing to say, and wants to read as much.

@@ -155,6 +155,7 @@ pub(super) enum Seen {
     Hello(bool, String),
     Hint,
     Code,
+    Stop,
 }
 
 /// One end of a connection, by bytes.
@@ -199,6 +200,7 @@ impl Raw {
                 Next::Frame(Frame::Hello(hello)) => Some(Seen::Hello(hello.asks, hello.cluster.to_owned())),
                 Next::Frame(Frame::Hint(_)) => Some(Seen::Hint),
                 Next::Frame(Frame::Code(_)) => Some(Seen::Code),
+                Next::Frame(Frame::Stop) => Some(Seen::Stop),
                 Next::NeedMore(_) => {
                     let mut buffer = [0; 4096];
                     match self.stream.read(&mut buffer).await {
