@@ -41,6 +41,9 @@ const PUSHES: usize = 1024;
 /// Every call ends: with its reply, a failure, or its deadline (10 s, where nobody says otherwise). Dropping a
 /// call frees all that it held and, where the server can understand it, stops the work there.
 ///
+/// A connection takes two file descriptors: a call that is alone on it is written by its caller, past the task that keeps the
+/// connection. Where there is no second one all calls go through that task.
+///
 /// It is a [`Service`]: generated clients are made around it, and so are layers.
 ///
 /// Over HTTP a call has a connection for itself while it runs, and up to 16 are kept for the next calls. Typed

@@ -263,6 +263,30 @@ impl Own {
         }
     }
 
+    /// Takes what callers have written, behind what is there.
+    fn take_calls<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, out: &mut Vec<u8>) {
+        if state.out.is_empty() {
+            return;
+        }
+        if state.out.len() >= WRITE_AHEAD {
+            link.room.notify_waiters();
+        }
+        if out.is_empty() {
+            std::mem::swap(out, &mut state.out);
+        } else {
+            out.append(&mut state.out);
+        }
+        self.heartbeat.said = self.now;
+    }
+
+    /// The rest of a call that was sent in part: nothing else may be written before it.
+    #[inline(always)]
+    fn take_cut<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, out: &mut Vec<u8>) {
+        if std::mem::take(&mut state.outlet.cut) {
+            self.take_calls(link, state, out);
+        }
+    }
+
     /// Writes the frames of streamed requests that are there and whose turn it is.
     fn write_outflows<W: Session>(&mut self, link: &Link<W>, state: &mut State<W>, cx: &mut Context<'_>) {
         let mut index = 0;
@@ -338,9 +362,7 @@ impl<W: Session> Role for ClientRole<W> {
         let now = Instant::now();
         (own.now, state.now) = (now, now);
         own.heartbeat.said = state.outlet.sent_at.take().unwrap_or(own.heartbeat.said);
-        if std::mem::take(&mut state.outlet.cut) {
-            out.append(&mut state.out);
-        }
+        own.take_cut(link, state, out);
         state.stuck = false;
         // Before all else, so that it never waits behind calls.
         own.heartbeat.beat(&mut state.session, now, out)?;
@@ -353,17 +375,7 @@ impl<W: Session> Role for ClientRole<W> {
             own.drop_unread(state, cx);
         }
         own.write_outflows(link, state, cx);
-        if !state.out.is_empty() {
-            if state.out.len() >= WRITE_AHEAD {
-                link.room.notify_waiters();
-            }
-            if out.is_empty() {
-                std::mem::swap(out, &mut state.out);
-            } else {
-                out.append(&mut state.out);
-            }
-            own.heartbeat.said = now;
-        }
+        own.take_calls(link, state, out);
         if own.yields {
             own.yields = false;
             state.task = None;
@@ -408,6 +420,8 @@ impl<W: Session> Role for ClientRole<W> {
         let Self { link, links, number, own } = self;
         let mut guard = links.get(*number);
         let state = &mut *guard;
+        // A caller may have sent since the task was advanced, on another thread.
+        own.take_cut(link, state, out);
         state.heard = true;
         let waiting = state.waiting_outflows();
         let mut at = start;

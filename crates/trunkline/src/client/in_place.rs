@@ -90,7 +90,13 @@ impl<C: Borrow<Arc<Inner>> + Unpin> Future for Calling<C> {
             *stage = match outcome {
                 Err(status) if begun.is_some() && goes_on(&status) => {
                     let course = Course { begun: *begun, tried: Tried::new() };
-                    inner.next_after(call, course, &chosen.running.node, status)?
+                    match inner.next_after(call, course, &chosen.running.node, status) {
+                        Ok(next) => next,
+                        Err(status) => {
+                            *stage = Stage::Ended;
+                            return Poll::Ready(Err(status));
+                        }
+                    }
                 }
                 outcome => {
                     *stage = Stage::Ended;

@@ -62,7 +62,7 @@ pub(crate) struct State<W> {
     pub(super) heard: bool,
     /// The server has not taken all that was written when it was looked at last.
     pub(super) stuck: bool,
-    /// When the connection's task was polled or woken last.
+    /// When the connection's task was polled last, or a call was begun while it slept.
     pub(super) now: Instant,
 }
 
@@ -170,6 +170,7 @@ impl<W> Links<W> {
         let mut all = self.lock();
         let state = all.get_mut(number);
         (state.left, state.closed) = (true, true);
+        state.outlet.close();
         let settled = all.settle(number);
         drop(all);
         drop(settled);
@@ -456,7 +457,7 @@ impl<W> State<W> {
         !self.stuck && call.body.known_length() <= SMALL && self.out.len() < SMALL_AHEAD
     }
 
-    /// When a call ends that is begun now. The clock is read for the first call only since the task was polled.
+    /// When a call ends that is begun now. While the task is awake the clock is not read: it did that in its last poll.
     fn deadline(&mut self, usual: Usual) -> Instant {
         match usual {
             Usual::At(deadline) => deadline,

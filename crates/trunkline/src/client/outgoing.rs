@@ -143,7 +143,8 @@ where
     T: FromReply,
 {
     /// Makes the call; where the reply is a stream, until that begins. `.await` on the call itself is the same with one
-    /// allocation more, for the future's name.
+    /// allocation more, for the future's name. The argument is serialised at once, not when the future is polled first; a
+    /// channel or a client sends nothing before that.
     ///
     /// # Errors
     /// Whatever ended the call. A body that cannot be read is [`Code::InvalidInput`] with codec and field, a

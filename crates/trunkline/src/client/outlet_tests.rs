@@ -24,7 +24,7 @@ use super::connection::ClientRole;
 use super::link::Link;
 use super::links::{Begun, Links, Usual};
 use super::settings::{Settings, Strays};
-use crate::net::driver::{Connection, Patience, counts};
+use crate::net::driver::{Connection, Patience, Role, counts};
 use crate::net::transport::{Stream, Unwatched};
 use crate::server::RunningServer;
 use crate::{Body, Call, Code, Result, Serialization, Server, Service};
@@ -247,6 +247,58 @@ async fn poll_once(connection: &mut Narrow) {
     if let Poll::Ready(close) = polled.await {
         panic!("the connection has ended: {close}");
     }
+}
+
+/// What the session says while it reads does not get into a call that a caller on another thread has just sent in part.
+#[tokio::test]
+async fn nothing_that_is_said_while_reading_gets_into_a_call_that_was_sent_in_part() {
+    let (_links, link, connection, _far) = narrow(Duration::from_secs(5));
+    drop(connection);
+    let mut role = ClientRole::new(Arc::clone(&link));
+    // A heartbeat of the server's, which is answered.
+    let mut beat = Vec::new();
+    assert!(Rpcx::client(&Limits::default()).ping(&mut beat));
+    let mut out = Vec::new();
+    poll_fn(|cx| {
+        // The greeting, and then nothing.
+        for _ in 0..2 {
+            out.clear();
+            assert!(role.advance(cx, &mut out).is_ok());
+        }
+        assert!(out.is_empty());
+        let body = vec![b'x'; 60_000];
+        let begun = link.links.begin(&mut call("Owned", body), Usual::After(LIMIT), Waker::noop());
+        assert!(matches!(begun, Ok(Begun::Yes(_))));
+        let rest = {
+            let state = link.lock();
+            assert!(state.outlet.cut);
+            state.out.clone()
+        };
+        assert!(role.receive(&beat.clone().into(), 0, cx, &mut out).is_ok());
+        assert!(
+            out.len() > rest.len() && out.starts_with(&rest),
+            "the answer is before the rest of the call"
+        );
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// Who waits for room is told when the task takes what is there, though a call that was sent in part is at its front.
+#[tokio::test]
+async fn a_caller_that_waits_for_room_behind_a_call_that_was_sent_in_part_goes_on() {
+    let (links, link, mut connection, _far) = narrow(Duration::from_secs(5));
+    poll_once(&mut connection).await;
+    poll_once(&mut connection).await;
+    let begin =
+        || links.begin(&mut call("Owned", vec![b'x'; 60_000]), Usual::After(LIMIT), Waker::noop()).unwrap();
+    assert!(matches!(begin(), Begun::Yes(_)));
+    assert!(link.lock().outlet.cut);
+    while !matches!(begin(), Begun::Later) {}
+    let mut room = std::pin::pin!(link.room());
+    poll_fn(|cx| Poll::Ready(assert!(room.as_mut().poll(cx).is_pending()))).await;
+    poll_once(&mut connection).await;
+    tokio::time::timeout(LIMIT, room).await.unwrap();
 }
 
 /// Callers have a descriptor of the socket: it must not keep a connection open that has ended.

@@ -1,8 +1,9 @@
 //! The timer of a connection.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// Wakes its task at a moment that is known without touching what the runtime keeps of it.
@@ -22,8 +23,9 @@ impl Timer {
         self.sleep.as_mut().reset(at);
     }
 
-    /// Ready when the moment has come; wakes the task then.
+    /// Ready when the moment has come; else the task is woken then. It does not depend on how much the task has done in its
+    /// turn: a timer that was not looked at for that would wake nobody.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.sleep.as_mut().poll(cx)
+        pin!(unconstrained(self.sleep.as_mut())).poll(cx)
     }
 }

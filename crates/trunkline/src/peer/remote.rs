@@ -86,8 +86,9 @@ impl Remote {
             let deadline = (!self.times).then(|| Instant::now() + timeout);
             return Either::Left(self.deal(function, argument, deadline));
         }
-        let (remote, deadline) = (Arc::clone(self), Instant::now() + timeout);
+        let remote = Arc::clone(self);
         Either::Right(Box::pin(async move {
+            let deadline = Instant::now() + timeout;
             if function.is_empty() || !remote.index(deadline).await?.has(function) {
                 return Err(not_found());
             }

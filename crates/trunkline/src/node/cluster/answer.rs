@@ -111,13 +111,25 @@ impl Way {
     pub(super) fn write(&self, head: &Response<'_>, said: Result<&[u8], &Status>) {
         let append = |state: &mut State| append(self.shared.limits.body, head, said, state);
         let taken = match &self.own {
-            Some(remote) if remote.line.answer(append) => true,
-            Some(remote) if remote.dial_for_answer() => remote.line.answer(append),
-            // The node cannot be reached where it should be, but it may read what comes back.
-            _ => self.back.answer(append),
+            Some(remote) if remote.line.answer_at_once(append) => true,
+            own => self.write_otherwise(own.as_deref(), append),
         };
         if !taken {
             self.shared.counts.answers_lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The caller's node is not connected to: by the connection of the call, where its program reads answers there, or by
+    /// the next one of our own.
+    #[cold]
+    fn write_otherwise(&self, own: Option<&RemoteNode>, append: impl Fn(&mut State)) -> bool {
+        let reads = self.back.lock().program == Program::Trunkline;
+        match own {
+            Some(_) if reads && self.back.answer(&append) => true,
+            Some(remote) if remote.line.answer(&append) => true,
+            Some(remote) if remote.dial_for_answer() => remote.line.answer(append),
+            // The node cannot be reached where it should be, but it may read what comes back.
+            _ => self.back.answer(append),
         }
     }
 }

@@ -106,8 +106,17 @@ impl Line {
 
     /// As [`write`](Self::write), for one answer; whether it was taken.
     pub(super) fn answer(&self, append: impl FnOnce(&mut State)) -> bool {
+        self.answer_if(State::is_open, append)
+    }
+
+    /// The same where the peer is connected to.
+    pub(super) fn answer_at_once(&self, append: impl FnOnce(&mut State)) -> bool {
+        self.answer_if(|state| matches!(state.phase, Phase::Up | Phase::Stopping), append)
+    }
+
+    fn answer_if(&self, may: impl FnOnce(&State) -> bool, append: impl FnOnce(&mut State)) -> bool {
         self.write(|state| {
-            let takes = state.is_open() && state.out.len() < MOST;
+            let takes = may(state) && state.out.len() < MOST;
             if takes {
                 append(state);
                 state.answers = state.answers.saturating_add(1);

@@ -24,6 +24,7 @@
 //! read and recorded; the wire itself is [`trunkline_wire::saber`].
 
 mod answer;
+mod caller;
 mod calls;
 mod known;
 mod line;

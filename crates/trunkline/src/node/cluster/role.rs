@@ -14,6 +14,7 @@ use trunkline_wire::saber::{
 
 use super::Shared;
 use super::answer::{Answer, Way, Work};
+use super::caller::{Caller, DRAIN, TOLD};
 use super::known::{KnownMethods, Place};
 use super::line::{Line, Phase, Program};
 use super::remote::RemoteNode;
@@ -24,25 +25,6 @@ use crate::node::{Chain, Delivery, Slot};
 use crate::server::drain::DrainWatch;
 use crate::server::saber::Plain;
 use crate::{Body, Call, Code, Result, Status};
-
-/// What an accepted connection has beside what both ends have.
-struct Caller {
-    shared: Arc<Shared>,
-    plain: Arc<dyn Plain>,
-    info: Arc<ConnectionInfo>,
-    /// What is written back on it.
-    line: Arc<Line>,
-    /// The server's stop. From this moment on no more calls are begun, and the connection ends with its last one.
-    drain: DrainWatch,
-    draining: Option<Instant>,
-    half_closed: bool,
-}
-
-/// How long a connection without calls stays when the server stops: long enough for what has arrived already.
-const DRAIN: Duration = Duration::from_millis(5);
-
-/// The same where the caller was told: it says when it has heard, and nothing comes from it behind that.
-const TOLD: Duration = Duration::from_secs(1);
 
 /// One end of a connection: the one that was dialled, or (`ANSWERS`) the one that was accepted.
 pub(super) struct Peer<const ANSWERS: bool> {
@@ -192,11 +174,16 @@ impl<const ANSWERS: bool> Peer<ANSWERS> {
             // It is there: the next dial need not wait.
             remote.is_alive();
         }
+        let stops = self.caller.as_mut().is_some_and(|caller| caller.gives_time());
         if let (true, Some(line)) = (hello.asks, self.line()) {
             let own = Hello { asks: false, cluster: self.shared.node_name() };
             line.write(|state| {
                 state.program = Program::Trunkline;
                 own.encode(&mut state.out);
+                if stops {
+                    // It came while the node was stopping already.
+                    write_stop(&mut state.out);
+                }
             });
         }
         Ok(())

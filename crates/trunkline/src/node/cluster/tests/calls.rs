@@ -66,6 +66,25 @@ async fn a_stop_is_announced_to_nodes_that_call() {
     a.stop().await;
 }
 
+/// A node that stops is still answered: where it called, as it does not listen any more.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_stops_gets_its_own_answers() {
+    let a = Member::start("stops", "a", &["b"]).await;
+    let b = Member::start("stops", "b", &["a"]).await;
+    let c = Member::start("stops", "c", &["b"]).await;
+    assert_eq!(ask(&a.puppet("b"), "Echo", "1").await, Ok("1".into()));
+    // The one is what the node stops for only when it has ended; the other is its own.
+    let [last, own] = [(c.puppet("b"), "1500"), (b.puppet("a"), "700")]
+        .map(|(puppet, millis)| tokio::spawn(async move { ask(&puppet, "Wait", millis).await }));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let stopping = tokio::spawn(b.stop());
+    assert_eq!(own.await.unwrap(), Ok("700".into()));
+    assert_eq!(last.await.unwrap(), Ok("1500".into()));
+    stopping.await.unwrap();
+    a.stop().await;
+    c.stop().await;
+}
+
 /// The caller's node is in no table: the answer comes back over the connection of the call.
 #[tokio::test(start_paused = true)]
 async fn a_node_that_nobody_knows_is_answered_where_it_called() {
