@@ -296,7 +296,7 @@ async fn a_caller_that_waits_for_room_behind_a_call_that_was_sent_in_part_goes_o
     assert!(link.lock().outlet.cut);
     while !matches!(begin(), Begun::Later) {}
     let mut room = std::pin::pin!(link.room());
-    poll_fn(|cx| Poll::Ready(assert!(room.as_mut().poll(cx).is_pending()))).await;
+    assert!(poll_fn(|cx| Poll::Ready(room.as_mut().poll(cx).is_pending())).await);
     poll_once(&mut connection).await;
     tokio::time::timeout(LIMIT, room).await.unwrap();
 }
