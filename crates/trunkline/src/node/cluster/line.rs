@@ -111,7 +111,7 @@ impl Line {
 
     /// The same where the peer is connected to.
     pub(super) fn answer_at_once(&self, append: impl FnOnce(&mut State)) -> bool {
-        self.answer_if(|state| matches!(state.phase, Phase::Up | Phase::Stopping), append)
+        self.answer_if(State::is_connected, append)
     }
 
     fn answer_if(&self, may: impl FnOnce(&State) -> bool, append: impl FnOnce(&mut State)) -> bool {
@@ -222,7 +222,12 @@ impl Line {
 impl State {
     /// Whether frames may be added.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.phase, Phase::Dialling | Phase::Up | Phase::Stopping)
+        self.phase == Phase::Dialling || self.is_connected()
+    }
+
+    /// Whether the peer is reached now.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Up | Phase::Stopping)
     }
 
     /// Whether a call has to wait for room.

@@ -214,7 +214,7 @@ impl Cluster {
             RemoteState {
                 name: remote.name.to_string(),
                 address: remote.address.to_string(),
-                connected: matches!(state.phase, Phase::Up | Phase::Stopping),
+                connected: state.is_connected(),
                 reason: match &state.phase {
                     Phase::Down(reason) => Some(reason.to_string()),
                     Phase::Stopping => Some("it stops".to_owned()),
